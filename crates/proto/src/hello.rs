@@ -1,0 +1,124 @@
+//! The first frame each way, and the envelopes that carry everything after it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ErrorCode, Event, Failure, Reply, Request};
+
+/// The protocol's number. It changes only when an older peer would misunderstand
+/// a newer one; a new request, field or event is a capability instead.
+pub const PROTOCOL: u32 = 1;
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The requests this build's broker understands.
+pub const CAPABILITIES: &[&str] = &[
+    "new", "send", "result", "list", "show", "kill", "restart", "cancel", "status", "stop",
+];
+
+/// Who is there: the first frame in each direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL`] of the sender.
+    pub protocol: u32,
+    /// The program's own version, for messages to people.
+    pub version: String,
+    /// What the sender can do beyond the protocol's number: a broker lists the
+    /// requests it understands. Unknown names are ignored.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+}
+
+impl Hello {
+    /// What this build's client says.
+    #[must_use]
+    pub fn client() -> Self {
+        Self {
+            protocol: PROTOCOL,
+            version: VERSION.to_owned(),
+            capabilities: Vec::new(),
+        }
+    }
+
+    /// What this build's broker says.
+    #[must_use]
+    pub fn broker() -> Self {
+        Self {
+            capabilities: CAPABILITIES.iter().map(ToString::to_string).collect(),
+            ..Self::client()
+        }
+    }
+}
+
+/// Whether a client and a broker can talk.
+///
+/// # Errors
+/// [`ErrorCode::Incompatible`], naming both versions and the side to upgrade.
+pub fn compatible(client: &Hello, broker: &Hello) -> Result<(), Failure> {
+    if client.protocol == broker.protocol {
+        return Ok(());
+    }
+    let message = format!(
+        "this command is clsess {} (protocol {}), the broker is clsess {} (protocol {})",
+        client.version, client.protocol, broker.version, broker.protocol
+    );
+    let hint = if client.protocol > broker.protocol {
+        "upgrade the broker: clsess broker stop; the next command starts the new one"
+    } else {
+        "upgrade the command to the broker's version"
+    };
+    Err(Failure::new(ErrorCode::Incompatible, message).hint(hint))
+}
+
+/// A frame from a client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToBroker {
+    /// Must be first.
+    Hello(Hello),
+    /// Something to do. Several may be under way on one connection.
+    Request {
+        /// Chosen by the client; repeated in everything that answers it.
+        id: u64,
+        /// What to do.
+        request: Box<Request>,
+    },
+    /// A kind of frame that this build does not know: answered with
+    /// [`ErrorCode::UnknownRequest`].
+    #[serde(other)]
+    Unknown,
+}
+
+/// A frame from the broker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToClient {
+    /// Comes first.
+    Hello(Hello),
+    /// The one good answer to a request.
+    Reply {
+        /// Of the request.
+        id: u64,
+        /// The answer.
+        reply: Box<Reply>,
+    },
+    /// The one bad answer to a request. With id 0 it concerns the connection,
+    /// which ends after it.
+    Error {
+        /// Of the request, or 0.
+        id: u64,
+        /// What went wrong.
+        error: Failure,
+    },
+    /// Something that happened, before the answer to the request that asked for
+    /// events.
+    Event {
+        /// Of the request.
+        id: u64,
+        /// What happened.
+        event: Event,
+    },
+    /// A kind of frame that this build does not know: ignored.
+    #[serde(other)]
+    Unknown,
+}

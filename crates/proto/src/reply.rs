@@ -1,0 +1,276 @@
+//! What the broker answers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{Failure, TurnId};
+
+/// The good answer to a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// A session that was made, found, or started again.
+    Session {
+        /// Its row.
+        session: SessionRow,
+        /// Whether it was made by this request.
+        created: bool,
+    },
+    /// The prompt is safely in the journal (`wait: false`).
+    Accepted {
+        /// The turn.
+        turn: TurnId,
+    },
+    /// A turn that has ended, well or not.
+    Turn(Box<TurnReport>),
+    /// All sessions, by name.
+    Sessions {
+        /// The rows.
+        sessions: Vec<SessionRow>,
+    },
+    /// One session.
+    Detail(Box<SessionDetail>),
+    /// What became of each session that was to be killed.
+    Killed {
+        /// In the order asked for.
+        sessions: Vec<Killed>,
+    },
+    /// The broker itself.
+    Status(BrokerStatus),
+    /// Nothing more to say.
+    Done {},
+    /// An answer that this build does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How a turn stands, or how it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Waits.
+    Queued,
+    /// Is with the agent.
+    Running,
+    /// Ended well: the answer is the answer.
+    Completed,
+    /// The agent, or its provider, reported an error.
+    Failed,
+    /// Was ended by somebody while it ran.
+    Interrupted,
+    /// Was taken back before it ran.
+    Cancelled,
+    /// Took longer than its timeout.
+    TimedOut,
+    /// The agent died, or the broker did: what became of it is not known.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Outcome {
+    /// Whether it can still change.
+    #[must_use]
+    pub fn open(self) -> bool {
+        matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// Everything about one turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnReport {
+    /// The session's name.
+    pub session: String,
+    /// The turn.
+    pub turn: TurnId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// All text of the main conversation after the turn's last tool result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// All texts of the turn, one for each message; only where asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<Vec<String>>,
+    /// What went wrong, when the outcome is not `completed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// Whether the agent called its result an error.
+    pub is_error: bool,
+    /// Why the model stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<String>,
+    /// Tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// What this turn cost, in US dollars, as the agent counts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// From the start of the turn to its end, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// From the start of the turn to the first text, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttft_ms: Option<u64>,
+    /// How long it waited in the queue, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_ms: Option<u64>,
+    /// The model that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The agent's own id of the conversation.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "uuid::serde::hyphenated::option"
+    )]
+    pub agent_session_id: Option<Uuid>,
+    /// What the agent wanted to do and was not allowed to.
+    #[serde(default)]
+    pub permission_denials: Vec<Denial>,
+}
+
+/// Tokens of a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Read, not from the cache.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// Written.
+    #[serde(default)]
+    pub output_tokens: u64,
+    /// Put into the cache.
+    #[serde(default)]
+    pub cache_creation_input_tokens: u64,
+    /// Read from the cache.
+    #[serde(default)]
+    pub cache_read_input_tokens: u64,
+}
+
+/// A tool that was not allowed to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Denial {
+    /// The tool's name.
+    pub tool: String,
+    /// What it would have been given.
+    pub input: Value,
+}
+
+/// The state of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// The agent is being started.
+    Starting,
+    /// The agent is ready, and nothing runs.
+    Idle,
+    /// A turn runs, or work that the agent began by itself.
+    Working,
+    /// The agent is being started again.
+    Restarting,
+    /// There is no agent; the next `send` starts it.
+    Asleep,
+    /// The agent could not be started; the next `send` tries again.
+    Failed,
+    /// The session is being ended.
+    Ending,
+    /// A state that this build does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A session in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// Its name.
+    pub name: String,
+    /// Its id, which a new name does not change.
+    #[serde(with = "uuid::serde::hyphenated")]
+    pub id: Uuid,
+    /// What it does.
+    pub state: State,
+    /// Since when, in milliseconds of Unix time.
+    pub since: u64,
+    /// More about the state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Its body: `stream`.
+    pub driver: String,
+    /// Turns that wait.
+    pub queue: u64,
+    /// Turns that have ended.
+    pub turns: u64,
+    /// Clients that are attached.
+    pub attached: u64,
+    /// Seconds since something happened in it.
+    pub idle_s: u64,
+    /// Its directory.
+    pub cwd: String,
+}
+
+/// Everything about a session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionDetail {
+    /// As in a list.
+    #[serde(flatten)]
+    pub row: SessionRow,
+    /// The agent's own id of the conversation.
+    #[serde(with = "uuid::serde::hyphenated")]
+    pub agent_session_id: Uuid,
+    /// The agent's process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// The holder's process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder_pid: Option<u32>,
+    /// The agent's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<String>,
+    /// The model that answered last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Tokens of all turns since the session was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// What all its turns cost, in US dollars, as the agent counts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// What went wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<Failure>,
+}
+
+/// What became of a session that was to be killed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Killed {
+    /// As it was asked for.
+    pub session: String,
+    /// The agent's conversation, which can be taken up again; absent when nothing
+    /// was ever said in it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "uuid::serde::hyphenated::option"
+    )]
+    pub agent_session_id: Option<Uuid>,
+    /// The directory it lives in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+/// The broker itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BrokerStatus {
+    /// Its process.
+    pub pid: u32,
+    /// Its version.
+    pub version: String,
+    /// Where it listens.
+    pub socket: String,
+    /// Where it keeps everything.
+    pub state_dir: String,
+    /// How many sessions it has.
+    pub sessions: u64,
+}

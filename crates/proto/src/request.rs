@@ -1,0 +1,197 @@
+//! What a client can ask for.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use uuid::Uuid;
+
+use crate::TurnId;
+
+/// A request. `op` names it on the wire.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Request {
+    /// Makes a session. Answer: `session`.
+    New(Box<New>),
+    /// Runs a prompt. Answer: `turn`, or `accepted` with `wait: false`.
+    Send(Box<Send>),
+    /// The report of a turn; waits while it is queued or running. Answer: `turn`.
+    Result {
+        /// Name or id.
+        session: String,
+        /// A turn's id, a unique beginning of one, or `-1` (the last), `-2` and so on.
+        turn: String,
+        /// Also send the turn's events while waiting.
+        #[serde(default)]
+        events: bool,
+        /// Also give all texts of the turn, not only the answer.
+        #[serde(default)]
+        texts: bool,
+    },
+    /// All sessions. Answer: `sessions`.
+    List {},
+    /// One session. Answer: `detail`.
+    Show {
+        /// Name or id.
+        session: String,
+    },
+    /// Ends sessions and forgets them. Answer: `killed`.
+    Kill {
+        /// Names or ids; empty with `all`.
+        #[serde(default)]
+        sessions: Vec<String>,
+        /// Every session.
+        #[serde(default)]
+        all: bool,
+        /// How long an agent may take to end by itself, in milliseconds.
+        grace_ms: u64,
+    },
+    /// Starts a session's agent again. Answer: `session`, when it is ready.
+    Restart {
+        /// Name or id.
+        session: String,
+        /// Begin a new conversation.
+        #[serde(default)]
+        fresh: bool,
+        /// The environment to use from now on; absent: the one that is kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        env: Option<Vec<(ByteBuf, ByteBuf)>>,
+        /// How long it may take, in milliseconds.
+        start_timeout_ms: u64,
+    },
+    /// Takes a queued turn back or interrupts a running one. Answer: `turn`, when
+    /// it has ended.
+    Cancel {
+        /// Name or id.
+        session: String,
+        /// The turn.
+        turn: TurnId,
+    },
+    /// The broker itself. Answer: `status`.
+    Status {},
+    /// Stops the broker. Answer: `done`, after everything has ended; then the
+    /// connection is closed, and the broker is gone.
+    Stop {
+        /// How long agents may take to end by themselves, in milliseconds.
+        grace_ms: u64,
+    },
+    /// A request that this build does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// See [`Request::New`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct New {
+    /// The name; absent: the directory's name, made unique.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The session's directory, absolute.
+    pub cwd: String,
+    /// The caller's whole environment: names and values as bytes. What must not
+    /// reach the agent is taken out by the broker.
+    pub env: Vec<(ByteBuf, ByteBuf)>,
+    /// How the agent is run.
+    #[serde(default)]
+    pub settings: Settings,
+    /// Take up this conversation of the agent instead of beginning one.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "uuid::serde::hyphenated::option"
+    )]
+    pub resume: Option<Uuid>,
+    /// The caller vouches for the directory.
+    #[serde(default)]
+    pub trust: bool,
+    /// A session that exists already is fine, and is left as it is.
+    #[serde(default)]
+    pub exists_ok: bool,
+    /// Answer when the agent is ready, not when it is being started.
+    #[serde(default)]
+    pub wait: bool,
+    /// How long the agent may take to be ready, in milliseconds.
+    pub start_timeout_ms: u64,
+    /// The file mode mask of what the agent makes; absent: 022.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
+}
+
+/// How an agent is run. Kept with the session.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The agent's model; absent: the agent's own choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The agent's permission mode; absent: `manual`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission_mode: Option<String>,
+    /// Replaces the agent's system prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_prompt: Option<String>,
+    /// Is added to the agent's system prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub append_system_prompt: Option<String>,
+    /// The agent's persona of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Rounds of the model in one turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_turns: Option<u32>,
+    /// The agent's program; absent: `claude`, looked up in the caller's PATH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_path: Option<String>,
+    /// Arguments for the agent, as they are, last.
+    #[serde(default)]
+    pub agent_args: Vec<String>,
+    /// Turns that are kept; absent: 1000. Older ones are forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<u32>,
+    /// Names of variables that are not kept on disk; `*` stands for anything.
+    #[serde(default)]
+    pub env_forget: Vec<String>,
+}
+
+/// See [`Request::Send`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Send {
+    /// Name or id of the session.
+    pub session: String,
+    /// The turn's id. A known one is answered with that turn and not run again.
+    pub turn: TurnId,
+    /// The prompt. It reaches the model byte for byte.
+    pub prompt: String,
+    /// Milliseconds from the start of the turn until it is interrupted; 0: none.
+    #[serde(default)]
+    pub timeout_ms: u64,
+    /// What becomes of the agent's questions.
+    #[serde(default)]
+    pub on_question: OnQuestion,
+    /// False: answer as soon as the prompt is safely in the journal.
+    pub wait: bool,
+    /// Also send the turn's events.
+    #[serde(default)]
+    pub events: bool,
+    /// Also give all texts of the turn, not only the answer.
+    #[serde(default)]
+    pub texts: bool,
+}
+
+/// What becomes of a question of the agent in this turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnQuestion {
+    /// The agent is told that nobody is there; the turn goes on.
+    #[default]
+    Deny,
+    /// The turn ends with [`crate::ErrorCode::Question`].
+    Fail,
+}
+
+/// Whether `name` may name a session: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
+#[must_use]
+pub fn valid_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
+        && name.len() <= 64
+        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
