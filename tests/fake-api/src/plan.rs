@@ -1,0 +1,275 @@
+//! A scripted answer laid out as what goes over the wire and when.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::sse::{Ids, Usage, chunks, error_json, event, message_json, tool_json};
+use crate::step::{BlockSpec, Step};
+
+/// Bytes are passed on in pieces of about this size.
+const PIECE: usize = 64 * 1024;
+/// Texts longer than this get large deltas.
+const LONG_TEXT: usize = 64 * 1024;
+/// The deltas of ordinary texts.
+const SMALL_DELTA: usize = 16;
+/// The deltas of long texts.
+const LARGE_DELTA: usize = 4096;
+
+/// One thing to do.
+#[derive(Debug, PartialEq)]
+pub enum Piece {
+    /// Send these bytes.
+    Send(Bytes),
+    /// Wait.
+    Pause(Duration),
+    /// Wait until released.
+    Hold(String),
+    /// Drop the connection.
+    Cut,
+}
+
+/// The answer to a request that asked for a stream.
+pub fn stream(step: &Step, ids: &Ids, usage: Usage) -> Vec<Piece> {
+    let blocks = step.all_blocks();
+    let mut plan = Plan::new(step, ids);
+    plan.pause(step.first_delay_ms);
+    plan.event(
+        &json!({"type": "message_start", "message": message_json(ids, &[], None, &usage.start())}),
+    );
+    plan.event(&json!({"type": "ping"}));
+    plan.body(&blocks);
+    if !plan.over {
+        let reason = step.reason(&blocks);
+        let delta = json!({"stop_reason": reason, "stop_sequence": null});
+        plan.event(&json!({"type": "message_delta", "delta": delta, "usage": usage.end()}));
+        plan.event(&json!({"type": "message_stop"}));
+    }
+    plan.finish()
+}
+
+/// The answer to a request that did not ask for a stream: the same holds and the sum of the
+/// pauses, then one JSON object.
+pub fn whole(step: &Step, ids: &Ids, usage: Usage) -> Vec<Piece> {
+    let blocks = step.all_blocks();
+    let mut plan = Plan::new(step, ids);
+    plan.pause(step.first_delay_ms);
+    let inner = blocks.iter().filter_map(|block| match block {
+        BlockSpec::Hold(name) => Some(name),
+        _ => None,
+    });
+    step.hold
+        .iter()
+        .chain(inner)
+        .for_each(|name| plan.hold(name));
+    if step.cut_after.is_some() {
+        plan.cut();
+        return plan.finish();
+    }
+    let content: Vec<Value> = blocks
+        .iter()
+        .enumerate()
+        .filter_map(|(at, block)| whole_block(block, ids, at))
+        .collect();
+    let message = message_json(ids, &content, Some(step.reason(&blocks)), &usage.both());
+    plan.pending
+        .extend_from_slice(message.to_string().as_bytes());
+    plan.finish()
+}
+
+/// A block as it stands in a whole message.
+fn whole_block(block: &BlockSpec, ids: &Ids, at: usize) -> Option<Value> {
+    match block {
+        BlockSpec::Hold(_) => None,
+        BlockSpec::Thinking(text) => {
+            Some(json!({"type": "thinking", "thinking": text, "signature": ids.signature(at)}))
+        }
+        BlockSpec::Tool(tool) => Some(tool_json(tool, ids, at, tool.input.clone())),
+        text => Some(json!({"type": "text", "text": text.text()?})),
+    }
+}
+
+struct Plan<'a> {
+    step: &'a Step,
+    ids: &'a Ids,
+    pieces: Vec<Piece>,
+    pending: Vec<u8>,
+    /// Text deltas so far.
+    deltas: usize,
+    /// The number of the next content block.
+    index: usize,
+    held: bool,
+    /// The answer was broken off.
+    over: bool,
+}
+
+impl<'a> Plan<'a> {
+    fn new(step: &'a Step, ids: &'a Ids) -> Self {
+        let (pieces, pending) = (Vec::new(), Vec::new());
+        Self {
+            step,
+            ids,
+            pieces,
+            pending,
+            deltas: 0,
+            index: 0,
+            held: false,
+            over: false,
+        }
+    }
+
+    fn event(&mut self, data: &Value) {
+        event(&mut self.pending, data);
+        if self.pending.len() >= PIECE {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.pending.is_empty() {
+            self.pieces
+                .push(Piece::Send(Bytes::from(std::mem::take(&mut self.pending))));
+        }
+    }
+
+    fn pause(&mut self, ms: u64) {
+        if ms > 0 {
+            self.flush();
+            self.pieces.push(Piece::Pause(Duration::from_millis(ms)));
+        }
+    }
+
+    fn hold(&mut self, name: &str) {
+        self.flush();
+        self.pieces.push(Piece::Hold(name.to_owned()));
+    }
+
+    fn cut(&mut self) {
+        self.flush();
+        self.pieces.push(Piece::Cut);
+        self.over = true;
+    }
+
+    fn fail(&mut self) {
+        let message = self.step.message.as_deref().unwrap_or("Overloaded");
+        let kind = self
+            .step
+            .error_type
+            .as_deref()
+            .unwrap_or("overloaded_error");
+        self.event(&error_json(kind, message, None));
+        self.over = true;
+    }
+
+    fn finish(mut self) -> Vec<Piece> {
+        self.flush();
+        self.pieces
+    }
+
+    fn body(&mut self, blocks: &[BlockSpec]) {
+        self.breaks(0);
+        for block in blocks {
+            if self.over {
+                return;
+            }
+            match block {
+                BlockSpec::Hold(name) => self.hold(name),
+                BlockSpec::Thinking(text) => self.thinking(text),
+                BlockSpec::Tool(tool) => {
+                    let input = if tool.input.is_null() {
+                        json!({})
+                    } else {
+                        tool.input.clone()
+                    };
+                    let head = tool_json(tool, self.ids, self.index, json!({}));
+                    self.block(&head, |plan| plan.input(&input.to_string()));
+                }
+                text => {
+                    let text = text.text().unwrap_or_default();
+                    self.block(&json!({"type": "text", "text": ""}), |plan| {
+                        plan.text(&text)
+                    });
+                }
+            }
+        }
+        // A break that was to come after more deltas than there are comes at the end.
+        self.breaks(usize::MAX);
+    }
+
+    fn block(&mut self, head: &Value, fill: impl FnOnce(&mut Self)) {
+        let index = self.index;
+        self.event(&json!({"type": "content_block_start", "index": index, "content_block": head}));
+        fill(self);
+        if !self.over {
+            self.event(&json!({"type": "content_block_stop", "index": index}));
+        }
+        self.index += 1;
+    }
+
+    fn delta(&mut self, kind: &str, field: &str, value: &str) {
+        let delta = json!({"type": kind, field: value});
+        let index = self.index;
+        self.event(&json!({"type": "content_block_delta", "index": index, "delta": delta}));
+    }
+
+    fn text(&mut self, text: &str) {
+        for chunk in chunks(text, self.delta_bytes(text)) {
+            self.delta("text_delta", "text", chunk);
+            self.deltas += 1;
+            self.pause(self.step.delay_ms);
+            self.breaks(self.deltas);
+            if self.over {
+                return;
+            }
+        }
+    }
+
+    fn thinking(&mut self, text: &str) {
+        let head = json!({"type": "thinking", "thinking": "", "signature": ""});
+        self.block(&head, |plan| {
+            for chunk in chunks(text, plan.delta_bytes(text)) {
+                plan.delta("thinking_delta", "thinking", chunk);
+            }
+            let signature = plan.ids.signature(plan.index);
+            plan.delta("signature_delta", "signature", &signature);
+        });
+    }
+
+    fn input(&mut self, json: &str) {
+        self.delta("input_json_delta", "partial_json", "");
+        for chunk in chunks(json, self.delta_bytes(json)) {
+            self.delta("input_json_delta", "partial_json", chunk);
+        }
+    }
+
+    fn delta_bytes(&self, text: &str) -> usize {
+        let usual = if text.len() > LONG_TEXT {
+            LARGE_DELTA
+        } else {
+            SMALL_DELTA
+        };
+        self.step.delta_bytes.unwrap_or(usual)
+    }
+
+    /// The hold, cut or error that is due once this many text deltas are out.
+    fn breaks(&mut self, deltas: usize) {
+        if let (Some(name), false) = (&self.step.hold, self.held)
+            && self.step.hold_after.unwrap_or(0) <= deltas
+        {
+            self.held = true;
+            self.hold(name);
+        }
+        if self.over {
+            return;
+        }
+        if self.step.cut_after.is_some_and(|after| after <= deltas) {
+            self.cut();
+        } else if self.step.error_after.is_some_and(|after| after <= deltas) {
+            self.fail();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
