@@ -1,0 +1,291 @@
+//! How the client is started: where it is looked for, its arguments, its environment.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+/// Which conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conversation {
+    /// A new one under this id. The client ends with 1, `Session ID … is already in use.` on
+    /// stderr and nothing on stdout, when a transcript of that id exists.
+    New(Uuid),
+    /// The one of this id. The client ends with 1 and an error `result` when there is none.
+    Resume(Uuid),
+}
+
+/// What decides the arguments of a stream-json client. System prompts are not among them: they
+/// go with `initialize` ([`crate::input::Initialize`]), since anybody can read arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamSettings {
+    /// Which conversation.
+    pub conversation: Conversation,
+    /// `manual`, `acceptEdits`, `plan`, `auto`, `dontAsk`, `bypassPermissions`.
+    pub permission_mode: String,
+    /// `--model`.
+    pub model: Option<String>,
+    /// `--agent`.
+    pub agent: Option<String>,
+    /// `--max-turns`: beyond it a turn ends as a failure of the kind `MaxTurns`.
+    pub max_turns: Option<u32>,
+    /// As they are, last.
+    pub extra: Vec<OsString>,
+}
+
+/// The arguments of a warm stream-json client. Values are joined by `=`, so that none of them
+/// can be taken for an option (facts, field notes 2.10 c).
+///
+/// The permission prompt tool is always given: without it the tools differ from the TUI's, and
+/// the provider's prompt cache is lost when the body is changed (facts 16).
+#[must_use]
+pub fn stream_args(settings: &StreamSettings) -> Vec<OsString> {
+    let mut args: Vec<OsString> = [
+        "-p",
+        "--input-format=stream-json",
+        "--output-format=stream-json",
+        "--verbose",
+        "--include-partial-messages",
+        "--permission-prompt-tool=stdio",
+    ]
+    .map(OsString::from)
+    .to_vec();
+    args.push(format!("--permission-mode={}", flag_mode(&settings.permission_mode)).into());
+    args.push(match settings.conversation {
+        Conversation::New(id) => format!("--session-id={id}").into(),
+        Conversation::Resume(id) => format!("--resume={id}").into(),
+    });
+    args.extend(
+        settings
+            .model
+            .iter()
+            .map(|model| format!("--model={model}").into()),
+    );
+    args.extend(
+        settings
+            .agent
+            .iter()
+            .map(|agent| format!("--agent={agent}").into()),
+    );
+    args.extend(
+        settings
+            .max_turns
+            .map(|turns| format!("--max-turns={turns}").into()),
+    );
+    args.extend(settings.extra.iter().cloned());
+    args
+}
+
+/// The flag's name of a permission mode: what the client reports as `default` is `manual` there.
+#[must_use]
+pub fn flag_mode(mode: &str) -> &str {
+    if mode == "default" { "manual" } else { mode }
+}
+
+/// The name that the client reports, and that `set_permission_mode` takes.
+#[must_use]
+pub fn reported_mode(mode: &str) -> &str {
+    if mode == "manual" { "default" } else { mode }
+}
+
+/// What the client sets for its children (measured with `env` in its Bash tool, 2.1.328), hooks'
+/// included, and what would start a turn by itself. None of it is for another session.
+const OF_AN_AGENT: &[&str] = &[
+    "AI_AGENT",
+    "CLAUDECODE",
+    "CLAUDE_CODE_CHILD_NOTES_DIR",
+    "CLAUDE_CODE_CHILD_SESSION",
+    "CLAUDE_CODE_ENTRYPOINT",
+    "CLAUDE_CODE_EXECPATH",
+    "CLAUDE_CODE_MESSAGING_SOCKET",
+    "CLAUDE_CODE_MESSAGING_TOKEN",
+    "CLAUDE_CODE_RESUME_INTERRUPTED_TURN",
+    "CLAUDE_CODE_SESSION_ATTENDED",
+    "CLAUDE_CODE_SESSION_ID",
+    "CLAUDE_EFFORT",
+    "CLAUDE_ENV_FILE",
+    "CLAUDE_PID",
+    "CLAUDE_PROJECT_DIR",
+];
+
+/// Set for its children too, but a person may have set them: gone only with the client's value
+/// and only inside of it.
+const PERHAPS_OF_AN_AGENT: &[(&str, &str)] = &[
+    ("COREPACK_ENABLE_AUTO_PIN", "0"),
+    ("GIT_EDITOR", "true"),
+    ("NoDefaultCurrentDirectoryInExePath", "1"),
+];
+
+/// Asks the client to tell its state (facts 0.4).
+pub const STATE_EVENTS: &str = "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS";
+/// Makes a resumed client run the turn again in which it died, under that turn's uuid. Stripped
+/// by [`environment`]; the broker adds it when that is what it wants (facts 15).
+pub const RESUME_INTERRUPTED: &str = "CLAUDE_CODE_RESUME_INTERRUPTED_TURN";
+
+/// The environment of a client: the caller's, without what an agent sets for its children, and
+/// with our own. `PATH` is not touched. A name that comes twice keeps its first value.
+#[must_use]
+pub fn environment(
+    caller: impl IntoIterator<Item = (OsString, OsString)>,
+    session: &str,
+    socket: &Path,
+) -> Vec<(OsString, OsString)> {
+    let caller: Vec<_> = caller.into_iter().collect();
+    let inside = caller.iter().any(|(name, _)| name == "CLAUDECODE");
+    let ours: [(OsString, OsString); 3] = [
+        (STATE_EVENTS.into(), "1".into()),
+        ("CLSESS_SESSION".into(), session.into()),
+        ("CLSESS_SOCKET".into(), socket.into()),
+    ];
+    let mut kept: Vec<(OsString, OsString)> = Vec::with_capacity(caller.len() + ours.len());
+    let mut seen: std::collections::HashSet<OsString> =
+        ours.iter().map(|(name, _)| name.clone()).collect();
+    for (name, value) in caller {
+        let of_an_agent = OF_AN_AGENT.iter().any(|it| name == *it)
+            || inside
+                && PERHAPS_OF_AN_AGENT
+                    .iter()
+                    .any(|it| name == it.0 && value == it.1);
+        if !of_an_agent && seen.insert(name.clone()) {
+            kept.push((name, value));
+        }
+    }
+    kept.extend(ours);
+    kept
+}
+
+/// Where the client may be, best first: the first that is an executable file is it.
+///
+/// `configured` is a path, or a name to look for instead of `claude`; a path is the only
+/// candidate, `~/` in it is `home`. Relative entries of `path` are left out: they would mean
+/// another program in each directory.
+#[must_use]
+pub fn candidates(
+    path: Option<&OsStr>,
+    home: Option<&Path>,
+    configured: Option<&Path>,
+) -> Vec<PathBuf> {
+    let name = match configured {
+        Some(configured) if configured.components().count() > 1 || configured.is_absolute() => {
+            return match (configured.strip_prefix("~"), home) {
+                (Ok(below), Some(home)) => vec![home.join(below)],
+                _ => vec![configured.to_owned()],
+            };
+        }
+        Some(name) => name,
+        None => Path::new("claude"),
+    };
+    let mut found: Vec<PathBuf> = Vec::new();
+    let of_path = path.into_iter().flat_map(std::env::split_paths);
+    let of_home = home
+        .into_iter()
+        .flat_map(|home| [home.join(".local/bin"), home.join("bin")]);
+    for directory in of_path
+        .chain(of_home)
+        .filter(|directory| directory.is_absolute())
+    {
+        let candidate = directory.join(name);
+        if !found.contains(&candidate) {
+            found.push(candidate);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> StreamSettings {
+        StreamSettings {
+            conversation: Conversation::New(Uuid::nil()),
+            permission_mode: "default".to_owned(),
+            model: None,
+            agent: None,
+            max_turns: None,
+            extra: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn arguments() {
+        let args = stream_args(&settings());
+        assert_eq!(args[6], "--permission-mode=manual");
+        assert_eq!(args[7], "--session-id=00000000-0000-0000-0000-000000000000");
+        assert_eq!(args.len(), 8);
+        let all = StreamSettings {
+            conversation: Conversation::Resume(Uuid::nil()),
+            permission_mode: "plan".to_owned(),
+            model: Some("--x".to_owned()),
+            agent: Some("a b".to_owned()),
+            max_turns: Some(3),
+            extra: vec!["--add-dir".into(), "/x".into()],
+        };
+        let args = stream_args(&all);
+        let expected = [
+            "--permission-mode=plan",
+            "--resume=00000000-0000-0000-0000-000000000000",
+            "--model=--x",
+            "--agent=a b",
+            "--max-turns=3",
+            "--add-dir",
+            "/x",
+        ];
+        assert_eq!(args[6..], expected.map(OsString::from));
+    }
+
+    #[test]
+    fn the_environment_is_the_callers_without_an_agents() {
+        let pairs = |pairs: &[(&str, &str)]| -> Vec<(OsString, OsString)> {
+            pairs
+                .iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect()
+        };
+        let caller = pairs(&[
+            ("PATH", "/bin"),
+            ("CLAUDECODE", "1"),
+            ("GIT_EDITOR", "true"),
+            ("CLAUDE_CODE_SESSION_ID", "x"),
+            ("ANTHROPIC_API_KEY", "k"),
+            ("CLAUDE_CONFIG_DIR", "/c"),
+            ("CLSESS_SESSION", "outer"),
+            ("PATH", "/second"),
+            ("CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS", "0"),
+        ]);
+        let expected = pairs(&[
+            ("PATH", "/bin"),
+            ("ANTHROPIC_API_KEY", "k"),
+            ("CLAUDE_CONFIG_DIR", "/c"),
+            ("CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS", "1"),
+            ("CLSESS_SESSION", "work"),
+            ("CLSESS_SOCKET", "/s"),
+        ]);
+        assert_eq!(environment(caller, "work", Path::new("/s")), expected);
+        let person = pairs(&[("GIT_EDITOR", "true")]);
+        assert_eq!(
+            environment(person, "work", Path::new("/s"))[0],
+            ("GIT_EDITOR".into(), "true".into())
+        );
+    }
+
+    #[test]
+    fn where_the_client_may_be() {
+        let look = |path: &str, configured: Option<&str>| {
+            candidates(
+                Some(OsStr::new(path)),
+                Some(Path::new("/h")),
+                configured.map(Path::new),
+            )
+        };
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(
+            look("/a:.::b:/a:/h/bin", None),
+            paths(&["/a/claude", "/h/bin/claude", "/h/.local/bin/claude"])
+        );
+        assert_eq!(look("/a", Some("cc"))[0], PathBuf::from("/a/cc"));
+        assert_eq!(look("/a", Some("~/x/claude")), paths(&["/h/x/claude"]));
+        assert_eq!(look("/a", Some("/opt/claude")), paths(&["/opt/claude"]));
+        assert!(candidates(None, None, None).is_empty());
+    }
+}

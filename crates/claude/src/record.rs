@@ -1,0 +1,432 @@
+//! What the client keeps on disk: its record (trust), its transcripts, its registry.
+//!
+//! Only where it is and how it reads; the files are read by the broker.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::json::{Raw, array, count, flag, object, text, uuid};
+use crate::stream::{AssistantLine, Block, ResultLine, blocks};
+use crate::turn::{ErrorKind, Run, TurnEnd};
+
+/// Where a client with a certain environment keeps its things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// `$CLAUDE_CONFIG_DIR`, else `$HOME/.claude`.
+    config: PathBuf,
+    /// `$CLAUDE_CONFIG_DIR/.claude.json`, else `$HOME/.claude.json`.
+    record: PathBuf,
+}
+
+impl Home {
+    /// Of the client with this environment in this directory; `None` without `HOME` and
+    /// `CLAUDE_CONFIG_DIR`. An empty value counts as missing; a relative one is taken from `cwd`,
+    /// as the client does (measured).
+    #[must_use]
+    pub fn new(env: &[(OsString, OsString)], cwd: &Path) -> Option<Self> {
+        let value = |name: &str| {
+            let value = &env.iter().find(|(it, _)| it == name)?.1;
+            (!value.is_empty()).then(|| cwd.join(value))
+        };
+        if let Some(config) = value("CLAUDE_CONFIG_DIR") {
+            let record = config.join(".claude.json");
+            return Some(Self { config, record });
+        }
+        let home = value("HOME")?;
+        Some(Self {
+            config: home.join(".claude"),
+            record: home.join(".claude.json"),
+        })
+    }
+
+    /// The record: who is trusted. Rewritten by every client (facts 8.4): read it, never write.
+    #[must_use]
+    pub fn record_path(&self) -> &Path {
+        &self.record
+    }
+
+    /// The transcripts of all directories.
+    #[must_use]
+    pub fn projects_dir(&self) -> PathBuf {
+        self.config.join("projects")
+    }
+
+    /// One `<pid>.json` for each running client, and those that were killed (facts 3.3).
+    #[must_use]
+    pub fn registry_dir(&self) -> PathBuf {
+        self.config.join("sessions")
+    }
+
+    /// The transcript of a conversation that was begun in `cwd`, which must be the real path.
+    /// A conversation that was moved has its own: look through [`Self::projects_dir`] then.
+    #[must_use]
+    pub fn transcript_path(&self, cwd: &Path, session: Uuid) -> PathBuf {
+        let mut path = self.projects_dir();
+        path.push(project_name(cwd));
+        path.push(format!("{session}.jsonl"));
+        path
+    }
+}
+
+/// The longest directory name the client makes as it is; longer ones are cut and get a hash.
+const MAX_PROJECT_NAME: usize = 200;
+
+/// Each UTF-16 unit of the path that is not an ASCII letter or digit is a `-`; beyond 200 of them
+/// the first 200, a `-` and a hash of the path in base 36 (measured: 319 and 264 characters).
+fn project_name(cwd: &Path) -> String {
+    let cwd = cwd.to_string_lossy();
+    let dash = |unit: u16| match u8::try_from(unit) {
+        Ok(byte) if byte.is_ascii_alphanumeric() => char::from(byte),
+        _ => '-',
+    };
+    let mut name: String = cwd.encode_utf16().map(dash).collect();
+    if name.len() > MAX_PROJECT_NAME {
+        name.truncate(MAX_PROJECT_NAME);
+        name.push('-');
+        name += &base36(cwd.encode_utf16().fold(0_i32, |hash, unit| {
+            hash.wrapping_shl(5)
+                .wrapping_sub(hash)
+                .wrapping_add(i32::from(unit))
+        }));
+    }
+    name
+}
+
+fn base36(number: i32) -> String {
+    let mut rest = number.unsigned_abs();
+    let mut digits = Vec::new();
+    loop {
+        digits.extend(char::from_digit(rest % 36, 36));
+        rest /= 36;
+        if rest == 0 {
+            return digits.into_iter().rev().collect();
+        }
+    }
+}
+
+/// Whether the client's record says that a directory is trusted.
+///
+/// As the client does: the directory itself, or any above it, up to and including the root of
+/// the git repository it is in (a trusted directory above the repository does not count), or up
+/// to `/` outside of one (measured with the TUI's dialog). `dir` and `git_root` are real paths.
+/// A record that cannot be read trusts nothing.
+#[must_use]
+pub fn trusted(record: &[u8], dir: &Path, git_root: Option<&Path>) -> bool {
+    #[derive(Deserialize)]
+    struct Record<'a> {
+        #[serde(borrow)]
+        projects: Raw<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Project<'a> {
+        #[serde(borrow, rename = "hasTrustDialogAccepted")]
+        accepted: Raw<'a>,
+    }
+    let record = serde_json::from_slice::<&RawValue>(record).ok();
+    let projects = object::<Record<'_>>(record).and_then(|record| record.projects);
+    let Some(projects) = object::<std::collections::HashMap<String, &RawValue>>(projects) else {
+        return false;
+    };
+    let accepted = |directory: &Path| {
+        let project = directory
+            .to_str()
+            .and_then(|name| projects.get(name).copied());
+        object::<Project<'_>>(project).and_then(|project| flag(project.accepted)) == Some(true)
+    };
+    match git_root.filter(|root| dir.starts_with(root)) {
+        Some(root) => dir
+            .ancestors()
+            .take_while(|above| above.starts_with(root))
+            .any(accepted),
+        None => dir.ancestors().any(accepted),
+    }
+}
+
+/// The fields of a transcript's line that matter here.
+#[derive(Deserialize)]
+#[allow(non_snake_case)] // the client's own spelling
+struct Entry<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Raw<'a>,
+    #[serde(borrow)]
+    uuid: Raw<'a>,
+    #[serde(borrow)]
+    isSidechain: Raw<'a>,
+    #[serde(borrow)]
+    promptId: Raw<'a>,
+    #[serde(borrow)]
+    mergedSendUuids: Raw<'a>,
+    #[serde(borrow)]
+    carriesOnTurnOf: Raw<'a>,
+    #[serde(borrow)]
+    message: Raw<'a>,
+    #[serde(borrow)]
+    attachment: Raw<'a>,
+    #[serde(borrow)]
+    sessionId: Raw<'a>,
+    #[serde(borrow)]
+    isApiErrorMessage: Raw<'a>,
+    #[serde(borrow)]
+    error: Raw<'a>,
+    #[serde(borrow)]
+    apiError: Raw<'a>,
+    #[serde(borrow)]
+    apiErrorStatus: Raw<'a>,
+    #[serde(borrow)]
+    apiErrorType: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    id: Raw<'a>,
+    #[serde(borrow)]
+    model: Raw<'a>,
+    #[serde(borrow)]
+    content: Raw<'a>,
+    #[serde(borrow)]
+    stop_reason: Raw<'a>,
+}
+
+/// A turn as its transcript tells it.
+#[derive(Default)]
+struct Told {
+    run: Run,
+    /// Lines of one turn share it.
+    prompt: Option<String>,
+    end: ResultLine,
+    /// The last line was the model's, and its message had ended.
+    whole: bool,
+}
+
+/// The end of the turn of a user line, from the transcript's lines in the file's order: for a
+/// uuid that the client absorbed without a `result`. `None` if the line is not there.
+///
+/// The same definition of the answer as [`crate::turn`]'s. A turn without an end has failed, with
+/// [`ErrorKind::NoResult`]. What the transcript does not tell (cost, times) is missing.
+#[must_use]
+pub fn answer_of<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> Option<TurnEnd> {
+    let mut told: Option<Told> = None;
+    for line in lines {
+        let Ok(line) = serde_json::from_slice::<&RawValue>(line.trim_ascii()) else {
+            continue;
+        };
+        let Some(entry) = object::<Entry<'_>>(Some(line)) else {
+            continue;
+        };
+        if flag(entry.isSidechain) == Some(true) {
+            continue;
+        }
+        if entry.is_prompt(user) {
+            // the same line once more: the turn begins anew
+            told = Some(Told {
+                prompt: text(entry.promptId),
+                ..Told::default()
+            });
+            continue;
+        }
+        let Some(told) = &mut told else { continue };
+        if uuid(entry.carriesOnTurnOf) == Some(user) {
+            // the client had died, and was told to go on: what it had said stands
+            told.prompt = text(entry.promptId);
+            continue;
+        }
+        match text(entry.kind).as_deref() {
+            Some("assistant") => told.assistant(&entry),
+            Some("user") if told.is_over(&entry) => break,
+            Some("user") => told.user(&entry),
+            _ => {}
+        }
+    }
+    told.map(Told::end)
+}
+
+impl Entry<'_> {
+    /// The line of this user line: its own, the one it was merged into, or the note that put it
+    /// into a running turn.
+    fn is_prompt(&self, user: Uuid) -> bool {
+        #[derive(Deserialize)]
+        struct Queued<'a> {
+            #[serde(borrow)]
+            source_uuid: Raw<'a>,
+        }
+        let is = |raw: Raw<'_>| uuid(raw) == Some(user);
+        match text(self.kind).as_deref() {
+            Some("user") => {
+                is(self.uuid)
+                    || array(self.mergedSendUuids)
+                        .into_iter()
+                        .any(|merged| is(Some(merged)))
+            }
+            Some("attachment") => {
+                object::<Queued<'_>>(self.attachment).is_some_and(|queued| is(queued.source_uuid))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Told {
+    fn assistant(&mut self, entry: &Entry<'_>) {
+        let Some(message) = object::<Message<'_>>(entry.message) else {
+            return;
+        };
+        let line = AssistantLine {
+            message_id: text(message.id),
+            model: text(message.model),
+            blocks: blocks(message.content),
+            subagent: false,
+            api_error: flag(entry.isApiErrorMessage) == Some(true),
+            error: text(entry.error),
+            aborted: false,
+        };
+        self.end.session_id = uuid(entry.sessionId);
+        self.end.stop_reason = text(message.stop_reason);
+        self.end.is_error = line.api_error;
+        self.end.api_status = count(entry.apiErrorStatus).and_then(|status| status.try_into().ok());
+        self.end.api_error_type = text(entry.apiErrorType);
+        self.end.api_error = text(entry.apiError);
+        self.end.text = None;
+        if line.api_error {
+            self.whole = true;
+            self.run.api_error(&line);
+            self.end.text = line.blocks.into_iter().find_map(|block| match block {
+                Block::Text(text) => Some(text),
+                _ => None,
+            });
+        } else if line.model.as_deref() != Some("<synthetic>") {
+            self.whole = self
+                .end
+                .stop_reason
+                .as_deref()
+                .is_some_and(|reason| reason != "tool_use");
+            line.blocks
+                .iter()
+                .for_each(|block| self.run.block(&line, block));
+        }
+    }
+
+    fn user(&mut self, entry: &Entry<'_>) {
+        let Some(content) =
+            object::<Message<'_>>(entry.message).and_then(|message| message.content)
+        else {
+            return;
+        };
+        for block in blocks(Some(content)) {
+            match block {
+                Block::Result => self.run.tool_result(),
+                Block::Text(text) if text.starts_with("[Request interrupted by user") => {
+                    self.whole = true;
+                    self.end.is_error = true;
+                    self.end.terminal_reason = Some("aborted".to_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A line of another prompt.
+    fn is_over(&self, entry: &Entry<'_>) -> bool {
+        let other = text(entry.promptId);
+        other.is_some() && other != self.prompt && self.prompt.is_some()
+    }
+
+    fn end(self) -> TurnEnd {
+        let mut end = self.run.end(self.end, None);
+        end.known_already = true;
+        if !self.whole {
+            end.fail(
+                ErrorKind::NoResult,
+                "the transcript ends before the turn does",
+            );
+        }
+        end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
+    }
+
+    #[test]
+    fn places() {
+        let cwd = Path::new("/w");
+        let home = Home::new(&env(&[("HOME", "/h")]), cwd).unwrap();
+        assert_eq!(home.record_path(), Path::new("/h/.claude.json"));
+        assert_eq!(home.registry_dir(), Path::new("/h/.claude/sessions"));
+        assert_eq!(
+            home.transcript_path(Path::new("/tmp/a_b.c"), Uuid::nil()),
+            Path::new("/h/.claude/projects/-tmp-a-b-c/00000000-0000-0000-0000-000000000000.jsonl")
+        );
+        let conf = Home::new(&env(&[("HOME", "/h"), ("CLAUDE_CONFIG_DIR", "rel/c")]), cwd).unwrap();
+        assert_eq!(conf.record_path(), Path::new("/w/rel/c/.claude.json"));
+        assert_eq!(conf.projects_dir(), Path::new("/w/rel/c/projects"));
+        assert_eq!(
+            Home::new(&env(&[("HOME", "/h"), ("CLAUDE_CONFIG_DIR", "")]), cwd),
+            Some(home)
+        );
+        assert_eq!(Home::new(&[], cwd), None);
+    }
+
+    /// The names are the real client's.
+    #[test]
+    fn long_directories() {
+        let d = format!("/tmp/meas/cwd/{}", vec!["d".repeat(50); 6].join("/"));
+        assert!(project_name(Path::new(&d)).ends_with("d-7gzyvi"));
+        let e = format!("/tmp/meas/cwd/{}", "e".repeat(250));
+        let name = project_name(Path::new(&e));
+        assert_eq!((name.len(), &name[199..]), (207, "e-yx4bgj"));
+        assert_eq!(
+            project_name(Path::new("/tmp/meas/cwd/dö_t.x y")),
+            "-tmp-meas-cwd-d--t-x-y"
+        );
+        assert_eq!(project_name(Path::new("/\u{1F600}")), "---");
+    }
+
+    /// The cases that were tried with the real client's dialog.
+    #[test]
+    fn trust() {
+        let check = |trusted_dir: &str, dir: &str, git: Option<&str>| {
+            let record =
+                format!(r#"{{"projects":{{"{trusted_dir}":{{"hasTrustDialogAccepted":true}}}}}}"#);
+            trusted(record.as_bytes(), Path::new(dir), git.map(Path::new))
+        };
+        assert!(check("/a/b", "/a/b", None));
+        assert!(check("/a", "/a/b", None));
+        assert!(check("/a", "/a/b/c", None));
+        assert!(check("/", "/a/b", None));
+        assert!(!check("/a/b", "/a", None));
+        assert!(!check("/a", "/ab", None));
+        assert!(!check("/a", "/a/b", Some("/a/b")), "above the repository");
+        assert!(check("/a", "/a/b", Some("/a")));
+        assert!(check("/a/b", "/a/b/c", Some("/a")));
+        for bad in [
+            "",
+            "[]",
+            "{}",
+            r#"{"projects":[]}"#,
+            r#"{"projects":{"/a":{"hasTrustDialogAccepted":"true"}}}"#,
+        ] {
+            assert!(!trusted(bad.as_bytes(), Path::new("/a"), None), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_transcript_without_the_line_has_no_answer() {
+        assert_eq!(
+            answer_of([&b"{}"[..], b"", b"nonsense", b"[1]"], Uuid::nil()),
+            None
+        );
+    }
+}
