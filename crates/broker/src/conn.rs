@@ -1,0 +1,444 @@
+//! One connection: frames in, requests under way side by side, frames out.
+//!
+//! A client that sends nonsense gets an answer where there is an id to answer to,
+//! and loses its connection otherwise; nobody else notices. A client that does not
+//! read waits in its own queue of frames, and its requests wait with it; the
+//! sessions do not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clsess_proto::{
+    BrokerStatus, ErrorCode, Event, EventKind, Failure, Hello, Killed, Reply, Request, ToBroker,
+    ToClient, TurnId, TurnReport, compatible, frame,
+};
+use futures_util::{SinkExt, StreamExt};
+use interprocess::local_socket::tokio::Stream;
+use interprocess::local_socket::traits::StreamCommon;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::bytes::Bytes;
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+
+use crate::broker::Shared;
+use crate::create;
+use crate::journal::Journal;
+use crate::session::{Answer, Command, Handle, Watched};
+
+/// How long a client may take to say who it is.
+const HELLO: Duration = Duration::from_secs(10);
+/// Requests under way on one connection; more wait unread.
+const MAX_REQUESTS: usize = 64;
+/// Frames that wait for a slow client; whoever has more for it waits.
+const MAX_FRAMES: usize = 32;
+
+/// Serves one client until it goes.
+pub async fn serve(shared: Arc<Shared>, stream: Stream) {
+    if let Err(why) = same_user(&stream) {
+        tracing::warn!(%why, "a connection is refused");
+        return;
+    }
+    let (input, output) = tokio::io::split(stream);
+    let (frames, outbox) = mpsc::channel(MAX_FRAMES);
+    let writer = tokio::spawn(write(output, outbox));
+    let out = Out { frames };
+    if let Err(failure) = read(&shared, input, &out).await {
+        tracing::info!(code = ?failure.code, "a connection is closed: {failure}");
+        out.send(&ToClient::Error {
+            id: 0,
+            error: failure,
+        })
+        .await;
+    }
+    drop(out);
+    // What was said last still goes out, as far as the client takes it.
+    let _ = tokio::time::timeout(HELLO, writer).await;
+}
+
+/// The client must be the same user.
+fn same_user(stream: &Stream) -> Result<(), String> {
+    let peer = stream.peer_creds().map_err(|e| e.to_string())?;
+    let ours = nix::unistd::geteuid().as_raw();
+    match peer.euid() {
+        Some(uid) if uid == ours => Ok(()),
+        uid => Err(format!("user {uid:?}, not {ours}")),
+    }
+}
+
+fn codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder()
+        .length_field_length(frame::LENGTH_BYTES)
+        .max_frame_length(frame::MAX_FRAME)
+        .new_codec()
+}
+
+async fn write(output: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Bytes>) {
+    let mut output = FramedWrite::new(output, codec());
+    while let Some(bytes) = outbox.recv().await {
+        if output.send(bytes).await.is_err() {
+            // The client is gone; the reader sees it too.
+            return;
+        }
+    }
+}
+
+/// Reads requests until the client goes; the failure ends the connection.
+async fn read(
+    shared: &Arc<Shared>,
+    input: impl AsyncRead + Unpin,
+    out: &Out,
+) -> Result<(), Failure> {
+    let mut input = FramedRead::new(input, codec());
+    let first = match tokio::time::timeout(HELLO, input.next()).await {
+        Ok(Some(first)) => first.map_err(|e| bad_frame(&e))?,
+        Ok(None) => return Ok(()),
+        Err(_) => return Err(bad_frame(&"nothing came in time")),
+    };
+    greet(&first, out).await?;
+
+    let mut requests = JoinSet::new();
+    let room = Arc::new(Semaphore::new(MAX_REQUESTS));
+    while let Some(bytes) = input.next().await {
+        let bytes = bytes.map_err(|e| bad_frame(&e))?;
+        while requests.try_join_next().is_some() {}
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+            return Ok(());
+        };
+        let (id, request) = match frame::decode(&bytes) {
+            Ok(ToBroker::Request { id, request }) => (id, request),
+            Ok(_) => return Err(bad_frame(&"neither hello nor request")),
+            Err(error) => return Err(bad_frame(&error)),
+        };
+        let (shared, out) = (Arc::clone(shared), out.clone());
+        requests.spawn(async move {
+            let answer = match answer(&shared, id, *request, &out).await {
+                Ok(reply) => ToClient::Reply {
+                    id,
+                    reply: Box::new(reply),
+                },
+                Err(error) => ToClient::Error { id, error },
+            };
+            out.send(&answer).await;
+            drop(place);
+        });
+    }
+    // A client that has nothing more to ask still waits for its answers: it has
+    // closed only its own direction. One that is gone makes the writer fail.
+    let gone = async { while requests.join_next().await.is_some() {} };
+    tokio::select! {
+        () = gone => {}
+        () = out.frames.closed() => {}
+    }
+    Ok(())
+}
+
+/// The first frame must be a hello of a version that we can talk to.
+async fn greet(first: &[u8], out: &Out) -> Result<(), Failure> {
+    let hello = match frame::decode(first) {
+        Ok(ToBroker::Hello(hello)) => hello,
+        Ok(_) => return Err(bad_frame(&"the first frame must be hello")),
+        Err(error) => return Err(bad_frame(&error)),
+    };
+    let ours = Hello::broker();
+    out.send(&ToClient::Hello(ours.clone())).await;
+    compatible(&hello, &ours)
+}
+
+fn bad_frame(why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(ErrorCode::BadRequest, format!("a bad frame: {why}"))
+        .hint("PROTOCOL.md says what a frame is")
+}
+
+/// The way out to the client.
+#[derive(Clone)]
+struct Out {
+    frames: mpsc::Sender<Bytes>,
+}
+
+impl Out {
+    /// Queues a frame; waits while the client is slow. That the client is gone is
+    /// no news to anybody here.
+    async fn send(&self, message: &ToClient) {
+        match frame::encode(message) {
+            Ok(bytes) => drop(self.frames.send(bytes.into()).await),
+            Err(error) => tracing::error!(%error, "a frame cannot be written"),
+        }
+    }
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    id: u64,
+    request: Request,
+    out: &Out,
+) -> Result<Reply, Failure> {
+    match request {
+        Request::New(new) => create::create(shared, *new).await,
+        Request::Send(send) => {
+            let handle = shared.registry.find(&send.session)?;
+            let (wait, events, texts) = (send.wait, send.events, send.texts);
+            let turn = send.turn;
+            let watched = ask(&handle, |reply| Command::Send {
+                request: send,
+                reply,
+            })
+            .await?;
+            if wait {
+                let watching = Watching { id, events, texts };
+                return watching.follow(&handle, watched, out).await;
+            }
+            if let Some(durable) = watched.durable {
+                durable.kept().await.map_err(|e| not_durable(&e))?;
+            }
+            Ok(Reply::Accepted { turn })
+        }
+        Request::Result {
+            session,
+            turn,
+            events,
+            texts,
+        } => {
+            let watching = Watching { id, events, texts };
+            match shared.registry.find(&session) {
+                Ok(handle) => {
+                    let command = |reply| Command::Result {
+                        selector: turn,
+                        reply,
+                    };
+                    let watched = ask(&handle, command).await?;
+                    watching.follow(&handle, watched, out).await
+                }
+                Err(failure) => of_ended(shared, &session, &turn, texts).unwrap_or(Err(failure)),
+            }
+        }
+        Request::Cancel { session, turn } => {
+            let handle = shared.registry.find(&session)?;
+            let watched = ask(&handle, |reply| Command::Cancel { turn, reply }).await?;
+            let watching = Watching {
+                id,
+                events: false,
+                texts: false,
+            };
+            watching.follow(&handle, watched, out).await
+        }
+        Request::List {} => Ok(Reply::Sessions {
+            sessions: rows(shared),
+        }),
+        Request::Show { session } => {
+            let handle = shared.registry.find(&session)?;
+            let detail = ask(&handle, |reply| Command::Detail { reply }).await?;
+            Ok(Reply::Detail(Box::new(detail)))
+        }
+        Request::Kill {
+            sessions,
+            all,
+            grace_ms,
+        } => Ok(Reply::Killed {
+            sessions: kill(shared, sessions, all, grace_ms).await,
+        }),
+        Request::Restart {
+            session,
+            fresh,
+            env,
+            start_timeout_ms,
+        } => {
+            let handle = shared.registry.find(&session)?;
+            let env = env.map(create::env_of);
+            ask(&handle, |reply| Command::Restart {
+                fresh,
+                env,
+                timeout_ms: start_timeout_ms,
+                reply,
+            })
+            .await?;
+            Ok(create::session_reply(&handle, false))
+        }
+        Request::Status {} => Ok(Reply::Status(BrokerStatus {
+            pid: std::process::id(),
+            version: clsess_proto::VERSION.to_owned(),
+            socket: shared.place.socket.display().to_string(),
+            state_dir: shared.place.state.display().to_string(),
+            sessions: shared.registry.count() as u64,
+        })),
+        Request::Stop { grace_ms } => stop(shared, grace_ms).await,
+        Request::Unknown => Err(Failure::new(
+            ErrorCode::UnknownRequest,
+            format!(
+                "the broker (clsess {}) does not know this request",
+                clsess_proto::VERSION
+            ),
+        )
+        .hint("it is older than this command: clsess broker stop; the next command starts the new one")),
+    }
+}
+
+/// Asks a session's task and waits for its answer.
+///
+/// # Errors
+/// Of the session, or [`ErrorCode::BrokerStopping`] when its task has ended.
+pub async fn ask<T>(
+    handle: &Handle,
+    command: impl FnOnce(Answer<T>) -> Command,
+) -> Result<T, Failure> {
+    let (reply, answer) = oneshot::channel();
+    let gone = || Failure::new(ErrorCode::BrokerStopping, "the session has just ended");
+    handle
+        .commands
+        .send(command(reply))
+        .await
+        .map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())?
+}
+
+fn not_durable(error: &std::io::Error) -> Failure {
+    Failure::new(
+        ErrorCode::JournalFailed,
+        format!("the prompt is queued, but the disk does not confirm it: {error}"),
+    )
+}
+
+fn rows(shared: &Shared) -> Vec<clsess_proto::SessionRow> {
+    let handles = shared.registry.all();
+    handles.iter().map(|h| h.row.borrow().told()).collect()
+}
+
+async fn kill(shared: &Shared, named: Vec<String>, all: bool, grace_ms: u64) -> Vec<Killed> {
+    let names = if all {
+        rows(shared).into_iter().map(|row| row.name).collect()
+    } else {
+        named
+    };
+    let mut waiting = Vec::new();
+    for name in names {
+        let handle = shared.registry.find(&name);
+        waiting.push(async move {
+            let killed = match handle {
+                Ok(handle) => ask(&handle, |reply| Command::Kill { grace_ms, reply }).await,
+                Err(failure) => Err(failure),
+            };
+            killed.unwrap_or_else(|failure| Killed {
+                session: name,
+                agent_session_id: None,
+                cwd: None,
+                error: Some(failure),
+            })
+        });
+    }
+    futures_util::future::join_all(waiting).await
+}
+
+async fn stop(shared: &Shared, grace_ms: u64) -> Result<Reply, Failure> {
+    let gone = || Failure::new(ErrorCode::BrokerStopping, "the broker is gone");
+    shared.stop.send(grace_ms).await.map_err(|_| gone())?;
+    let mut stopped = shared.stopped.clone();
+    stopped
+        .wait_for(|stopped| *stopped)
+        .await
+        .map_err(|_| gone())?;
+    Ok(Reply::Done {})
+}
+
+/// A turn of a session that was killed, by the session's id.
+fn of_ended(
+    shared: &Shared,
+    session: &str,
+    turn: &str,
+    texts: bool,
+) -> Option<Result<Reply, Failure>> {
+    let id = uuid::Uuid::parse_str(session).ok()?;
+    let dir = shared.place.ended().join(id.to_string());
+    if !dir.is_dir() {
+        return None;
+    }
+    let report = || {
+        let journal = Journal::open(&dir, None)
+            .map_err(|e| Failure::new(ErrorCode::JournalFailed, format!("cannot be read: {e}")))?;
+        let turn = journal
+            .select(turn)
+            .map_err(|message| Failure::new(ErrorCode::NoSuchTurn, message))?;
+        journal
+            .report(turn)
+            .ok_or_else(|| Failure::new(ErrorCode::NoSuchTurn, "the turn never ended"))
+    };
+    Some(report().map(|report| Reply::Turn(Box::new(shaped(report, texts)))))
+}
+
+/// The report with all its texts, or without.
+fn shaped(mut report: TurnReport, texts: bool) -> TurnReport {
+    if !texts {
+        report.texts = None;
+    } else if report.texts.is_none() {
+        // Not kept twice where the only text is the answer.
+        report.texts = Some(report.answer.iter().cloned().collect());
+    }
+    report
+}
+
+/// What a client that waits for a turn wants to see of it.
+struct Watching {
+    id: u64,
+    events: bool,
+    texts: bool,
+}
+
+impl Watching {
+    /// Sends the turn's events as they come, until it ends.
+    async fn follow(&self, handle: &Handle, watched: Watched, out: &Out) -> Result<Reply, Failure> {
+        let mut end = watched.end;
+        let mut seen = watched.seen;
+        let mut news = handle.feed.subscribe();
+        loop {
+            news.borrow_and_update();
+            let report = end.borrow_and_update().clone();
+            if self.events {
+                seen = self.forward(handle, watched.turn, seen, out).await;
+            }
+            if let Some(report) = report {
+                let report = TurnReport::clone(&report);
+                return Ok(Reply::Turn(Box::new(shaped(report, self.texts))));
+            }
+            tokio::select! {
+                changed = end.changed() => {
+                    changed.map_err(|_| {
+                        Failure::new(ErrorCode::BrokerStopping, "the broker has ended")
+                            .hint("the turn is in the journal: clsess result")
+                    })?;
+                }
+                _ = news.changed(), if self.events => {}
+            }
+        }
+    }
+
+    /// Sends what has happened since `seen`, as far as it belongs to the turn.
+    async fn forward(&self, handle: &Handle, turn: TurnId, mut seen: u64, out: &Out) -> u64 {
+        loop {
+            let batch = handle.feed.after(seen);
+            if batch.events.is_empty() {
+                return batch.seen;
+            }
+            if batch.missed > 0 && seen > 0 {
+                let gap = Event {
+                    seq: seen + batch.missed,
+                    session: handle.row.borrow().row.name.clone(),
+                    turn: Some(turn),
+                    kind: EventKind::Gap {
+                        missed: batch.missed,
+                    },
+                };
+                self.event(gap, out).await;
+            }
+            seen = batch.seen;
+            for event in batch.events {
+                if event.turn.is_none_or(|of| of == turn) {
+                    self.event(event, out).await;
+                }
+            }
+        }
+    }
+
+    async fn event(&self, event: Event, out: &Out) {
+        out.send(&ToClient::Event { id: self.id, event }).await;
+    }
+}

@@ -1,0 +1,239 @@
+//! Making a session: names, trust, files, the first start.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clsess_proto::{ErrorCode, Failure, New, Reply, valid_name};
+use serde_bytes::ByteBuf;
+use uuid::Uuid;
+
+use crate::broker::Shared;
+use crate::conn::ask;
+use crate::disk::Promise;
+use crate::journal::Journal;
+use crate::place::private_dir;
+use crate::registry::MAX_SESSIONS;
+use crate::session::{self, Command, Handle, Seed, now_ms, trusted};
+use crate::store::{self, Env, SessionRecord};
+
+/// Grace for an agent of a session that could not be made, in milliseconds.
+const GRACE_MS: u64 = 2000;
+
+/// Makes a session, or finds the one that is there.
+///
+/// # Errors
+/// As the request's options say; nothing is left of a session that could not be
+/// started.
+pub async fn create(shared: &Arc<Shared>, new: New) -> Result<Reply, Failure> {
+    if let Some(name) = &new.name
+        && let Some(handle) = existing(shared, name, new.exists_ok)?
+    {
+        return started(&handle, new.wait, new.start_timeout_ms, false).await;
+    }
+    let (timeout_ms, wait) = (new.start_timeout_ms, new.wait);
+    let (handle, on_disk) = begin(shared, new)?;
+    let outcome = started(&handle, wait, timeout_ms, true).await;
+    let kept = match on_disk.kept().await {
+        Ok(()) => outcome,
+        Err(e) => Err(Failure::new(
+            ErrorCode::JournalFailed,
+            format!("the session cannot be kept on disk: {e}"),
+        )),
+    };
+    if kept.is_err() {
+        let grace_ms = GRACE_MS;
+        let _ = ask(&handle, |reply| Command::Kill { grace_ms, reply }).await;
+    }
+    kept
+}
+
+/// The session of that name, where one is and may be.
+fn existing(shared: &Shared, name: &str, exists_ok: bool) -> Result<Option<Handle>, Failure> {
+    if !valid_name(name) {
+        return Err(Failure::new(
+            ErrorCode::BadName,
+            format!("{name:?} is no name for a session"),
+        )
+        .hint("letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit"));
+    }
+    match shared.registry.by_name(name) {
+        Some(handle) if exists_ok => Ok(Some(handle)),
+        Some(_) => Err(Failure::new(
+            ErrorCode::SessionExists,
+            format!("there is a session {name} already"),
+        )
+        .hint(format!("to use it: clsess new -A {name}"))),
+        None => Ok(None),
+    }
+}
+
+/// Wakes the session's agent; waits for it where that is wanted.
+async fn started(
+    handle: &Handle,
+    wait: bool,
+    timeout_ms: u64,
+    created: bool,
+) -> Result<Reply, Failure> {
+    let wake = ask(handle, |reply| Command::Wake { timeout_ms, reply });
+    if wait {
+        wake.await?;
+    } else {
+        // The command is sent; its answer comes when nobody waits any more.
+        let handle = handle.clone();
+        tokio::spawn(async move {
+            let _ = ask(&handle, |reply| Command::Wake { timeout_ms, reply }).await;
+        });
+    }
+    Ok(session_reply(handle, created))
+}
+
+/// The answer that tells of a session.
+#[must_use]
+pub fn session_reply(handle: &Handle, created: bool) -> Reply {
+    Reply::Session {
+        session: handle.row.borrow().told(),
+        created,
+    }
+}
+
+/// Writes the session's files and begins its task. Nothing waits in here, so two
+/// requests for one name cannot cross.
+fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Promise), Failure> {
+    if shared.registry.count() >= MAX_SESSIONS {
+        return Err(Failure::new(
+            ErrorCode::TooMany,
+            format!("there are {MAX_SESSIONS} sessions already"),
+        )
+        .hint("clsess kill NAME"));
+    }
+    let env = env_of(new.env);
+    let cwd = directory(&new.cwd)?;
+    if !new.trust && !trusted(&env, &cwd) {
+        return Err(untrusted(&cwd));
+    }
+    if let Some(id) = new.resume {
+        only_writer(shared, id)?;
+    }
+    let name = match new.name {
+        Some(name) => name,
+        None => shared.registry.free_name(&name_of(&cwd)),
+    };
+    let id = Uuid::new_v4();
+    let dir = shared.place.sessions().join(id.to_string());
+    private_dir(&dir)?;
+    let (kept, forgotten) = store::split_forgotten(&env, &new.settings.env_forget);
+    let record = SessionRecord {
+        version: store::VERSION,
+        name: name.clone(),
+        id,
+        cwd: cwd.display().to_string(),
+        agent_session_id: new.resume.unwrap_or_else(Uuid::new_v4),
+        began: new.resume.is_some(),
+        created_at: now_ms(),
+        umask: new.umask.unwrap_or(0o022) & 0o777,
+        forgotten,
+        settings: new.settings,
+    };
+    let on_disk = |e: std::io::Error| {
+        Failure::new(
+            ErrorCode::JournalFailed,
+            format!("cannot write into {}: {e}", dir.display()),
+        )
+    };
+    let journal = Journal::open(&dir, record.settings.history).map_err(on_disk)?;
+    let bytes = record.to_bytes().map_err(on_disk)?;
+    drop(
+        shared
+            .disk
+            .replace(store::env_path(&dir), store::env_to_bytes(&kept)),
+    );
+    // Last: a directory without it is not a session yet.
+    let promise = shared.disk.replace(dir.join(store::FILE), bytes);
+    let seed = Seed {
+        record,
+        dir,
+        journal,
+        env: Some(env),
+    };
+    let handle = session::spawn(Arc::clone(shared), seed);
+    shared.registry.insert(name.clone(), handle.clone());
+    tracing::info!(session = %name, %id, "session made");
+    Ok((handle, promise))
+}
+
+/// The caller's environment.
+#[must_use]
+pub fn env_of(pairs: Vec<(ByteBuf, ByteBuf)>) -> Env {
+    let os = |bytes: ByteBuf| OsString::from_vec(bytes.into_vec());
+    let valid = |name: &[u8], value: &[u8]| {
+        !name.is_empty() && !name.contains(&b'=') && !name.contains(&0) && !value.contains(&0)
+    };
+    pairs
+        .into_iter()
+        .filter(|(name, value)| valid(name, value))
+        .map(|(name, value)| (os(name), os(value)))
+        .collect()
+}
+
+/// The session's directory as the agent will see it.
+fn directory(cwd: &str) -> Result<PathBuf, Failure> {
+    let bad = |what: String| Failure::new(ErrorCode::BadDirectory, format!("{cwd}: {what}"));
+    if !Path::new(cwd).is_absolute() {
+        return Err(bad("not an absolute path".to_owned()));
+    }
+    let real = std::fs::canonicalize(cwd).map_err(|e| bad(e.to_string()))?;
+    if !real.is_dir() {
+        return Err(bad("not a directory".to_owned()));
+    }
+    if real.to_str().is_none() {
+        return Err(bad("its real path is not UTF-8".to_owned()));
+    }
+    Ok(real)
+}
+
+fn untrusted(cwd: &Path) -> Failure {
+    Failure::new(
+        ErrorCode::UntrustedDirectory,
+        format!(
+            "{} is not trusted: its own hooks and settings would run without asking",
+            cwd.display()
+        ),
+    )
+    .hint("if it is yours: clsess new --trust, or a [session.NAME] with this cwd in the config")
+}
+
+/// Two writers on one conversation would fork it without a word.
+fn only_writer(shared: &Shared, conversation: Uuid) -> Result<(), Failure> {
+    let has = |handle: &Handle| handle.row.borrow().agent_session_id == conversation;
+    match shared.registry.all().iter().find(|handle| has(handle)) {
+        None => Ok(()),
+        Some(handle) => Err(Failure::new(
+            ErrorCode::SessionExists,
+            format!(
+                "the session {} has this conversation already",
+                handle.row.borrow().row.name
+            ),
+        )),
+    }
+}
+
+/// A name made of the directory's.
+fn name_of(cwd: &Path) -> String {
+    let last = cwd.file_name().unwrap_or_default().as_bytes();
+    let name: String = last
+        .iter()
+        .map(|b| match b {
+            b if b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-') => char::from(*b),
+            _ => '-',
+        })
+        .skip_while(|c| !c.is_ascii_alphanumeric())
+        .take(56)
+        .collect();
+    if name.is_empty() {
+        "session".to_owned()
+    } else {
+        name
+    }
+}

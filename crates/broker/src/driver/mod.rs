@@ -1,0 +1,7 @@
+//! Bodies of sessions: the processes that speak for them.
+
+mod held;
+mod lines;
+pub mod stream;
+
+pub use held::StartError;

@@ -1,0 +1,255 @@
+//! The stream body: one warm agent that speaks lines of JSON over three pipes.
+//!
+//! Nothing here knows what a line means. What is to be written waits in a queue
+//! until the agent takes it; both of its outputs are read to their ends.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+
+use clsess_holder::protocol::{Exit, Reply, Start};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe;
+
+use super::held::{Held, Pipes, StartError};
+use super::lines::Lines;
+
+/// Bytes of the agent's stderr that are kept for a report of its death; the
+/// oldest go first.
+const STDERR_KEPT: usize = 4096;
+/// Bytes read at once.
+const READ: usize = 64 * 1024;
+
+/// What comes from the body.
+#[derive(Debug)]
+pub enum BodyEvent {
+    /// A line of the agent is ready to be taken with [`StreamBody::line`].
+    Lines,
+    /// The agent wrote a line beyond all bounds.
+    LineTooLong,
+    /// The agent and all its processes are gone, and everything it wrote has been
+    /// given out.
+    Gone {
+        /// How it ended.
+        exit: Exit,
+        /// Whether processes are left that could not be ended.
+        left: bool,
+    },
+}
+
+/// A warm agent.
+#[derive(Debug)]
+pub struct StreamBody {
+    held: Held,
+    stdin: Option<pipe::Sender>,
+    /// What the agent has not taken yet. It is bounded by its one writer: a prompt
+    /// and a few control lines.
+    outgoing: VecDeque<Vec<u8>>,
+    /// Bytes of the first of `outgoing` that are written.
+    written: usize,
+    /// The input is closed once `outgoing` is empty.
+    closing: bool,
+    stdout: Option<pipe::Receiver>,
+    stderr: Option<pipe::Receiver>,
+    lines: Lines,
+    stderr_tail: Vec<u8>,
+    end: Option<(Exit, bool)>,
+    buffer: Box<[u8]>,
+}
+
+impl StreamBody {
+    /// Starts an agent.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(start: Start) -> Result<Self, StartError> {
+        let (
+            held,
+            Pipes {
+                stdin,
+                stdout,
+                stderr,
+            },
+        ) = Held::start(start).await?;
+        Ok(Self {
+            held,
+            stdin: Some(pipe::Sender::from_owned_fd(stdin)?),
+            outgoing: VecDeque::new(),
+            written: 0,
+            closing: false,
+            stdout: Some(pipe::Receiver::from_owned_fd(stdout)?),
+            stderr: Some(pipe::Receiver::from_owned_fd(stderr)?),
+            lines: Lines::default(),
+            stderr_tail: Vec::new(),
+            end: None,
+            buffer: vec![0; READ].into_boxed_slice(),
+        })
+    }
+
+    /// The agent's process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.held.pid
+    }
+
+    /// The holder's process.
+    #[must_use]
+    pub fn holder_pid(&self) -> Option<u32> {
+        self.held.holder_pid()
+    }
+
+    /// The end of what the agent wrote to stderr, for messages.
+    #[must_use]
+    pub fn stderr_tail(&self) -> String {
+        String::from_utf8_lossy(&self.stderr_tail).trim().to_owned()
+    }
+
+    /// Puts a line in the way of the agent. It is tried at once, so that an idle
+    /// agent has it before this returns.
+    pub fn write(&mut self, line: Vec<u8>) {
+        self.outgoing.push_back(line);
+        while let (Some(stdin), Some(first)) = (&self.stdin, self.outgoing.front()) {
+            match stdin.try_write(&first[self.written..]) {
+                Ok(n) => self.advance(n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => self.input_broken(),
+            }
+        }
+    }
+
+    /// Asks for the agent's end: its input is closed when it has taken all that
+    /// was written, then come SIGTERM and SIGKILL as the holder's protocol says.
+    pub fn end(&mut self, grace_ms: u32, now: bool) {
+        self.closing = true;
+        if self.outgoing.is_empty() {
+            self.stdin = None;
+        }
+        self.held.end(grace_ms, now);
+    }
+
+    /// The next line of the agent.
+    pub fn line(&mut self) -> Option<&[u8]> {
+        self.lines.next()
+    }
+
+    /// Waits for what comes next. Can be dropped and called again.
+    pub async fn next(&mut self) -> BodyEvent {
+        loop {
+            if let Some((exit, left)) = self.end
+                && self.stdout.is_none()
+                && self.stderr.is_none()
+            {
+                self.held.reap().await;
+                return BodyEvent::Gone { exit, left };
+            }
+            if let Some(event) = self.step().await {
+                return event;
+            }
+        }
+    }
+
+    /// One thing that happens: to the input, to the outputs, or at the holder.
+    async fn step(&mut self) -> Option<BodyEvent> {
+        let ended = self.end.is_some();
+        let unwritten = self.outgoing.front().map(|first| &first[self.written..]);
+        tokio::select! {
+            wrote = write(self.stdin.as_mut(), unwritten) => {
+                match wrote {
+                    Ok(n) => self.advance(n),
+                    Err(_) => self.input_broken(),
+                }
+                None
+            }
+            read = read(self.stdout.as_mut(), &mut self.buffer) => {
+                match read {
+                    Ok(n) if n > 0 => {
+                        self.lines.feed(&self.buffer[..n]);
+                        Some(if self.lines.too_long() { BodyEvent::LineTooLong } else { BodyEvent::Lines })
+                    }
+                    _ => { self.stdout = None; None }
+                }
+            }
+            read = read_small(self.stderr.as_mut()) => {
+                match read {
+                    Ok((n, piece)) if n > 0 => self.keep_stderr(&piece[..n]),
+                    _ => self.stderr = None,
+                }
+                None
+            }
+            said = self.held.next(), if !ended => {
+                match said {
+                    Ok(Some(Reply::Ended { exit, left })) => self.ended(exit, left),
+                    Ok(Some(Reply::Exited(exit))) => {
+                        tracing::debug!(pid = self.held.pid, ?exit, "the agent has exited");
+                    }
+                    Ok(Some(_)) => {}
+                    // A holder that is gone takes the knowledge of the exit along.
+                    Ok(None) | Err(_) => self.ended(Exit::Unknown, true),
+                }
+                None
+            }
+        }
+    }
+
+    fn ended(&mut self, exit: Exit, left: bool) {
+        self.end = Some((exit, left));
+        self.input_broken();
+        if left {
+            // Somebody may hold the pipes open for ever: what is there is all.
+            self.stdout = None;
+            self.stderr = None;
+        }
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.written += n;
+        if self
+            .outgoing
+            .front()
+            .is_some_and(|first| self.written >= first.len())
+        {
+            self.outgoing.pop_front();
+            self.written = 0;
+        }
+        if self.closing && self.outgoing.is_empty() {
+            self.stdin = None;
+        }
+    }
+
+    /// Nobody reads any more. That the agent is gone comes from the holder.
+    fn input_broken(&mut self) {
+        self.stdin = None;
+        self.outgoing.clear();
+        self.written = 0;
+    }
+
+    fn keep_stderr(&mut self, piece: &[u8]) {
+        tracing::debug!(
+            pid = self.held.pid,
+            stderr = %String::from_utf8_lossy(piece).trim_end(),
+        );
+        self.stderr_tail.extend_from_slice(piece);
+        let excess = self.stderr_tail.len().saturating_sub(STDERR_KEPT);
+        self.stderr_tail.drain(..excess);
+    }
+}
+
+async fn write(stdin: Option<&mut pipe::Sender>, bytes: Option<&[u8]>) -> io::Result<usize> {
+    match (stdin, bytes) {
+        (Some(stdin), Some(bytes)) => stdin.write(bytes).await,
+        _ => pending().await,
+    }
+}
+
+async fn read(stdout: Option<&mut pipe::Receiver>, buffer: &mut [u8]) -> io::Result<usize> {
+    match stdout {
+        Some(stdout) => stdout.read(buffer).await,
+        None => pending().await,
+    }
+}
+
+async fn read_small(stderr: Option<&mut pipe::Receiver>) -> io::Result<(usize, [u8; 1024])> {
+    let mut piece = [0; 1024];
+    let n = read(stderr, &mut piece).await?;
+    Ok((n, piece))
+}

@@ -1,0 +1,445 @@
+//! The turns of one session on disk: `turns.jsonl`, a line for each step.
+//!
+//! A turn is written before anything is done about it. In memory there is only
+//! an index; prompts and answers are read from the file when somebody asks. A
+//! line that is torn or damaged is skipped and counted, never overwritten.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clsess_proto::{OnQuestion, Outcome, TurnId, TurnReport, Usage};
+use serde::{Deserialize, Serialize};
+
+use crate::disk::private_file;
+
+/// The file's name in the session's directory.
+pub const FILE: &str = "turns.jsonl";
+
+/// Turns that are kept when the session does not say.
+pub const DEFAULT_HISTORY: u32 = 1000;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// A turn is to be run.
+    Queued {
+        /// Its id.
+        turn: TurnId,
+        /// When, in milliseconds of Unix time.
+        at: u64,
+        /// The prompt.
+        prompt: String,
+        /// As in the request.
+        timeout_ms: u64,
+        /// As in the request.
+        on_question: OnQuestion,
+    },
+    /// The prompt is being given to the agent.
+    Started {
+        /// Its id.
+        turn: TurnId,
+        /// When.
+        at: u64,
+    },
+    /// The agent has acknowledged it.
+    Accepted {
+        /// Its id.
+        turn: TurnId,
+        /// When.
+        at: u64,
+    },
+    /// It has ended.
+    Ended {
+        /// When.
+        at: u64,
+        /// How, and with what answer.
+        #[serde(flatten)]
+        report: Box<TurnReport>,
+    },
+    /// Sums of turns that are no longer in the file.
+    Totals {
+        /// How many.
+        turns: u64,
+        /// Their tokens.
+        usage: Usage,
+        /// What they cost.
+        cost_usd: f64,
+    },
+}
+
+/// Where a line is in the file.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    offset: u64,
+    length: u32,
+}
+
+/// A turn as the index knows it.
+#[derive(Clone, Debug)]
+struct Entry {
+    turn: TurnId,
+    outcome: Outcome,
+    queued: Option<Line>,
+    ended: Option<Line>,
+}
+
+/// What all turns of a session come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Totals {
+    /// Turns that have ended.
+    pub turns: u64,
+    /// Their tokens.
+    pub usage: Usage,
+    /// What they cost, in US dollars.
+    pub cost_usd: f64,
+}
+
+impl Totals {
+    fn add(&mut self, usage: Option<Usage>, cost_usd: Option<f64>) {
+        let usage = usage.unwrap_or_default();
+        self.usage.input_tokens += usage.input_tokens;
+        self.usage.output_tokens += usage.output_tokens;
+        self.usage.cache_creation_input_tokens += usage.cache_creation_input_tokens;
+        self.usage.cache_read_input_tokens += usage.cache_read_input_tokens;
+        self.cost_usd += cost_usd.unwrap_or_default();
+    }
+}
+
+/// The open journal of a session.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: Arc<File>,
+    /// Bytes in the file; the next line goes there.
+    length: u64,
+    /// Oldest first.
+    entries: Vec<Entry>,
+    /// Where each turn is in `entries`.
+    places: HashMap<TurnId, usize>,
+    totals: Totals,
+    /// Turns that are kept.
+    history: usize,
+    /// Lines that could not be read.
+    pub damaged: u64,
+}
+
+/// A turn that was still open when its broker ended.
+#[derive(Clone, Debug)]
+pub struct OpenTurn {
+    /// Its id.
+    pub turn: TurnId,
+    /// Whether the agent may have had it.
+    pub started: bool,
+}
+
+impl Journal {
+    /// Opens the journal in the session's directory, made when it is missing.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn open(dir: &Path, history: Option<u32>) -> io::Result<Self> {
+        let path = dir.join(FILE);
+        let file = private_file(&path, |options| options)?;
+        let mut journal = Self {
+            path,
+            file: Arc::new(file),
+            length: 0,
+            entries: Vec::new(),
+            places: HashMap::new(),
+            totals: Totals::default(),
+            history: history.unwrap_or(DEFAULT_HISTORY).max(1) as usize,
+            damaged: 0,
+        };
+        journal.load()?;
+        Ok(journal)
+    }
+
+    /// Reads the file from its beginning into the index.
+    fn load(&mut self) -> io::Result<()> {
+        let mut reader = BufReader::new(File::open(&self.path)?);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let length = reader.read_until(b'\n', &mut line)?;
+            if length == 0 {
+                break;
+            }
+            let place = Line {
+                offset: self.length,
+                length: u32::try_from(length).unwrap_or(u32::MAX),
+            };
+            self.length += length as u64;
+            match serde_json::from_slice(&line) {
+                Ok(record) if line.ends_with(b"\n") => self.index(&record, place),
+                _ => self.damaged += 1,
+            }
+        }
+        if self.length > 0 && !line_ends(&self.file, self.length)? {
+            // A torn line stays as it is; what comes now begins a new one.
+            self.file.write_all_at(b"\n", self.length)?;
+            self.length += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes a line into the index.
+    fn index(&mut self, record: &Record, place: Line) {
+        match record {
+            Record::Queued { turn, .. } => {
+                let entry = self.entry(*turn);
+                entry.outcome = Outcome::Queued;
+                entry.queued = Some(place);
+            }
+            Record::Started { turn, .. } | Record::Accepted { turn, .. } => {
+                self.entry(*turn).outcome = Outcome::Running;
+            }
+            Record::Ended { report, .. } => {
+                let entry = self.entry(report.turn);
+                entry.outcome = report.outcome;
+                let again = entry.ended.replace(place).is_some();
+                if !again {
+                    self.totals.turns += 1;
+                    self.totals.add(report.usage, report.cost_usd);
+                }
+            }
+            Record::Totals {
+                turns,
+                usage,
+                cost_usd,
+            } => {
+                self.totals.turns += turns;
+                self.totals.add(Some(*usage), Some(*cost_usd));
+            }
+        }
+    }
+
+    fn entry(&mut self, turn: TurnId) -> &mut Entry {
+        let next = self.entries.len();
+        let place = *self.places.entry(turn).or_insert(next);
+        if place == next {
+            self.entries.push(Entry {
+                turn,
+                outcome: Outcome::Unknown,
+                queued: None,
+                ended: None,
+            });
+        }
+        &mut self.entries[place]
+    }
+
+    /// Writes a line. It is safe against the broker's death at once, and against
+    /// the machine's when [`Journal::file`] is synced.
+    ///
+    /// # Errors
+    /// Of the disk; what was written of the line is taken back, so that the
+    /// journal is as it was.
+    pub fn write(&mut self, record: &Record) -> io::Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        if let Err(error) = self.file.write_all_at(&line, self.length) {
+            // A torn line would be skipped by the reader all the same.
+            let _ = self.file.set_len(self.length);
+            return Err(error);
+        }
+        let place = Line {
+            offset: self.length,
+            length: u32::try_from(line.len()).unwrap_or(u32::MAX),
+        };
+        self.length += line.len() as u64;
+        self.index(record, place);
+        Ok(())
+    }
+
+    /// The file, to be synced.
+    #[must_use]
+    pub fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// What all turns come to.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// How a turn stands, if it is known.
+    #[must_use]
+    pub fn outcome(&self, turn: TurnId) -> Option<Outcome> {
+        self.find(turn).map(|entry| entry.outcome)
+    }
+
+    /// The turn that `selector` means: an id, a unique beginning of one of at
+    /// least four characters, or `-1` for the last, `-2` and so on.
+    ///
+    /// # Errors
+    /// A message for people: which turn is meant is not clear, or there is none.
+    pub fn select(&self, selector: &str) -> Result<TurnId, String> {
+        if let Some(back) = selector.strip_prefix('-') {
+            let back: usize = back
+                .parse()
+                .map_err(|_| format!("{selector} is not a turn"))?;
+            let turn = back
+                .checked_sub(1)
+                .and_then(|n| self.entries.iter().rev().nth(n));
+            return turn.map(|entry| entry.turn).ok_or_else(|| {
+                format!("there is no turn {selector}, only {}", self.entries.len())
+            });
+        }
+        if let Ok(turn) = selector.parse::<TurnId>() {
+            return self
+                .find(turn)
+                .map(|entry| entry.turn)
+                .ok_or_else(|| format!("there is no turn {selector}"));
+        }
+        if selector.len() < 4 {
+            return Err(format!(
+                "{selector} is not a turn: give its id, four characters or more of it, or -1, -2 ..."
+            ));
+        }
+        let mut found = self
+            .entries
+            .iter()
+            .filter(|entry| entry.turn.to_string().starts_with(selector));
+        match (found.next(), found.next()) {
+            (Some(entry), None) => Ok(entry.turn),
+            (None, _) => Err(format!("there is no turn {selector}")),
+            (Some(_), Some(_)) => Err(format!("several turns begin with {selector}")),
+        }
+    }
+
+    /// The prompt of a turn.
+    #[must_use]
+    pub fn prompt(&self, turn: TurnId) -> Option<String> {
+        match self.read(self.find(turn)?.queued?) {
+            Some(Record::Queued { prompt, .. }) => Some(prompt),
+            _ => None,
+        }
+    }
+
+    /// The line that queued a turn.
+    #[must_use]
+    pub fn queued(&self, turn: TurnId) -> Option<Record> {
+        self.read(self.find(turn)?.queued?)
+    }
+
+    /// How a turn ended.
+    #[must_use]
+    pub fn report(&self, turn: TurnId) -> Option<TurnReport> {
+        match self.read(self.find(turn)?.ended?) {
+            Some(Record::Ended { report, .. }) => Some(*report),
+            _ => None,
+        }
+    }
+
+    /// The turns that have not ended, oldest first.
+    #[must_use]
+    pub fn open_turns(&self) -> Vec<OpenTurn> {
+        self.entries
+            .iter()
+            .filter(|entry| entry.outcome.open())
+            .map(|entry| OpenTurn {
+                turn: entry.turn,
+                started: entry.outcome == Outcome::Running,
+            })
+            .collect()
+    }
+
+    /// Forgets the oldest turns when there are many more than are kept: writes
+    /// the rest anew beside the file and renames it.
+    ///
+    /// # Errors
+    /// Of the disk; the journal is then as it was.
+    pub fn trim(&mut self) -> io::Result<()> {
+        // Twice as many, so that the file is rewritten seldom.
+        if self.entries.len() < self.history.saturating_mul(2).max(64) {
+            return Ok(());
+        }
+        let keep_from = self.entries.len() - self.history;
+        let kept = || {
+            let open_before = self
+                .entries
+                .iter()
+                .take(keep_from)
+                .filter(|e| e.outcome.open());
+            open_before.chain(self.entries.iter().skip(keep_from))
+        };
+        let mut totals = self.totals;
+        for report in kept().filter_map(|entry| match self.read(entry.ended?) {
+            Some(Record::Ended { report, .. }) => Some(report),
+            _ => None,
+        }) {
+            totals = totals.without(&report);
+        }
+        let beside = self.path.with_extension("new");
+        let mut file = private_file(&beside, |options| options.truncate(true))?;
+        let mut first = serde_json::to_vec(&Record::Totals {
+            turns: totals.turns,
+            usage: totals.usage,
+            cost_usd: totals.cost_usd,
+        })?;
+        first.push(b'\n');
+        file.write_all(&first)?;
+        for line in kept()
+            .flat_map(|entry| [entry.queued, entry.ended])
+            .flatten()
+        {
+            file.write_all(&self.bytes(line)?)?;
+        }
+        file.sync_data()?;
+        std::fs::rename(&beside, &self.path)?;
+        let dir = self.path.parent().unwrap_or(Path::new("/")).to_owned();
+        let running = self.open_turns();
+        *self = Self::open(&dir, u32::try_from(self.history).ok())?;
+        // That a turn is with the agent has no line of its own to copy.
+        for turn in running.iter().filter(|turn| turn.started) {
+            self.entry(turn.turn).outcome = Outcome::Running;
+        }
+        Ok(())
+    }
+
+    fn find(&self, turn: TurnId) -> Option<&Entry> {
+        self.entries.get(*self.places.get(&turn)?)
+    }
+
+    fn read(&self, line: Line) -> Option<Record> {
+        serde_json::from_slice(&self.bytes(line).ok()?).ok()
+    }
+
+    fn bytes(&self, line: Line) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; line.length as usize];
+        self.file.read_exact_at(&mut bytes, line.offset)?;
+        Ok(bytes)
+    }
+}
+
+impl Totals {
+    fn without(mut self, report: &TurnReport) -> Self {
+        let usage = report.usage.unwrap_or_default();
+        let less = |from: &mut u64, by: u64| *from = from.saturating_sub(by);
+        less(&mut self.turns, 1);
+        less(&mut self.usage.input_tokens, usage.input_tokens);
+        less(&mut self.usage.output_tokens, usage.output_tokens);
+        less(
+            &mut self.usage.cache_creation_input_tokens,
+            usage.cache_creation_input_tokens,
+        );
+        less(
+            &mut self.usage.cache_read_input_tokens,
+            usage.cache_read_input_tokens,
+        );
+        self.cost_usd -= report.cost_usd.unwrap_or_default();
+        self
+    }
+}
+
+/// Whether the last of `length` bytes is the end of a line.
+fn line_ends(file: &File, length: u64) -> io::Result<bool> {
+    let mut last = [0];
+    file.read_exact_at(&mut last, length - 1)?;
+    Ok(last == *b"\n")
+}

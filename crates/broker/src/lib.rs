@@ -1,0 +1,23 @@
+//! The broker: the background process that owns the sessions.
+//!
+//! One runtime of one thread. A task for each session owns its body, queue and
+//! journal ([`session`]); a task for each connection turns frames into commands
+//! for them (`conn`). It never prints, and never reads its own environment for a
+//! session. `ARCHITECTURE.md` draws the whole.
+
+mod broker;
+mod conn;
+mod create;
+mod disk;
+mod driver;
+mod feed;
+mod journal;
+pub mod listen;
+pub mod lock;
+mod log;
+pub mod place;
+mod registry;
+mod session;
+mod store;
+
+pub use broker::{Prepared, prepare, run};

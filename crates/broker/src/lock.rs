@@ -1,0 +1,129 @@
+//! The lock that makes a broker the only one of its state directory, and the
+//! record in it that lets a client find the broker from anywhere.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use clsess_proto::{ErrorCode, Failure};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+/// Who holds the lock. For clients to find the socket, and for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The broker's process.
+    pub pid: u32,
+    /// When it started, in the kernel's clock ticks since boot
+    /// (`/proc/PID/stat`, field 22).
+    pub start_time: u64,
+    /// The boot it belongs to.
+    pub boot_id: String,
+    /// The machine.
+    pub host: String,
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// Its version.
+    pub version: String,
+}
+
+impl Record {
+    /// What this process writes.
+    #[must_use]
+    pub fn of_this_process(socket: &Path) -> Self {
+        Self {
+            pid: std::process::id(),
+            start_time: start_time("self").unwrap_or_default(),
+            boot_id: line_of("/proc/sys/kernel/random/boot_id"),
+            host: line_of("/proc/sys/kernel/hostname"),
+            socket: socket.to_owned(),
+            version: clsess_proto::VERSION.to_owned(),
+        }
+    }
+}
+
+/// The held lock. It is free when the last process that has it is gone.
+#[derive(Debug)]
+pub struct Lock(Flock<File>);
+
+impl Lock {
+    /// Takes the lock; `None` when somebody else has it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnsafePath`] when the file cannot be used.
+    pub fn take(path: &Path) -> Result<Option<Self>, Failure> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(path)
+            .map_err(|e| failure(path, &e))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(Self(lock))),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(failure(path, &errno.into())),
+        }
+    }
+
+    /// Writes who we are. Its readers tolerate a half-written record.
+    ///
+    /// # Errors
+    /// When the disk takes nothing.
+    pub fn record(&self, record: &Record) -> std::io::Result<()> {
+        let text = serde_json::to_vec(record)?;
+        self.0.write_all_at(&text, 0)?;
+        self.0.set_len(text.len() as u64)
+    }
+}
+
+/// The record in the lock file at `path`, if there is one. It may be of a broker
+/// that is gone: only the socket that it names tells.
+#[must_use]
+pub fn read(path: &Path) -> Option<Record> {
+    let mut text = String::new();
+    File::open(path)
+        .ok()?
+        .take(64 * 1024)
+        .read_to_string(&mut text)
+        .ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// Blocks until nobody holds the lock at `path`: the broker's process is gone.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn wait_until_free(path: &Path) -> std::io::Result<()> {
+    match File::open(path) {
+        Ok(file) => match Flock::lock(file, FlockArg::LockShared) {
+            Ok(_) => Ok(()),
+            Err((_, errno)) => Err(errno.into()),
+        },
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Field 22 of `/proc/WHO/stat`.
+fn start_time(who: &str) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{who}/stat")).ok()?;
+    let after_name = stat.rsplit_once(") ")?.1;
+    after_name.split(' ').nth(19)?.parse().ok()
+}
+
+fn line_of(path: &str) -> String {
+    std::fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}
+
+fn failure(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(
+        ErrorCode::UnsafePath,
+        format!("cannot lock {}: {error}", path.display()),
+    )
+}

@@ -1,0 +1,93 @@
+//! The sessions by name.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use clsess_proto::{ErrorCode, Failure};
+use uuid::Uuid;
+
+use crate::session::Handle;
+
+/// Sessions of one broker at most; `new` refuses more.
+pub const MAX_SESSIONS: usize = 1000;
+
+/// Name to handle. The lock is never held across an await.
+#[derive(Debug, Default)]
+pub struct Registry {
+    sessions: Mutex<BTreeMap<String, Handle>>,
+}
+
+impl Registry {
+    /// The session of this name, or of this id.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NoSuchSession`].
+    pub fn find(&self, name_or_id: &str) -> Result<Handle, Failure> {
+        let sessions = self.sessions();
+        let by_id = || {
+            let id = Uuid::parse_str(name_or_id).ok()?;
+            sessions.values().find(|handle| handle.id == id)
+        };
+        match sessions.get(name_or_id).or_else(by_id) {
+            Some(handle) => Ok(handle.clone()),
+            None => Err(no_such_session(name_or_id)),
+        }
+    }
+
+    /// The session of this name.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<Handle> {
+        self.sessions().get(name).cloned()
+    }
+
+    /// All of them, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<Handle> {
+        self.sessions().values().cloned().collect()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.sessions().len()
+    }
+
+    /// Adds a session.
+    pub fn insert(&self, name: String, handle: Handle) {
+        self.sessions().insert(name, handle);
+    }
+
+    /// Takes a session out, if the name is still that session's.
+    pub fn remove(&self, name: &str, id: Uuid) {
+        let mut sessions = self.sessions();
+        if sessions.get(name).is_some_and(|handle| handle.id == id) {
+            sessions.remove(name);
+        }
+    }
+
+    /// `wanted`, or with the first free number behind it.
+    #[must_use]
+    pub fn free_name(&self, wanted: &str) -> String {
+        let sessions = self.sessions();
+        let numbered = (2u32..).map(|n| format!("{wanted}-{n}"));
+        std::iter::once(wanted.to_owned())
+            .chain(numbered)
+            .find(|name| !sessions.contains_key(name))
+            .unwrap_or_else(|| wanted.to_owned())
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, BTreeMap<String, Handle>> {
+        // A map is whole after every change, so a poisoned one is still right.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// There is no such session.
+#[must_use]
+pub fn no_such_session(name: &str) -> Failure {
+    Failure::new(
+        ErrorCode::NoSuchSession,
+        format!("there is no session {name}"),
+    )
+    .hint(format!("clsess ls; to make it: clsess new {name}"))
+}

@@ -1,0 +1,168 @@
+//! What the agent says: from its lines to what they mean for the session.
+
+use clsess_claude::turn::Happening;
+use clsess_claude::{input, parse};
+use clsess_proto::{ErrorCode, EventKind, Failure, TurnId};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::life::Event;
+use super::now_ms;
+use super::task::Session;
+use crate::journal::Record;
+
+/// The longest JSON of a tool's input in an event; a longer one is replaced by a
+/// note of its size.
+const MAX_EVENT_JSON: usize = 64 * 1024;
+
+impl Session {
+    /// Accounts for the lines that have come.
+    pub(super) fn lines(&mut self) {
+        let mut happenings = Vec::new();
+        while let Some(line) = self.body.as_mut().and_then(|body| body.line()) {
+            match parse(line) {
+                Ok(line) => self.tracker.line(line, &mut happenings),
+                Err(bad) => tracing::warn!(session = %self.record.name, %bad, "a bad line"),
+            }
+            for happening in happenings.drain(..) {
+                self.happened(happening);
+            }
+        }
+    }
+
+    pub(super) fn happened(&mut self, happening: Happening) {
+        match happening {
+            Happening::Ready(_) => self.step(Event::Ready),
+            Happening::InitFailed { text } => {
+                let message = format!("the agent refuses to start: {}", text.trim());
+                self.abort_start(Failure::new(ErrorCode::AgentStartFailed, message));
+            }
+            Happening::Version(version) => self.agent_version = Some(version),
+            Happening::Accepted { uuid } => {
+                let turn = TurnId(uuid);
+                let at = now_ms();
+                if let Err(error) = self.journal.write(&Record::Accepted { turn, at }) {
+                    // The turn's end says the same, and more.
+                    self.journal_failed(&error);
+                }
+                self.tell(Some(turn), EventKind::Accepted {});
+            }
+            Happening::Conversation { id } => {
+                if self.record.agent_session_id != id {
+                    self.record.agent_session_id = id;
+                    self.save_record();
+                }
+            }
+            Happening::TurnEnded { asked, end } => self.turn_ended(asked.map(TurnId), end),
+            Happening::Idle => self.step(Event::Idle),
+            Happening::Running => self.step(Event::Busy),
+            Happening::BackgroundTasks { count } => self.background = count,
+            Happening::Question(question) => self.question(&question),
+            Happening::QuestionGone { request_id } => self.question_gone(&request_id),
+            Happening::UnknownRequest { request_id, .. } => {
+                self.write(input::refuse(&request_id, "not supported by clsess"));
+            }
+            Happening::Response(_) => {}
+            other => self.progress(other),
+        }
+    }
+
+    /// What a turn says and does on its way, for those who watch.
+    pub(super) fn progress(&mut self, happening: Happening) {
+        let running = self.running.as_mut();
+        let (asked, kind) = match happening {
+            Happening::MessageStart { asked, again } => {
+                if let Some(running) = running
+                    && asked == Some(running.turn.0)
+                    && !again
+                {
+                    running.messages += 1;
+                }
+                return;
+            }
+            Happening::Text { asked, delta } => {
+                let mut message = 0;
+                if let Some(running) = running
+                    && asked == Some(running.turn.0)
+                {
+                    running.first_text.get_or_insert_with(Instant::now);
+                    running.streamed = true;
+                    message = running.messages.saturating_sub(1);
+                }
+                (
+                    asked,
+                    EventKind::Text {
+                        message,
+                        text: delta,
+                    },
+                )
+            }
+            Happening::Said { asked, text } => {
+                // A block that was streamed has been told; one that was not, has not.
+                let Some(running) = running else { return };
+                let told = std::mem::take(&mut running.streamed);
+                if told {
+                    return;
+                }
+                let message = running.messages.saturating_sub(1);
+                (asked, EventKind::Text { message, text })
+            }
+            Happening::Thinking { asked, delta } => (asked, EventKind::Thinking { text: delta }),
+            Happening::Tool {
+                asked,
+                subagent: false,
+                name,
+                input,
+                ..
+            } => (
+                asked,
+                EventKind::Tool {
+                    name,
+                    input: event_json(input.get()),
+                },
+            ),
+            Happening::ToolResult {
+                asked,
+                subagent: false,
+                is_error,
+                ..
+            } => (asked, EventKind::ToolResult { is_error }),
+            Happening::Retry(retry) => (
+                running.map(|r| r.turn.0),
+                EventKind::Retry {
+                    attempt: retry.attempt,
+                    max: retry.max,
+                    delay_ms: retry.delay_ms,
+                    status: retry.status,
+                    error: retry.error.unwrap_or_default(),
+                },
+            ),
+            Happening::RateLimit(limit) => {
+                let info = serde_json::json!({
+                    "status": limit.status,
+                    "resets_at": limit.resets_at,
+                    "kind": limit.kind,
+                });
+                (running.map(|r| r.turn.0), EventKind::RateLimit { info })
+            }
+            // A subagent's tools, whole blocks after their deltas, the beginning of a run.
+            _ => return,
+        };
+        self.tell(asked.map(TurnId), kind);
+    }
+
+    /// Writes a line for the agent, if there is one.
+    pub(super) fn write(&mut self, line: Vec<u8>) {
+        if let Some(body) = &mut self.body {
+            body.write(line);
+        }
+    }
+}
+
+/// A tool's input for an event, bounded.
+pub(super) fn event_json(text: &str) -> Value {
+    if text.len() > MAX_EVENT_JSON {
+        return Value::String(format!("({} bytes)", text.len()));
+    }
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}

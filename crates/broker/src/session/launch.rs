@@ -1,0 +1,311 @@
+//! From a session as it is kept to a running agent.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use clsess_claude::command::{self, Conversation, StreamSettings};
+use clsess_claude::input::{self, Initialize};
+use clsess_claude::record::{self, Home};
+use clsess_claude::turn::TurnEnd;
+use clsess_claude::version::{MIN_EXACT, Version};
+use clsess_holder::protocol::{PIPES, Start};
+use clsess_proto::{ErrorCode, Failure};
+use tokio::io::AsyncReadExt;
+
+use crate::broker::Shared;
+use crate::driver::StartError;
+use crate::driver::stream::StreamBody;
+use crate::store::{self, Env, SessionRecord};
+
+/// How long `claude --version` may take. Measured: 20 ms.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of its output that are read.
+const VERSION_BYTES: u64 = 4096;
+
+/// The permission mode when nothing is said: the same in every body.
+const DEFAULT_MODE: &str = "manual";
+
+/// What a start needs to know.
+pub struct Plan {
+    /// The session.
+    pub record: SessionRecord,
+    /// Its directory under the state directory.
+    pub dir: PathBuf,
+    /// The environment; absent: the kept one.
+    pub env: Option<Env>,
+    /// The broker's socket, for the agent's own use.
+    pub socket: PathBuf,
+}
+
+/// A started agent that has not said that it is ready.
+pub struct Launched {
+    /// The agent.
+    pub body: StreamBody,
+    /// Its version.
+    pub version: String,
+    /// Where it keeps its things.
+    pub home: Option<Home>,
+    /// The first line for it.
+    pub greeting: Vec<u8>,
+}
+
+/// The versions of agents' programs that were asked for it. A program that was
+/// replaced is another one.
+#[derive(Debug, Default)]
+pub struct Agents {
+    versions: Mutex<HashMap<Identity, Version>>,
+}
+
+/// Path, device, inode, size and time of change of a program.
+type Identity = (PathBuf, u64, u64, u64, i64);
+
+/// Starts the agent of a session.
+///
+/// # Errors
+/// By name: what is missing, or why it does not start.
+pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
+    let Plan {
+        record,
+        dir,
+        env,
+        socket,
+    } = plan;
+    let env = match env {
+        Some(env) => env,
+        None => kept_env(&record, &dir)?,
+    };
+    let cwd = PathBuf::from(&record.cwd);
+    if !cwd.is_dir() {
+        return Err(Failure::new(
+            ErrorCode::BadDirectory,
+            format!("{} is gone or no directory", record.cwd),
+        ));
+    }
+    let program = find(&env, record.settings.agent_path.as_deref())?;
+    let version = shared.agents.version(&program, &env).await?;
+    if !version.exact_prompts() {
+        return Err(Failure::new(
+            ErrorCode::AgentTooOld,
+            format!(
+                "claude {version} at {} cannot take every prompt exactly; {MIN_EXACT} or later is needed",
+                program.display()
+            ),
+        )
+        .hint("claude update, or name a newer one: path in [agent] of the config"));
+    }
+    let home = Home::new(&env, &cwd);
+    let settings = stream_settings(&record, home.as_ref())?;
+    let start = Start {
+        args: std::iter::once(program.as_os_str())
+            .chain(command::stream_args(&settings).iter().map(AsRef::as_ref))
+            .map(|arg| arg.as_bytes().to_vec())
+            .collect(),
+        program: program.as_os_str().as_bytes().to_vec(),
+        env: command::environment(env, &record.name, &socket)
+            .iter()
+            .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+            .collect(),
+        cwd: record.cwd.into_bytes(),
+        stdio: PIPES,
+        umask: record.umask,
+    };
+    let body = StreamBody::start(start)
+        .await
+        .map_err(|e| not_started(&program, &e))?;
+    Ok(Launched {
+        body,
+        version: version.to_string(),
+        home,
+        greeting: input::initialize(&Initialize {
+            system_prompt: record.settings.system_prompt,
+            append_system_prompt: record.settings.append_system_prompt,
+        }),
+    })
+}
+
+/// Whether the agent's own record says that the directory is trusted.
+#[must_use]
+pub fn trusted(env: &Env, cwd: &Path) -> bool {
+    let git_root = cwd.ancestors().find(|dir| dir.join(".git").exists());
+    Home::new(env, cwd)
+        .and_then(|home| std::fs::read(home.record_path()).ok())
+        .is_some_and(|text| record::trusted(&text, cwd, git_root))
+}
+
+fn kept_env(record: &SessionRecord, dir: &Path) -> Result<Env, Failure> {
+    if !record.forgotten.is_empty() {
+        return Err(Failure::new(
+            ErrorCode::EnvironmentForgotten,
+            format!(
+                "{} was started with {}, which env_forget does not keep",
+                record.name,
+                record.forgotten.join(", ")
+            ),
+        )
+        .hint(format!("clsess restart --update-env {}", record.name)));
+    }
+    store::load_env(dir).map_err(|e| {
+        Failure::new(
+            ErrorCode::EnvironmentForgotten,
+            format!("the environment of {} cannot be read: {e}", record.name),
+        )
+        .hint(format!("clsess restart --update-env {}", record.name))
+    })
+}
+
+/// The agent's program.
+fn find(env: &Env, configured: Option<&str>) -> Result<PathBuf, Failure> {
+    let var = |name: &str| {
+        env.iter()
+            .rfind(|(n, _)| n == name)
+            .map(|(_, v)| v.as_os_str())
+    };
+    let candidates = command::candidates(
+        var("PATH").or(Some(OsStr::new("/usr/local/bin:/usr/bin:/bin"))),
+        var("HOME").map(Path::new),
+        configured.map(Path::new),
+    );
+    let found = candidates.iter().find(|path| {
+        std::fs::metadata(path)
+            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    });
+    found.cloned().ok_or_else(|| match configured {
+        Some(path) => Failure::new(
+            ErrorCode::AgentNotFound,
+            format!("{path} is not a program that can be run"),
+        )
+        .hint("correct path in [agent] of the config"),
+        None => Failure::new(
+            ErrorCode::AgentNotFound,
+            "claude was found neither in the PATH nor in ~/.local/bin or ~/bin",
+        )
+        .hint("install Claude Code, or name it: path in [agent] of the config"),
+    })
+}
+
+/// What the agent's command line is made of.
+fn stream_settings(record: &SessionRecord, home: Option<&Home>) -> Result<StreamSettings, Failure> {
+    let id = record.agent_session_id;
+    let exists = home.is_some_and(|home| transcript(home, Path::new(&record.cwd), id).is_some());
+    if record.began && !exists {
+        return Err(Failure::new(
+            ErrorCode::ConversationMissing,
+            format!("the agent no longer has the conversation {id}"),
+        )
+        .hint(format!(
+            "to begin a new one: clsess restart --fresh {}",
+            record.name
+        )));
+    }
+    let settings = &record.settings;
+    Ok(StreamSettings {
+        conversation: if exists {
+            Conversation::Resume(id)
+        } else {
+            Conversation::New(id)
+        },
+        permission_mode: settings
+            .permission_mode
+            .clone()
+            .unwrap_or_else(|| DEFAULT_MODE.to_owned()),
+        model: settings.model.clone(),
+        agent: settings.agent.clone(),
+        max_turns: settings.max_turns,
+        extra: settings.agent_args.iter().map(Into::into).collect(),
+    })
+}
+
+/// The transcript of a conversation: where it should be, or else wherever the agent
+/// put it, since the rule for its directory's name is the agent's own.
+fn transcript(home: &Home, cwd: &Path, id: uuid::Uuid) -> Option<PathBuf> {
+    let expected = home.transcript_path(cwd, id);
+    if expected.is_file() {
+        return Some(expected);
+    }
+    let file = format!("{id}.jsonl");
+    std::fs::read_dir(home.projects_dir())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|project| project.path().join(&file))
+        .find(|path| path.is_file())
+}
+
+/// How a turn that the agent ran earlier ended, as its transcript tells it.
+pub(super) fn ended_earlier(
+    home: &Home,
+    record: &SessionRecord,
+    turn: uuid::Uuid,
+) -> Option<TurnEnd> {
+    let path = transcript(home, Path::new(&record.cwd), record.agent_session_id)?;
+    let text = std::fs::read(path).ok()?;
+    record::answer_of(text.split(|b| *b == b'\n'), turn)
+}
+
+impl Agents {
+    /// The version of a program, asked once.
+    async fn version(&self, program: &Path, env: &Env) -> Result<Version, Failure> {
+        let fail = |why: String| {
+            Failure::new(
+                ErrorCode::AgentStartFailed,
+                format!("{} --version: {why}", program.display()),
+            )
+        };
+        let meta = std::fs::metadata(program).map_err(|e| fail(e.to_string()))?;
+        let identity = (
+            program.to_owned(),
+            meta.dev(),
+            meta.ino(),
+            meta.size(),
+            meta.ctime(),
+        );
+        if let Some(version) = self.known(&identity) {
+            return Ok(version);
+        }
+        let said = tokio::time::timeout(VERSION_TIMEOUT, ask_version(program, env))
+            .await
+            .map_err(|_| fail("no answer in time".to_owned()))?
+            .map_err(|e| fail(e.to_string()))?;
+        let version: Version = said.parse().map_err(|e| fail(format!("{e}")))?;
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.insert(identity, version);
+        Ok(version)
+    }
+
+    fn known(&self, identity: &Identity) -> Option<Version> {
+        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.get(identity).copied()
+    }
+}
+
+async fn ask_version(program: &Path, env: &Env) -> std::io::Result<String> {
+    let mut child = tokio::process::Command::new(program)
+        .arg("--version")
+        .env_clear()
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut said = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        stdout.take(VERSION_BYTES).read_to_string(&mut said).await?;
+    }
+    child.wait().await?;
+    Ok(said)
+}
+
+fn not_started(program: &Path, error: &StartError) -> Failure {
+    Failure::new(
+        ErrorCode::AgentStartFailed,
+        format!("{} cannot be started: {error}", program.display()),
+    )
+}

@@ -1,0 +1,151 @@
+//! Sessions: a conversation each, with one task that owns all of it.
+
+mod ending;
+mod hearing;
+mod launch;
+pub mod life;
+mod questions;
+mod queue;
+mod report;
+mod task;
+mod turns;
+mod view;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clsess_proto::{Failure, Killed, Send, SessionDetail, SessionRow, TurnId, TurnReport};
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use crate::disk::Promise;
+use crate::feed::Feed;
+use crate::store::Env;
+
+pub use launch::{Agents, trusted};
+pub use task::{Seed, spawn};
+
+/// Commands that wait for a session; who sends more waits with them.
+const COMMANDS: usize = 64;
+
+/// What can be asked of a session. The answer comes through the `reply`.
+#[derive(Debug)]
+pub enum Command {
+    /// Run a prompt, or say how the turn of this id stands.
+    Send {
+        /// The request.
+        request: Box<Send>,
+        /// The turn.
+        reply: Answer<Watched>,
+    },
+    /// A turn of the history.
+    Result {
+        /// Which.
+        selector: String,
+        /// The turn.
+        reply: Answer<Watched>,
+    },
+    /// Take a turn back, or interrupt it.
+    Cancel {
+        /// Which.
+        turn: TurnId,
+        /// The turn.
+        reply: Answer<Watched>,
+    },
+    /// Have the agent ready.
+    Wake {
+        /// How long it may take, in milliseconds.
+        timeout_ms: u64,
+        /// When it is.
+        reply: Answer<()>,
+    },
+    /// Start the agent again.
+    Restart {
+        /// With a new conversation.
+        fresh: bool,
+        /// The environment from now on.
+        env: Option<Env>,
+        /// How long it may take, in milliseconds.
+        timeout_ms: u64,
+        /// When it is ready.
+        reply: Answer<()>,
+    },
+    /// End the agent, and the session with it.
+    Kill {
+        /// How long the agent may take, in milliseconds.
+        grace_ms: u64,
+        /// What is left.
+        reply: Answer<Killed>,
+    },
+    /// End the agent, because the broker ends.
+    Stop {
+        /// How long the agent may take, in milliseconds.
+        grace_ms: u64,
+        /// When it is gone.
+        reply: Answer<()>,
+    },
+    /// Everything about the session.
+    Detail {
+        /// Here it is.
+        reply: Answer<SessionDetail>,
+    },
+}
+
+/// Where an answer goes.
+pub type Answer<T> = oneshot::Sender<Result<T, Failure>>;
+
+/// A turn that somebody watches.
+#[derive(Debug)]
+pub struct Watched {
+    /// Its id.
+    pub turn: TurnId,
+    /// Its events come after this number.
+    pub seen: u64,
+    /// Becomes the report when the turn ends; closed without one when the broker
+    /// ends.
+    pub end: watch::Receiver<Option<Arc<TurnReport>>>,
+    /// When the turn is safe from the machine's death.
+    pub durable: Option<Promise>,
+}
+
+/// How the rest of the broker holds a session.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    /// Its id.
+    pub id: Uuid,
+    /// Commands for it.
+    pub commands: mpsc::Sender<Command>,
+    /// Its row, always current: nobody waits for a busy session to list it.
+    pub row: watch::Receiver<Row>,
+    /// What happens in it.
+    pub feed: Arc<Feed>,
+}
+
+/// A session's row, without the time that passes by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// `idle_s` is 0 here.
+    pub row: SessionRow,
+    /// When something last happened, in milliseconds of Unix time.
+    pub active_at: u64,
+    /// The agent's conversation.
+    pub agent_session_id: Uuid,
+}
+
+impl Row {
+    /// The row as it is told at this moment.
+    #[must_use]
+    pub fn told(&self) -> SessionRow {
+        SessionRow {
+            idle_s: now_ms().saturating_sub(self.active_at) / 1000,
+            ..self.row.clone()
+        }
+    }
+}
+
+/// Milliseconds of Unix time.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}

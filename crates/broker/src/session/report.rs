@@ -1,0 +1,186 @@
+//! How a turn ended: judged, journalled, told.
+
+use std::sync::Arc;
+
+use clsess_claude::turn::{ErrorKind, Outcome as Told, TurnEnd};
+use clsess_proto::{Denial, ErrorCode, EventKind, Failure, Outcome, TurnId, TurnReport, Usage};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::hearing::event_json;
+use super::now_ms;
+use super::task::Session;
+use super::turns::{End, Queued, Running, ms};
+use crate::journal::Record;
+
+/// How a turn ended, before it is told.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) failure: Option<Failure>,
+    pub(super) end: Box<TurnEnd>,
+}
+
+impl Ended {
+    /// It never came to a result.
+    pub(super) fn without(outcome: Outcome, failure: Failure) -> Self {
+        Self {
+            outcome,
+            failure: Some(failure),
+            end: Box::default(),
+        }
+    }
+
+    /// It never reached the agent.
+    pub(super) fn failed(failure: Failure) -> Self {
+        Self::without(Outcome::Failed, failure)
+    }
+}
+
+impl Session {
+    pub(super) fn finish_running(&mut self, running: Running, ended: Ended) {
+        let now = Instant::now();
+        let report = TurnReport {
+            duration_ms: Some(ms(now - running.started)),
+            ttft_ms: running.first_text.map(|at| ms(at - running.started)),
+            queued_ms: Some(running.queued_ms),
+            ..self.report(running.turn, ended, running.denials)
+        };
+        self.finish(&running.end, report);
+    }
+
+    pub(super) fn finish_queued(&mut self, queued: &Queued, ended: Ended) {
+        let report = TurnReport {
+            queued_ms: Some(ms(queued.since.elapsed())),
+            ..self.report(queued.turn, ended, Vec::new())
+        };
+        self.finish(&queued.end, report);
+    }
+
+    pub(super) fn report(
+        &self,
+        turn: TurnId,
+        ended: Ended,
+        mut denials: Vec<Denial>,
+    ) -> TurnReport {
+        let Ended {
+            outcome,
+            failure,
+            end,
+        } = ended;
+        for denial in &end.permission_denials {
+            let denial = Denial {
+                tool: denial.tool.clone(),
+                input: denial
+                    .input
+                    .as_ref()
+                    .map_or(Value::Null, |i| event_json(i.get())),
+            };
+            if !denials.contains(&denial) {
+                denials.push(denial);
+            }
+        }
+        let completed = outcome == Outcome::Completed;
+        let more_than_answer = end.texts.len() > 1 || end.texts.first() != Some(&end.answer);
+        TurnReport {
+            session: self.record.name.clone(),
+            turn,
+            outcome,
+            texts: more_than_answer.then_some(end.texts),
+            answer: (completed || !end.answer.is_empty()).then_some(end.answer),
+            error: failure,
+            is_error: end.is_error,
+            stop_reason: end.stop_reason,
+            usage: end
+                .usage
+                .and_then(|usage| serde_json::from_str::<Usage>(usage.get()).ok()),
+            cost_usd: end.cost_usd,
+            duration_ms: None,
+            ttft_ms: None,
+            queued_ms: None,
+            model: end.model,
+            agent_session_id: end.agent_session_id,
+            permission_denials: denials,
+        }
+    }
+
+    /// Journals the end of a turn and tells everybody.
+    pub(super) fn finish(&mut self, end: &End, report: TurnReport) {
+        let (turn, outcome) = (report.turn, report.outcome);
+        let record = Record::Ended {
+            at: now_ms(),
+            report: Box::new(report.clone()),
+        };
+        if let Err(error) = self.journal.write(&record) {
+            // The answer is there all the same; only its history is not.
+            self.journal_failed(&error);
+        } else {
+            drop(self.shared.disk.sync(self.journal.file()));
+        }
+        self.last_error = report.error.clone().or(self.last_error.take());
+        self.tell(Some(turn), EventKind::Result { outcome });
+        end.send_replace(Some(Arc::new(report)));
+        if let Err(error) = self.journal.trim() {
+            self.journal_failed(&error);
+        }
+    }
+
+    /// Logs that the journal cannot be written, and says so.
+    pub(super) fn journal_failed(&self, error: &std::io::Error) -> Failure {
+        tracing::error!(session = %self.record.name, %error, "the journal cannot be written");
+        Failure::new(
+            ErrorCode::JournalFailed,
+            format!("the journal cannot be written, so nothing was sent: {error}"),
+        )
+        .hint("see whether the disk is full: df -h; where it is: clsess broker status")
+    }
+}
+
+/// What the end of a turn means for its sender.
+pub(super) fn judge(running: &Running, end: Box<TurnEnd>) -> Ended {
+    let (outcome, failure) = match (end.outcome, &running.stopping) {
+        // It was done before it could be stopped.
+        (Told::Completed, _) if end.known_already => (
+            Outcome::Unknown,
+            Some(Failure::new(
+                ErrorCode::AgentDied,
+                "the agent had run this prompt before; its answer is in its conversation",
+            )),
+        ),
+        (Told::Completed, _) => (Outcome::Completed, None),
+        (_, Some((stop, _))) => (stop.outcome, Some(stop.failure.clone())),
+        (Told::Interrupted, None) => (
+            Outcome::Interrupted,
+            Some(Failure::new(
+                ErrorCode::Interrupted,
+                "the turn was interrupted",
+            )),
+        ),
+        (Told::Failed, None) => (Outcome::Failed, Some(agent_failure(&end))),
+    };
+    Ended {
+        outcome,
+        failure,
+        end,
+    }
+}
+
+/// The agent's own error, by our names.
+fn agent_failure(end: &TurnEnd) -> Failure {
+    let Some(error) = &end.error else {
+        return Failure::new(ErrorCode::AgentError, "the agent reported an error");
+    };
+    let text = error.text.trim();
+    let message = if text.is_empty() {
+        "the agent reported an error".to_owned()
+    } else {
+        text.to_owned()
+    };
+    match error.kind {
+        ErrorKind::RateLimited => Failure::new(ErrorCode::RateLimited, message),
+        ErrorKind::Overloaded => Failure::new(ErrorCode::Overloaded, message),
+        ErrorKind::NotLoggedIn => Failure::new(ErrorCode::NotLoggedIn, message)
+            .hint("log the agent in (run: claude, then /login), then: clsess restart NAME"),
+        ErrorKind::AnswerTooLong => Failure::new(ErrorCode::AnswerTooLong, message),
+        _ => Failure::new(ErrorCode::AgentError, message),
+    }
+}

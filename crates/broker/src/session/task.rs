@@ -1,0 +1,480 @@
+//! The session's task: one loop that owns the body, the queue and the journal.
+
+use std::collections::VecDeque;
+use std::future::{Future, pending};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use clsess_claude::record::Home;
+use clsess_claude::turn::Tracker;
+use clsess_holder::protocol::Exit;
+use clsess_proto::{ErrorCode, EventKind, Failure, SessionRow, State};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::ending::{EndWaiter, EndWhy};
+use super::launch::{self, Launched};
+use super::life::{self, Action, Event, Life};
+use super::report::Ended;
+use super::turns::{Queued, Running};
+use super::{Answer, COMMANDS, Command, Handle, Row, now_ms};
+use crate::broker::Shared;
+use crate::driver::stream::{BodyEvent, StreamBody};
+use crate::feed::Feed;
+use crate::journal::Journal;
+use crate::store::{self, Env, SessionRecord};
+
+/// How long an agent may take to be ready when nobody waits with a time of their
+/// own: the wake-up by a queued turn.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What an agent that is ended because it hangs gets before SIGKILL.
+const HUNG_GRACE_MS: u32 = 2000;
+
+/// What a session is begun from.
+#[derive(Debug)]
+pub struct Seed {
+    /// As it is kept.
+    pub record: SessionRecord,
+    /// Its directory under the state directory.
+    pub dir: PathBuf,
+    /// Its turns.
+    pub journal: Journal,
+    /// The environment for the first start; absent: the kept one.
+    pub env: Option<Env>,
+}
+
+/// Everything that can wake the task.
+enum Wake {
+    Command(Option<Command>),
+    Launched(Box<Result<Launched, Failure>>),
+    Body(BodyEvent),
+    Deadline,
+}
+
+pub(super) type Launching =
+    Pin<Box<dyn Future<Output = Result<Launched, Failure>> + std::marker::Send>>;
+
+/// The session as its task holds it.
+pub(super) struct Session {
+    pub(super) shared: Arc<Shared>,
+    pub(super) record: SessionRecord,
+    pub(super) dir: PathBuf,
+    /// For the next start only; afterwards the kept one is read.
+    pub(super) env: Option<Env>,
+    pub(super) journal: Journal,
+    pub(super) feed: Arc<Feed>,
+    pub(super) row: watch::Sender<Row>,
+    pub(super) life: Life,
+    pub(super) since: u64,
+    pub(super) active_at: u64,
+    pub(super) queue: VecDeque<Queued>,
+    pub(super) running: Option<Running>,
+    pub(super) body: Option<StreamBody>,
+    pub(super) tracker: Tracker,
+    pub(super) launching: Option<Launching>,
+    pub(super) start_deadline: Option<Instant>,
+    /// Why the start has failed, when the body is still there to be ended.
+    pub(super) start_failure: Option<Failure>,
+    pub(super) start_waiters: Vec<Answer<()>>,
+    pub(super) ending: Option<EndWhy>,
+    pub(super) end_waiters: Vec<EndWaiter>,
+    /// How long the agent may take to end.
+    pub(super) end_grace_ms: u32,
+    pub(super) agent_version: Option<String>,
+    /// Where the agent keeps its things, once one was started.
+    pub(super) agent_home: Option<Home>,
+    pub(super) model: Option<String>,
+    pub(super) last_error: Option<Failure>,
+    /// Whether somebody said that work goes on in the background.
+    pub(super) background: usize,
+}
+
+/// Begins a session's task. It sleeps until somebody wants something, or begins at
+/// once when turns are queued.
+#[must_use]
+pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    let feed = Arc::new(Feed::default());
+    let now = now_ms();
+    let id = seed.record.id;
+    let mut session = Session {
+        shared,
+        row: watch::Sender::new(first_row(&seed.record, now)),
+        record: seed.record,
+        dir: seed.dir,
+        env: seed.env,
+        journal: seed.journal,
+        feed: Arc::clone(&feed),
+        life: Life::Asleep,
+        since: now,
+        active_at: now,
+        queue: VecDeque::new(),
+        running: None,
+        body: None,
+        tracker: Tracker::new(),
+        launching: None,
+        start_deadline: None,
+        start_failure: None,
+        start_waiters: Vec::new(),
+        ending: None,
+        end_waiters: Vec::new(),
+        end_grace_ms: 0,
+        agent_version: None,
+        agent_home: None,
+        model: None,
+        last_error: None,
+        background: 0,
+    };
+    let handle = Handle {
+        id,
+        commands,
+        row: session.row.subscribe(),
+        feed,
+    };
+    session.take_up_open_turns();
+    session.publish();
+    tokio::spawn(session.run(inbox));
+    handle
+}
+
+fn first_row(record: &SessionRecord, now: u64) -> Row {
+    Row {
+        row: SessionRow {
+            name: record.name.clone(),
+            id: record.id,
+            state: State::Asleep,
+            since: now,
+            detail: None,
+            driver: "stream".to_owned(),
+            queue: 0,
+            turns: 0,
+            attached: 0,
+            idle_s: 0,
+            cwd: record.cwd.clone(),
+        },
+        active_at: now,
+        agent_session_id: record.agent_session_id,
+    }
+}
+
+impl Session {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        if !self.queue.is_empty() {
+            self.step(Event::Wanted);
+        }
+        while self.life != Life::Gone {
+            match self.wait(&mut inbox).await {
+                Wake::Command(Some(command)) => self.command(command),
+                // The broker drops its handles only when it ends.
+                Wake::Command(None) => break,
+                Wake::Launched(outcome) => self.launched(*outcome),
+                Wake::Body(event) => self.body_event(&event),
+                Wake::Deadline => self.deadlines(Instant::now()),
+            }
+            self.publish();
+        }
+    }
+
+    async fn wait(&mut self, inbox: &mut mpsc::Receiver<Command>) -> Wake {
+        let deadline = self.next_deadline();
+        tokio::select! {
+            command = inbox.recv() => Wake::Command(command),
+            outcome = launched(self.launching.as_mut()) => {
+                self.launching = None;
+                Wake::Launched(Box::new(outcome))
+            }
+            event = from_body(self.body.as_mut()) => Wake::Body(event),
+            () = until(deadline) => Wake::Deadline,
+        }
+    }
+
+    /// The table's answer to an event, and everything that follows from it.
+    pub(super) fn step(&mut self, event: Event) {
+        let (next, actions) = life::on(self.life, event);
+        tracing::debug!(session = %self.record.name, ?event, from = ?self.life, to = ?next);
+        if next != self.life {
+            self.life = next;
+            self.since = now_ms();
+        }
+        for action in actions {
+            self.act(*action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Launch => self.launch(),
+            Action::TellReady => {
+                self.start_deadline = None;
+                for waiter in self.start_waiters.drain(..) {
+                    let _ = waiter.send(Ok(()));
+                }
+            }
+            Action::TellFailed => self.tell_failed(),
+            Action::Next => self.next_turn(),
+            Action::LoseTurn => self.lose_turn(),
+            Action::EndBody => self.end_body(),
+            Action::AfterEnd => self.after_end(),
+            Action::WakeIfWanted => {
+                if !self.queue.is_empty() {
+                    self.step(Event::Wanted);
+                }
+            }
+        }
+    }
+
+    // ---- the body ----
+
+    pub(super) fn launch(&mut self) {
+        self.tracker = Tracker::new();
+        self.background = 0;
+        self.start_failure = None;
+        self.start_deadline
+            .get_or_insert_with(|| Instant::now() + START_TIMEOUT);
+        let plan = launch::Plan {
+            record: self.record.clone(),
+            dir: self.dir.clone(),
+            env: self.env.take(),
+            socket: self.shared.place.socket.clone(),
+        };
+        let shared = Arc::clone(&self.shared);
+        self.launching = Some(Box::pin(async move { launch::launch(&shared, plan).await }));
+    }
+
+    fn launched(&mut self, outcome: Result<Launched, Failure>) {
+        match outcome {
+            Ok(launched) => {
+                tracing::info!(
+                    session = %self.record.name,
+                    pid = launched.body.pid(),
+                    version = %launched.version,
+                    "agent started"
+                );
+                self.agent_version = Some(launched.version);
+                self.agent_home = launched.home;
+                let mut body = launched.body;
+                body.write(launched.greeting);
+                self.body = Some(body);
+                if self.ending.is_some() {
+                    self.end_body();
+                }
+            }
+            Err(failure) => {
+                self.fail_start(failure);
+                let ended = self.life == Life::Ending;
+                self.step(if ended {
+                    Event::Ended
+                } else {
+                    Event::StartFailed
+                });
+            }
+        }
+    }
+
+    /// Gives a start up: what there is of the body is ended.
+    pub(super) fn abort_start(&mut self, failure: Failure) {
+        if self.body.is_some() {
+            self.start_failure = Some(failure);
+            self.kill_body();
+        } else {
+            self.fail_start(failure);
+            self.step(Event::StartFailed);
+        }
+    }
+
+    /// Keeps why there is no agent, for those who are told next.
+    fn fail_start(&mut self, failure: Failure) {
+        tracing::warn!(session = %self.record.name, code = ?failure.code, "{failure}");
+        self.last_error = Some(failure);
+    }
+
+    fn tell_failed(&mut self) {
+        self.start_deadline = None;
+        let failure = self.last_error.clone().unwrap_or_else(|| {
+            Failure::new(
+                ErrorCode::AgentStartFailed,
+                "the agent could not be started",
+            )
+        });
+        for waiter in self.start_waiters.drain(..) {
+            let _ = waiter.send(Err(failure.clone()));
+        }
+        for queued in std::mem::take(&mut self.queue) {
+            self.finish_queued(&queued, Ended::failed(failure.clone()));
+        }
+    }
+
+    fn body_event(&mut self, event: &BodyEvent) {
+        self.active_at = now_ms();
+        match event {
+            BodyEvent::Lines => self.lines(),
+            BodyEvent::LineTooLong => {
+                self.last_error = Some(Failure::new(
+                    ErrorCode::AgentError,
+                    "the agent wrote a line beyond all bounds",
+                ));
+                self.kill_body();
+            }
+            BodyEvent::Gone { exit, left } => self.gone(*exit, *left),
+        }
+    }
+
+    fn gone(&mut self, exit: Exit, left: bool) {
+        // Whole lines that came last are not lost.
+        self.lines();
+        let said = self
+            .body
+            .take()
+            .map(|body| body.stderr_tail())
+            .unwrap_or_default();
+        let how = describe(exit);
+        tracing::info!(session = %self.record.name, %how, left, "agent gone");
+        match self.life {
+            Life::Ending => self.step(Event::Ended),
+            Life::Starting => {
+                let failure = self.start_failure.take().unwrap_or_else(|| {
+                    let message = format!("the agent did not start, {}", with_words(how, &said));
+                    Failure::new(ErrorCode::AgentStartFailed, message)
+                });
+                self.fail_start(failure);
+                self.step(Event::StartFailed);
+            }
+            _ => {
+                let reason = format!("the agent died, {}", with_words(how, &said));
+                self.last_error = Some(Failure::new(ErrorCode::AgentDied, reason.clone()));
+                self.tell(None, EventKind::Restart { reason });
+                self.step(Event::Died);
+            }
+        }
+    }
+
+    /// Ends a body that does not do what it is told.
+    pub(super) fn kill_body(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.end(HUNG_GRACE_MS, true);
+        }
+    }
+
+    // ---- commands ----
+
+    fn command(&mut self, command: Command) {
+        self.active_at = now_ms();
+        match command {
+            Command::Send { request, reply } => {
+                let watched = self.send(*request);
+                let _ = reply.send(watched);
+            }
+            Command::Result { selector, reply } => {
+                let _ = reply.send(self.result(&selector));
+            }
+            Command::Cancel { turn, reply } => {
+                let watched = self.cancel(turn);
+                let _ = reply.send(watched);
+            }
+            Command::Wake { timeout_ms, reply } => {
+                self.await_start(timeout_ms, reply);
+                self.step(Event::Wanted);
+            }
+            Command::Restart {
+                fresh,
+                env,
+                timeout_ms,
+                reply,
+            } => self.restart(fresh, env, timeout_ms, reply),
+            Command::Kill { grace_ms, reply } => {
+                self.end(EndWhy::Kill, grace_ms, EndWaiter::Kill(reply));
+            }
+            Command::Stop { grace_ms, reply } => {
+                self.end(EndWhy::Stop, grace_ms, EndWaiter::Stop(reply));
+            }
+            Command::Detail { reply } => {
+                let _ = reply.send(Ok(self.detail()));
+            }
+        }
+    }
+
+    fn await_start(&mut self, timeout_ms: u64, reply: Answer<()>) {
+        if timeout_ms > 0 {
+            self.start_deadline = Some(Instant::now() + Duration::from_millis(timeout_ms));
+        }
+        self.start_waiters.push(reply);
+    }
+
+    /// Keeps an environment for this start and, on disk, for later ones.
+    pub(super) fn keep_env(&mut self, env: Env) {
+        let (kept, forgotten) = store::split_forgotten(&env, &self.record.settings.env_forget);
+        self.record.forgotten = forgotten;
+        let bytes = store::env_to_bytes(&kept);
+        drop(self.shared.disk.replace(store::env_path(&self.dir), bytes));
+        self.env = Some(env);
+    }
+
+    /// Writes the record, beside the work.
+    pub(super) fn save_record(&mut self) {
+        match self.record.to_bytes() {
+            Ok(bytes) => drop(self.shared.disk.replace(self.dir.join(store::FILE), bytes)),
+            Err(error) => tracing::error!(%error, "cannot write a session's record"),
+        }
+    }
+
+    // ---- time ----
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let starting = (self.life == Life::Starting)
+            .then_some(self.start_deadline)
+            .flatten();
+        let turn = self.running.as_ref().and_then(Running::deadline);
+        starting.into_iter().chain(turn).min()
+    }
+
+    fn deadlines(&mut self, now: Instant) {
+        if self.life == Life::Starting && self.start_deadline.is_some_and(|at| at <= now) {
+            self.start_deadline = None;
+            let failure = Failure::new(ErrorCode::StartTimeout, "the agent was not ready in time")
+                .hint("give it longer with --start-timeout or start_timeout in the config");
+            self.launching = None;
+            self.abort_start(failure);
+        }
+        self.turn_deadline(now);
+    }
+}
+
+/// How it ended, and what it said on stderr.
+fn with_words(how: String, said: &str) -> String {
+    if said.is_empty() {
+        how
+    } else {
+        format!("{how}: {said}")
+    }
+}
+
+fn describe(exit: Exit) -> String {
+    match exit {
+        Exit::Exited(status) => format!("exit {status}"),
+        Exit::Signalled(signal) => format!("signal {signal}"),
+        Exit::Unknown => "its holder is gone".to_owned(),
+    }
+}
+
+async fn launched(launching: Option<&mut Launching>) -> Result<Launched, Failure> {
+    match launching {
+        Some(launching) => launching.await,
+        None => pending().await,
+    }
+}
+
+async fn from_body(body: Option<&mut StreamBody>) -> BodyEvent {
+    match body {
+        Some(body) => body.next().await,
+        None => pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
