@@ -1,0 +1,345 @@
+//! The command line, defined once: parsing, help, man pages and completions are
+//! all made from it. It knows nothing of the rest of the program.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Named warm Claude Code sessions that answer from the shell
+///
+/// A background broker owns named sessions of Claude Code and keeps them warm; this command talks
+/// to it and starts it when it is needed. Exit 0 of `send` is a proof: this prompt became this
+/// turn, once, and stdout is its answer, byte for byte. Every failure has an exit code of its own.
+#[derive(Debug, Parser)]
+#[command(name = "clsess", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 the agent reported an error, or another failure; 2 usage; 3 no such session \
+or turn; 4 it exists already; 6 a question needs an answer; 7 rate limited or overloaded; 8 not \
+logged in; 9 the agent died, outcome unknown; 10 ended by somebody else; 11 broker not reachable; \
+124 timed out; 128+n ended by signal n.";
+
+/// Options of every command.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// The broker's socket
+    #[arg(
+        short = 'S',
+        long,
+        global = true,
+        env = "CLSESS_SOCKET",
+        value_name = "PATH",
+        hide_env_values = true
+    )]
+    pub socket: Option<PathBuf>,
+    /// A separate broker of this name
+    #[arg(
+        short = 'L',
+        long,
+        global = true,
+        env = "CLSESS_LABEL",
+        value_name = "NAME",
+        default_value = "default",
+        hide_env_values = true
+    )]
+    pub label: String,
+    /// The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)
+    #[arg(
+        long,
+        global = true,
+        env = "CLSESS_CONFIG",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub config: Option<PathBuf>,
+    /// Say more; for `broker start` and `broker run`: log more (twice: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Colours on stderr and in tables
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    pub color: When,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a session and wait until it is ready; prints its name
+    New(New),
+    /// Run a prompt in a session; prints its answer
+    Send(Send),
+    /// Print the answer of a turn, and wait for it while it runs
+    Result(ResultOf),
+    /// List the sessions
+    #[command(visible_alias = "list")]
+    Ls(Ls),
+    /// Show everything about one session
+    Show(Show),
+    /// End sessions and forget them; says how to take up their conversations again
+    Kill(Kill),
+    /// Start a session's agent again; the conversation is kept
+    Restart(Restart),
+    /// The background broker itself
+    Broker(Broker),
+    /// Print the versions of this command and of the running broker
+    Version(Version),
+}
+
+/// How an agent is run.
+#[derive(Args, Debug, Default)]
+pub struct AgentOptions {
+    /// The session's directory (default: the current one)
+    #[arg(short = 'c', long = "cwd", value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// Settings of [profile.NAME] in the config
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// The model
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// The agent's permission mode (default: manual)
+    #[arg(long, value_name = "MODE")]
+    pub permission_mode: Option<String>,
+    /// Replace the agent's system prompt
+    #[arg(long, value_name = "TEXT")]
+    pub system_prompt: Option<String>,
+    /// Add to the agent's system prompt
+    #[arg(long, value_name = "TEXT")]
+    pub append_system_prompt: Option<String>,
+    /// The agent's persona of this name
+    #[arg(long, value_name = "NAME")]
+    pub agent: Option<String>,
+    /// Rounds of the model in one turn at most
+    #[arg(long, value_name = "N")]
+    pub max_turns: Option<u32>,
+    /// Set a variable in the agent's environment (repeatable)
+    #[arg(short = 'e', long = "env", value_name = "K=V", value_parser = key_value)]
+    pub env: Vec<(String, String)>,
+    /// Another argument for the agent, as it is (repeatable)
+    #[arg(long = "agent-arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub agent_args: Vec<String>,
+    /// How long the agent may take to be ready (default: 60s)
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub start_timeout: Option<Duration>,
+}
+
+#[derive(Args, Debug)]
+pub struct New {
+    /// The session's name (default: the directory's, made unique)
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub agent: AgentOptions,
+    /// Take up this conversation of the agent
+    #[arg(long, value_name = "ID")]
+    pub resume: Option<uuid::Uuid>,
+    /// Vouch for the directory: its own hooks and settings will run
+    #[arg(long)]
+    pub trust: bool,
+    /// Fine if it exists already
+    #[arg(short = 'A')]
+    pub exists_ok: bool,
+    /// Do not wait until the agent is ready
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Print the session as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is printed of a turn.
+#[derive(Args, Debug, Clone, Copy)]
+pub struct OutputOptions {
+    /// What to print
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub output: Format,
+    /// All texts of the turn as they come, or the answer once
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub stream: When,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The answer and nothing else
+    Text,
+    /// One object about the turn
+    Json,
+    /// An event a line
+    StreamJson,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnQuestion {
+    /// The agent is told that nobody is there, and goes on
+    Deny,
+    /// The turn ends with exit code 6
+    Fail,
+}
+
+#[derive(Args, Debug)]
+pub struct Send {
+    /// Make the session when it is missing
+    #[arg(short = 'A')]
+    pub create: bool,
+    #[command(flatten)]
+    pub output: OutputOptions,
+    /// Interrupt the turn after this time (default: 30m; 0: never)
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// What becomes of the agent's questions (default: deny)
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub on_question: Option<OnQuestion>,
+    /// Never run the prompt of this key twice: the first one's answer is given again
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Print the turn's id as soon as the prompt is safely queued
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Read the prompt from a file (`-`: stdin); with words it follows them after a blank line
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The session
+    pub name: String,
+    /// The prompt. Without words it is read from stdin; `-` as the last word stands for stdin
+    #[arg(trailing_var_arg = true, value_name = "PROMPT")]
+    pub words: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub struct ResultOf {
+    #[command(flatten)]
+    pub output: OutputOptions,
+    /// The session: its name, or the id of one that was killed
+    pub name: String,
+    /// The turn: its id, a unique beginning of it, or -1 (the last), -2 ...
+    #[arg(default_value = "-1", allow_hyphen_values = true)]
+    pub turn: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Ls {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print this for each session, with #{name}, #{id}, #{state}, #{since}, #{driver}, #{queue},
+    /// #{turns}, #{attached}, #{idle_s} and #{cwd} filled in
+    #[arg(short = 'F', long, value_name = "FORMAT", conflicts_with = "json")]
+    pub format: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Show {
+    /// The session
+    pub name: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Kill {
+    /// The sessions
+    #[arg(required_unless_present = "all")]
+    pub names: Vec<String>,
+    /// Every session
+    #[arg(long, conflicts_with = "names")]
+    pub all: bool,
+    /// How long an agent may take to end by itself
+    #[arg(long, value_name = "DUR", value_parser = duration, default_value = "10s")]
+    pub grace: Duration,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Restart {
+    /// The session
+    pub name: String,
+    /// Begin a new conversation
+    #[arg(long)]
+    pub fresh: bool,
+    /// Use the environment of this command from now on
+    #[arg(long)]
+    pub update_env: bool,
+    /// How long the agent may take to be ready (default: 60s)
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub start_timeout: Option<Duration>,
+}
+
+#[derive(Args, Debug)]
+pub struct Broker {
+    #[command(subcommand)]
+    pub command: BrokerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BrokerCommand {
+    /// Run the broker in the foreground
+    Run,
+    /// Start the broker in the background; when this returns 0 it is listening
+    Start,
+    /// Stop the broker and its agents; returns when everything is gone
+    Stop {
+        /// How long agents may take to end by themselves
+        #[arg(long, value_name = "DUR", value_parser = duration, default_value = "10s")]
+        grace: Duration,
+    },
+    /// Say whether a broker runs, and where
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the broker's log
+    Logs {
+        /// The last lines only
+        #[arg(short = 'n', long, value_name = "N")]
+        lines: Option<usize>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct Version {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `90s`, `5m`, `1h 30m`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    humantime::parse_duration(text)
+        .map_err(|e| format!("{e}; write it like 90s, 5m or 1h30m, a bare number is seconds"))
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it like NAME=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,125 @@
+//! `clsess new`, and how `send` makes a session on demand.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use clsess_proto::{ErrorCode, Failure, Reply, Request, SessionRow};
+use serde_bytes::ByteBuf;
+
+use super::ms;
+use crate::cli::{AgentOptions, New};
+use crate::client::{Client, Start, unexpected};
+use crate::config::{Config, Resolved};
+use crate::output::{print, print_json};
+use crate::surroundings::Surroundings;
+
+pub async fn run(new: New, surroundings: &Surroundings) -> Result<u8, Failure> {
+    let config = Config::load(surroundings.config.as_ref())?;
+    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
+    let mut request = request(&config, new.name.as_deref(), &new.agent)?;
+    request.resume = new.resume;
+    request.trust |= new.trust;
+    request.exists_ok = new.exists_ok;
+    request.wait = !new.no_wait;
+    let row = make(&mut client, request).await?;
+    if new.json {
+        print_json(&row);
+    } else {
+        print(&format!("{}\n", row.name));
+    }
+    Ok(0)
+}
+
+/// The request that makes this session as the command line and the config say.
+///
+/// # Errors
+/// Of the config or the directory.
+pub fn request(
+    config: &Config,
+    name: Option<&str>,
+    line: &AgentOptions,
+) -> Result<clsess_proto::New, Failure> {
+    let resolved = config.resolve(name, line)?;
+    let cwd = directory(line, &resolved)?;
+    let text = cwd.to_str().ok_or_else(|| {
+        let message = format!("{} is not UTF-8", cwd.display());
+        Failure::new(ErrorCode::BadDirectory, message)
+    })?;
+    Ok(clsess_proto::New {
+        name: name.map(str::to_owned),
+        cwd: text.to_owned(),
+        env: environment(&resolved.env),
+        settings: resolved.settings,
+        resume: None,
+        trust: config.names_directory(&cwd),
+        exists_ok: false,
+        wait: true,
+        start_timeout_ms: ms(resolved.start_timeout),
+        umask: Some(umask()),
+    })
+}
+
+/// Makes the session; asks on a terminal whether its directory is trusted.
+///
+/// # Errors
+/// Of the broker.
+pub async fn make(client: &mut Client, request: clsess_proto::New) -> Result<SessionRow, Failure> {
+    let ask = |request| Request::New(Box::new(request));
+    let reply = match client.call(ask(request.clone())).await {
+        Err(failure) if failure.code == ErrorCode::UntrustedDirectory && vouched(&failure) => {
+            let request = clsess_proto::New {
+                trust: true,
+                ..request
+            };
+            client.call(ask(request)).await
+        }
+        reply => reply,
+    };
+    match reply? {
+        Reply::Session { session, .. } => Ok(session),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Asks on the terminal, where there is one.
+fn vouched(failure: &Failure) -> bool {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return false;
+    }
+    let question = format!("clsess: {}\nTrust it? [y/N] ", failure.message);
+    let _ = io::stderr().write_all(question.as_bytes());
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).is_ok()
+        && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
+}
+
+fn directory(line: &AgentOptions, resolved: &Resolved) -> Result<PathBuf, Failure> {
+    let named = line.cwd.as_ref().or(resolved.cwd.as_ref());
+    let found = match named {
+        Some(dir) => std::path::absolute(dir),
+        None => std::env::current_dir(),
+    };
+    found.map_err(|e| Failure::new(ErrorCode::BadDirectory, format!("no directory: {e}")))
+}
+
+/// This command's environment with what is set on top of it.
+#[must_use]
+pub fn environment(set: &BTreeMap<String, String>) -> Vec<(ByteBuf, ByteBuf)> {
+    let bytes = |text: std::ffi::OsString| ByteBuf::from(text.into_vec());
+    let kept = std::env::vars_os().filter(|(name, _)| !set.keys().any(|key| name == key.as_str()));
+    let set = set.iter().map(|(name, value)| (name.into(), value.into()));
+    kept.chain(set)
+        .map(|(name, value)| (bytes(name), bytes(value)))
+        .collect()
+}
+
+/// This command's file mode mask: the agent's files are to look like the user's.
+fn umask() -> u32 {
+    use nix::sys::stat::{Mode, umask};
+    // It can only be read by setting it; nothing else runs in between.
+    let mask = umask(Mode::from_bits_truncate(0o077));
+    umask(mask);
+    mask.bits()
+}

@@ -1,0 +1,29 @@
+//! `clsess restart`.
+
+use clsess_proto::{Failure, Reply, Request};
+
+use super::{ms, new};
+use crate::cli::{AgentOptions, Restart};
+use crate::client::{Client, Start, unexpected};
+use crate::config::Config;
+use crate::surroundings::Surroundings;
+
+pub async fn run(restart: Restart, surroundings: &Surroundings) -> Result<u8, Failure> {
+    let config = Config::load(surroundings.config.as_ref())?;
+    let line = AgentOptions {
+        start_timeout: restart.start_timeout,
+        ..AgentOptions::default()
+    };
+    let resolved = config.resolve(Some(&restart.name), &line)?;
+    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
+    let request = Request::Restart {
+        session: restart.name,
+        fresh: restart.fresh,
+        env: restart.update_env.then(|| new::environment(&resolved.env)),
+        start_timeout_ms: ms(resolved.start_timeout),
+    };
+    match client.call(request).await? {
+        Reply::Session { .. } => Ok(0),
+        other => Err(unexpected(&other)),
+    }
+}

@@ -1,0 +1,368 @@
+//! The config file. Nothing but the command reads it: what it says goes to the
+//! broker with each request.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clsess_proto::{ErrorCode, Failure, Settings, valid_name};
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+use crate::cli::{self, AgentOptions, OnQuestion};
+
+/// How long an agent may take to be ready when nothing else is said.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a turn may take when nothing else is said.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// The longest config file, in bytes.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    defaults: Options,
+    profile: BTreeMap<String, Options>,
+    session: BTreeMap<String, Options>,
+    agent: Agent,
+}
+
+/// `[defaults]`, and the same in `[profile.NAME]` and `[session.NAME]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Options {
+    /// Only of a session.
+    cwd: Option<Spanned<String>>,
+    /// Only of a session.
+    profile: Option<Spanned<String>>,
+    driver: Option<Driver>,
+    model: Option<String>,
+    permission_mode: Option<String>,
+    system_prompt: Option<String>,
+    append_system_prompt: Option<String>,
+    agent: Option<String>,
+    max_turns: Option<u32>,
+    args: Option<Vec<String>>,
+    env: Option<BTreeMap<String, String>>,
+    #[serde(deserialize_with = "a_duration")]
+    turn_timeout: Option<Duration>,
+    #[serde(deserialize_with = "a_duration")]
+    start_timeout: Option<Duration>,
+    on_question: Option<Policy>,
+    history: Option<u32>,
+    env_forget: Option<Vec<String>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Agent {
+    path: Option<String>,
+    args: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Driver {
+    Stream,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Policy {
+    Deny,
+    Fail,
+}
+
+fn a_duration<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Seconds(u64),
+        Text(String),
+    }
+    match Written::deserialize(value)? {
+        Written::Seconds(seconds) => Ok(Some(Duration::from_secs(seconds))),
+        Written::Text(text) => cli::duration(&text)
+            .map(Some)
+            .map_err(serde::de::Error::custom),
+    }
+}
+
+/// How a session is to be made, and its prompts to be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// How its agent is run.
+    pub settings: Settings,
+    /// Its directory, where the config names one.
+    pub cwd: Option<PathBuf>,
+    /// Variables to be set for it.
+    pub env: BTreeMap<String, String>,
+    /// How long its agent may take to be ready.
+    pub start_timeout: Duration,
+    /// How long a turn may take; zero: for ever.
+    pub turn_timeout: Duration,
+    /// What becomes of questions.
+    pub on_question: OnQuestion,
+}
+
+impl Config {
+    /// Reads the file. One that nobody named may be missing.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadConfig`], with the line; also for a file that others may
+    /// write.
+    pub fn load(file: Option<&(PathBuf, bool)>) -> Result<Self, Failure> {
+        let Some((path, named)) = file else {
+            return Ok(Self::default());
+        };
+        match read(path) {
+            Ok(text) => Self::parse(&text, path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(bad(path, &error.to_string())),
+        }
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+        let config: Self = toml::from_str(text).map_err(|e| {
+            let line = e.span().map(|span| line_of(text, span.start));
+            bad_at(path, line, e.message())
+        })?;
+        config.check(text, path)?;
+        Ok(config)
+    }
+
+    /// What the form of the file cannot say.
+    fn check(&self, text: &str, path: &Path) -> Result<(), Failure> {
+        let profiles = self
+            .profile
+            .iter()
+            .map(|(name, o)| (format!("[profile.{name}]"), o));
+        let shared = std::iter::once(("[defaults]".to_owned(), &self.defaults)).chain(profiles);
+        for (table, options) in shared {
+            for (key, value) in [("cwd", &options.cwd), ("profile", &options.profile)] {
+                if let Some(value) = value {
+                    let line = line_of(text, value.span().start);
+                    let what = format!("{key} belongs to a session, not into {table}");
+                    return Err(bad_at(path, Some(line), &what));
+                }
+            }
+        }
+        for (name, options) in &self.session {
+            if !valid_name(name) {
+                return Err(bad(
+                    path,
+                    &format!("[session.{name}]: no name for a session"),
+                ));
+            }
+            if let Some(profile) = &options.profile
+                && !self.profile.contains_key(profile.get_ref())
+            {
+                let line = line_of(text, profile.span().start);
+                let what = format!("there is no [profile.{}]", profile.get_ref());
+                return Err(bad_at(path, Some(line), &what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `[session.NAME]` is there.
+    #[must_use]
+    pub fn declares(&self, name: &str) -> bool {
+        self.session.contains_key(name)
+    }
+
+    /// Whether the config names this directory, by a session that lives in it:
+    /// that is a word of trust.
+    #[must_use]
+    pub fn names_directory(&self, dir: &Path) -> bool {
+        let dirs = self
+            .session
+            .values()
+            .filter_map(|session| session.cwd.as_ref());
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        let dir = real(dir);
+        dir.is_some()
+            && dirs
+                .map(|cwd| real(&home_expanded(cwd.get_ref())))
+                .any(|cwd| cwd == dir)
+    }
+
+    /// What holds for a session: the command line over `[session.NAME]` over the
+    /// profile over `[defaults]`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadConfig`] for a profile that is not there.
+    pub fn resolve(&self, name: Option<&str>, line: &AgentOptions) -> Result<Resolved, Failure> {
+        let none = Options::default();
+        let session = name
+            .and_then(|name| self.session.get(name))
+            .unwrap_or(&none);
+        let profile = line.profile.as_deref();
+        let profile = profile.or(session.profile.as_ref().map(|p| p.get_ref().as_str()));
+        let profile = match profile {
+            None => &none,
+            Some(name) => self.profile.get(name).ok_or_else(|| {
+                Failure::new(
+                    ErrorCode::BadConfig,
+                    format!("the config has no [profile.{name}]"),
+                )
+            })?,
+        };
+        let layers = [session, profile, &self.defaults];
+        Ok(Resolved {
+            settings: self.settings(&layers, line),
+            cwd: session.cwd.as_ref().map(|cwd| home_expanded(cwd.get_ref())),
+            env: layers
+                .iter()
+                .rev()
+                .filter_map(|layer| layer.env.clone())
+                .flatten()
+                .chain(line.env.iter().cloned())
+                .collect(),
+            start_timeout: line
+                .start_timeout
+                .or(first(&layers, |layer| layer.start_timeout))
+                .unwrap_or(START_TIMEOUT),
+            turn_timeout: first(&layers, |layer| layer.turn_timeout).unwrap_or(TURN_TIMEOUT),
+            on_question: match first(&layers, |layer| layer.on_question) {
+                None | Some(Policy::Deny) => OnQuestion::Deny,
+                Some(Policy::Fail) => OnQuestion::Fail,
+            },
+        })
+    }
+
+    fn settings(&self, layers: &[&Options], line: &AgentOptions) -> Settings {
+        let text = |of_line: &Option<String>, of: fn(&Options) -> Option<String>| {
+            of_line.clone().or_else(|| first(layers, of))
+        };
+        let layered = first(layers, |layer| layer.args.clone()).unwrap_or_default();
+        Settings {
+            model: text(&line.model, |o| o.model.clone()),
+            permission_mode: text(&line.permission_mode, |o| o.permission_mode.clone()),
+            system_prompt: text(&line.system_prompt, |o| o.system_prompt.clone()),
+            append_system_prompt: text(&line.append_system_prompt, |o| {
+                o.append_system_prompt.clone()
+            }),
+            agent: text(&line.agent, |o| o.agent.clone()),
+            max_turns: line.max_turns.or(first(layers, |o| o.max_turns)),
+            agent_path: self
+                .agent
+                .path
+                .as_deref()
+                .map(|path| home_expanded(path).to_string_lossy().into_owned()),
+            agent_args: [self.agent.args.clone(), layered, line.agent_args.clone()].concat(),
+            history: first(layers, |o| o.history),
+            env_forget: first(layers, |o| o.env_forget.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// The first layer that says something.
+fn first<T>(layers: &[&Options], of: impl Fn(&Options) -> Option<T>) -> Option<T> {
+    layers.iter().find_map(|layer| of(layer))
+}
+
+/// A leading `~/` is the home directory.
+fn home_expanded(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => PathBuf::from(path),
+    }
+}
+
+/// Reads a file that only its owner, who is us, can write.
+fn read(path: &Path) -> std::io::Result<String> {
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    if meta.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(std::io::Error::other(format!(
+            "it belongs to user {}",
+            meta.uid()
+        )));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(std::io::Error::other(format!(
+            "others may write it (mode {:o}); chmod go-w it",
+            meta.mode() & 0o7777
+        )));
+    }
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
+}
+
+fn bad(path: &Path, what: &str) -> Failure {
+    bad_at(path, None, what)
+}
+
+fn bad_at(path: &Path, line: Option<usize>, what: &str) -> Failure {
+    let place = match line {
+        Some(line) => format!("{}:{line}", path.display()),
+        None => path.display().to_string(),
+    };
+    let what = what.lines().next().unwrap_or_default();
+    Failure::new(ErrorCode::BadConfig, format!("the config {place}: {what}"))
+        .hint("man clsess-config")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, Failure> {
+        Config::parse(text, Path::new("config.toml"))
+    }
+
+    fn message(text: &str) -> String {
+        parse(text).unwrap_err().message
+    }
+
+    #[test]
+    fn the_nearer_layer_wins() {
+        let config = parse(
+            "[defaults]\nmodel = 'd'\nturn_timeout = '5m'\nenv = { A = '1', B = '1' }\n\
+             [profile.p]\nmodel = 'p'\nmax_turns = 3\nenv = { B = '2' }\n\
+             [session.work]\nprofile = 'p'\ncwd = '/tmp'\nturn_timeout = 7\n\
+             [agent]\nargs = ['--x']\n",
+        )
+        .unwrap();
+        let line = AgentOptions {
+            agent_args: vec!["--y".into()],
+            ..AgentOptions::default()
+        };
+        let work = config.resolve(Some("work"), &line).unwrap();
+        assert_eq!(work.settings.model.as_deref(), Some("p"));
+        assert_eq!(work.settings.max_turns, Some(3));
+        assert_eq!(work.settings.agent_args, ["--x", "--y"]);
+        assert_eq!(work.turn_timeout, Duration::from_secs(7));
+        assert_eq!(work.env["A"], "1");
+        assert_eq!(work.env["B"], "2");
+        let other = config.resolve(Some("other"), &line).unwrap();
+        assert_eq!(other.settings.model.as_deref(), Some("d"));
+        assert_eq!(other.turn_timeout, Duration::from_secs(300));
+        assert!(config.declares("work") && !config.declares("other"));
+        assert!(config.names_directory(Path::new("/tmp")));
+        assert!(!config.names_directory(Path::new("/")));
+    }
+
+    #[test]
+    fn what_is_not_known_is_an_error_with_its_line() {
+        assert!(message("[defaults]\n\nmodle = 'x'\n").contains("config.toml:3: unknown field"));
+        assert!(message("[defaults]\ndriver = 'tui'\n").contains("config.toml:2: unknown variant"));
+        assert!(message("[defaults]\nturn_timeout = 'soon'\n").contains("config.toml:2:"));
+        assert!(message("\n[defaults]\ncwd = '/'\n").contains("config.toml:3: cwd belongs"));
+        assert!(message("[session.a]\nprofile = 'no'\n").contains("config.toml:2: there is no"));
+        assert!(message("[session.'a b']\n").contains("no name for a session"));
+        assert!(message("= 1").contains("config.toml:1:"));
+    }
+}

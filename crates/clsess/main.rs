@@ -1,0 +1,38 @@
+//! clsess: named warm Claude Code sessions.
+
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod output;
+mod progress;
+mod prompt;
+mod signals;
+mod surroundings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::output::Output;
+use crate::surroundings::Surroundings;
+
+fn main() -> ExitCode {
+    // The broker starts its holders as `clsess holder`; they need nothing else of
+    // this program, and nothing of it may run before.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|arg| arg == "holder")
+    {
+        return ExitCode::from(u8::try_from(clsess_holder::run()).unwrap_or(1));
+    }
+    let cli = cli::Cli::parse();
+    let output = Output::new(&cli.global, cli.command.wants_json());
+    let code = match Surroundings::find(&cli.global) {
+        Ok(surroundings) => commands::run(cli, &surroundings, &output),
+        Err(failure) => output.fail(&failure),
+    };
+    // Not by returning: a thread may still be writing to a terminal that does not
+    // take anything.
+    std::process::exit(i32::from(code))
+}
