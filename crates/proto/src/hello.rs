@@ -27,6 +27,10 @@ pub struct Hello {
     /// requests it understands. Unknown names are ignored.
     #[serde(default)]
     pub capabilities: Vec<String>,
+    /// Of a broker: its state directory, which with its label is what it is. A
+    /// client that found it at a default path makes sure that it is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_dir: Option<String>,
 }
 
 impl Hello {
@@ -37,13 +41,15 @@ impl Hello {
             protocol: PROTOCOL,
             version: VERSION.to_owned(),
             capabilities: Vec::new(),
+            state_dir: None,
         }
     }
 
     /// What this build's broker says.
     #[must_use]
-    pub fn broker() -> Self {
+    pub fn broker(state_dir: String) -> Self {
         Self {
+            state_dir: Some(state_dir),
             capabilities: CAPABILITIES.iter().map(ToString::to_string).collect(),
             ..Self::client()
         }
@@ -83,8 +89,8 @@ pub enum ToBroker {
         /// What to do.
         request: Box<Request>,
     },
-    /// A kind of frame that this build does not know: answered with
-    /// [`ErrorCode::UnknownRequest`].
+    /// A kind of frame that this build does not know: it has no id to answer to,
+    /// so the connection ends with [`ErrorCode::BadRequest`].
     #[serde(other)]
     Unknown,
 }

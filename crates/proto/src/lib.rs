@@ -24,7 +24,7 @@ pub use reply::{
     BrokerStatus, Denial, Killed, Outcome, Reply, SessionDetail, SessionRow, State, TurnReport,
     Usage,
 };
-pub use request::{New, OnQuestion, Request, Send, Settings, valid_name};
+pub use request::{New, OnQuestion, Request, Send, Settings, check_prompt, valid_name};
 
 /// Longest prompt, in bytes of UTF-8. Longer ones are refused with
 /// [`ErrorCode::PromptTooLong`], never cut. It is the limit that Claude Code

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use uuid::Uuid;
 
-use crate::TurnId;
+use crate::{ErrorCode, Failure, MAX_PROMPT, TurnId};
 
 /// A request. `op` names it on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -174,6 +174,29 @@ pub struct Send {
     /// Also give all texts of the turn, not only the answer.
     #[serde(default)]
     pub texts: bool,
+}
+
+/// Whether `prompt` can be sent: it says something, has no NUL, and is not longer
+/// than [`MAX_PROMPT`].
+///
+/// # Errors
+/// [`ErrorCode::PromptEmpty`], [`ErrorCode::PromptInvalid`],
+/// [`ErrorCode::PromptTooLong`].
+pub fn check_prompt(prompt: &str) -> Result<(), Failure> {
+    if prompt.len() > MAX_PROMPT {
+        let message = format!("the prompt is longer than {} MiB", MAX_PROMPT >> 20);
+        return Err(Failure::new(ErrorCode::PromptTooLong, message)
+            .hint("name a file in the prompt, and the agent reads it"));
+    }
+    if prompt.contains('\0') {
+        let message = "the prompt has a NUL in it, which no model takes";
+        return Err(Failure::new(ErrorCode::PromptInvalid, message));
+    }
+    if prompt.trim().is_empty() {
+        return Err(Failure::new(ErrorCode::PromptEmpty, "the prompt is empty")
+            .hint("clsess send NAME \"a prompt\", or give it on stdin"));
+    }
+    Ok(())
 }
 
 /// What becomes of a question of the agent in this turn.
