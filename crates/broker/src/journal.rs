@@ -15,6 +15,7 @@ use clsess_proto::{OnQuestion, Outcome, TurnId, TurnReport, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::private_file;
+use crate::session::now_ms;
 
 /// The file's name in the session's directory.
 pub const FILE: &str = "turns.jsonl";
@@ -384,21 +385,21 @@ impl Journal {
         })?;
         first.push(b'\n');
         file.write_all(&first)?;
-        for line in kept()
-            .flat_map(|entry| [entry.queued, entry.ended])
-            .flatten()
-        {
-            file.write_all(&self.bytes(line)?)?;
+        for entry in kept() {
+            for line in [entry.queued, entry.ended].into_iter().flatten() {
+                file.write_all(&self.bytes(line)?)?;
+            }
+            if entry.outcome == Outcome::Running {
+                // It has no place in the index: that it may run must not be forgotten.
+                let turn = entry.turn;
+                serde_json::to_writer(&file, &Record::Started { turn, at: now_ms() })?;
+                file.write_all(b"\n")?;
+            }
         }
         file.sync_data()?;
         std::fs::rename(&beside, &self.path)?;
         let dir = self.path.parent().unwrap_or(Path::new("/")).to_owned();
-        let running = self.open_turns();
         *self = Self::open(&dir, u32::try_from(self.history).ok())?;
-        // That a turn is with the agent has no line of its own to copy.
-        for turn in running.iter().filter(|turn| turn.started) {
-            self.entry(turn.turn).outcome = Outcome::Running;
-        }
         Ok(())
     }
 
@@ -443,3 +444,6 @@ fn line_ends(file: &File, length: u64) -> io::Result<bool> {
     file.read_exact_at(&mut last, length - 1)?;
     Ok(last == *b"\n")
 }
+
+#[cfg(test)]
+mod tests;
