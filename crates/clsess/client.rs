@@ -57,14 +57,11 @@ impl Client {
     pub async fn connect(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
         let until = Instant::now() + PATIENCE;
         loop {
-            let missing = match find(surroundings).await {
-                Ok(stream) => match Self::greet(stream).await {
-                    Ok(client) => return Ok(client),
-                    // It ended while we were at its door.
-                    Err(failure) if failure.code == ErrorCode::BrokerUnreachable => failure,
-                    Err(failure) => return Err(failure),
-                },
-                Err(failure) => failure,
+            let missing = match Self::find(surroundings).await {
+                Ok(client) => return Ok(client),
+                // Also of one that ended while we were at its door.
+                Err(failure) if failure.code == ErrorCode::BrokerUnreachable => failure,
+                Err(failure) => return Err(failure),
             };
             if start == Start::Never {
                 return Err(missing);
@@ -73,13 +70,53 @@ impl Client {
             if Instant::now() > until {
                 return Err(missing);
             }
-            if let Ok(stream) = find(surroundings).await
-                && let Ok(client) = Self::greet(stream).await
-            {
+            if let Ok(client) = Self::find(surroundings).await {
                 return Ok(client);
             }
             tokio::time::sleep(RETRY).await;
         }
+    }
+
+    /// The broker of these surroundings: where it should listen, else where its
+    /// lock says that it does.
+    async fn find(surroundings: &Surroundings) -> Result<Self, Failure> {
+        let socket = &surroundings.place.socket;
+        place::check_socket_length(socket)?;
+        let missing = match connect(socket).await {
+            Ok(stream) => {
+                let client = Self::greet(stream).await?;
+                if client.is_of(surroundings) {
+                    return Ok(client);
+                }
+                let other = client.hello.state_dir.unwrap_or_default();
+                let message = format!(
+                    "the broker at {} is another one, of {other}",
+                    socket.display()
+                );
+                Failure::new(ErrorCode::BrokerUnreachable, message)
+                    .hint("set CLSESS_RUNTIME_DIR, or CLSESS_STATE_DIR to that one's")
+            }
+            Err(error) => not_there(socket, &error),
+        };
+        match lock::read(&surroundings.place.lock()) {
+            Some(record) if record.socket != *socket => match connect(&record.socket).await {
+                Ok(stream) => Self::greet(stream).await,
+                Err(_) => Err(missing),
+            },
+            _ => Err(missing),
+        }
+    }
+
+    /// Whether this broker is the one that was looked for. One whose socket was
+    /// named on purpose is.
+    fn is_of(&self, surroundings: &Surroundings) -> bool {
+        let state = surroundings.place.state.display().to_string();
+        surroundings.socket_named
+            || self
+                .hello
+                .state_dir
+                .as_ref()
+                .is_none_or(|dir| *dir == state)
     }
 
     async fn greet(stream: Stream) -> Result<Self, Failure> {
@@ -201,25 +238,12 @@ fn same_user(stream: &Stream) -> Result<(), Failure> {
     .hint("set CLSESS_RUNTIME_DIR to a directory of your own"))
 }
 
-/// Connects where the broker should listen, else where its lock says that it does.
-async fn find(surroundings: &Surroundings) -> Result<Stream, Failure> {
-    let socket = &surroundings.place.socket;
-    place::check_socket_length(socket)?;
-    let error = match connect(socket).await {
-        Ok(stream) => return Ok(stream),
-        Err(error) => error,
-    };
-    if let Some(record) = lock::read(&surroundings.place.lock())
-        && record.socket != *socket
-        && let Ok(stream) = connect(&record.socket).await
-    {
-        return Ok(stream);
-    }
+fn not_there(socket: &Path, error: &io::Error) -> Failure {
     let message = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "no broker is running".into(),
         _ => format!("cannot connect to {}: {error}", socket.display()),
     };
-    Err(Failure::new(ErrorCode::BrokerUnreachable, message).hint("clsess broker start"))
+    Failure::new(ErrorCode::BrokerUnreachable, message).hint("clsess broker start")
 }
 
 async fn connect(socket: &Path) -> io::Result<Stream> {

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
-use clsess_proto::{Failure, TurnReport};
+use clsess_proto::Failure;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -98,21 +98,14 @@ fn write_stdout(bytes: &[u8]) -> io::Result<()> {
 
 /// Prints a value as JSON, on one line.
 pub fn print_json<T: Serialize>(value: &T) {
-    // What is printed are plain structs: they can always be written.
-    print(&format!(
-        "{}\n",
-        serde_json::to_string(value).unwrap_or_default()
-    ));
+    print(&json_line(value));
 }
 
-/// The report of a turn as `-o json` gives it. The texts are for `--stream` only.
+/// A value as a line of JSON.
 #[must_use]
-pub fn report_json(report: &TurnReport) -> Value {
-    let mut value = serde_json::to_value(report).unwrap_or_default();
-    if let Some(object) = value.as_object_mut() {
-        object.remove("texts");
-    }
-    value
+pub fn json_line<T: Serialize>(value: &T) -> String {
+    // What is printed are plain structs: they can always be written.
+    serde_json::to_string(value).unwrap_or_default() + "\n"
 }
 
 /// A table with aligned columns; the last one is left as wide as it is.

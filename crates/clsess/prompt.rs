@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-use clsess_proto::{ErrorCode, Failure, MAX_PROMPT};
+use clsess_proto::{ErrorCode, Failure, MAX_PROMPT, check_prompt};
 
 /// The prompt that the command line means. stdin is read only when there is nothing
 /// else, or where `-` stands for it: an inherited one never hangs a job.
@@ -65,27 +65,13 @@ fn unreadable(what: &str, error: &io::Error) -> Failure {
 }
 
 fn checked(bytes: Vec<u8>) -> Result<String, Failure> {
-    if bytes.len() > MAX_PROMPT {
-        return Err(Failure::new(
-            ErrorCode::PromptTooLong,
-            format!("the prompt is longer than {} MiB", MAX_PROMPT >> 20),
-        )
-        .hint("name a file in the prompt, and the agent reads it"));
-    }
-    if bytes.contains(&0) {
-        let message = "the prompt has a NUL in it, which no model takes";
-        return Err(Failure::new(ErrorCode::PromptInvalid, message));
-    }
     let prompt = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         let message = format!("the prompt is not UTF-8 (byte {at})");
         Failure::new(ErrorCode::PromptInvalid, message)
             .hint("iconv -f latin1 -t utf-8 FILE | clsess send NAME")
     })?;
-    if prompt.trim().is_empty() {
-        return Err(Failure::new(ErrorCode::PromptEmpty, "the prompt is empty")
-            .hint("clsess send NAME \"a prompt\", or give it on stdin"));
-    }
+    check_prompt(&prompt)?;
     Ok(prompt)
 }
 

@@ -13,6 +13,8 @@ use crate::cli::Global;
 pub struct Surroundings {
     /// The broker's places.
     pub place: Place,
+    /// Whether the socket was named on purpose.
+    pub socket_named: bool,
     /// The label.
     pub label: String,
     /// The directory that holds the labels' state.
@@ -53,6 +55,7 @@ impl Surroundings {
                 state: state_dir.join(&label),
                 socket,
             },
+            socket_named: global.socket.is_some(),
             label,
             state_dir,
             config,

@@ -24,6 +24,7 @@ use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 use crate::broker::Shared;
 use crate::create;
 use crate::journal::Journal;
+use crate::place::Place;
 use crate::session::{Answer, Command, Handle, Watched};
 
 /// How long a client may take to say who it is.
@@ -95,7 +96,7 @@ async fn read(
         Ok(None) => return Ok(()),
         Err(_) => return Err(bad_frame(&"nothing came in time")),
     };
-    greet(&first, out).await?;
+    greet(&shared.place, &first, out).await?;
 
     let mut requests = JoinSet::new();
     let room = Arc::new(Semaphore::new(MAX_REQUESTS));
@@ -135,13 +136,13 @@ async fn read(
 }
 
 /// The first frame must be a hello of a version that we can talk to.
-async fn greet(first: &[u8], out: &Out) -> Result<(), Failure> {
+async fn greet(place: &Place, first: &[u8], out: &Out) -> Result<(), Failure> {
     let hello = match frame::decode(first) {
         Ok(ToBroker::Hello(hello)) => hello,
         Ok(_) => return Err(bad_frame(&"the first frame must be hello")),
         Err(error) => return Err(bad_frame(&error)),
     };
-    let ours = Hello::broker();
+    let ours = Hello::broker(place.state.display().to_string());
     out.send(&ToClient::Hello(ours.clone())).await;
     compatible(&hello, &ours)
 }

@@ -3,13 +3,22 @@
 use std::io::{self, IsTerminal};
 
 use clsess_proto::{ErrorCode, Event, EventKind, Failure, Outcome, Reply, TurnReport};
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 
 use crate::cli::{Format, OutputOptions, When};
 use crate::client::{Client, Incoming, unexpected};
-use crate::output::{BROKEN_PIPE, Output, brief, report_json};
+use crate::output::{BROKEN_PIPE, Output, brief, json_line};
 use crate::progress::Progress;
+
+/// The last line of `-o stream-json`: the event, and all that is known of the turn.
+#[derive(Serialize)]
+struct ResultLine<'a> {
+    seq: u64,
+    event: &'static str,
+    #[serde(flatten)]
+    report: &'a TurnReport,
+}
 
 /// Prints one turn.
 pub struct Printer {
@@ -85,8 +94,7 @@ impl Printer {
         if self.format == Format::StreamJson {
             // The end is printed with all that is known of it.
             if !matches!(event.kind, EventKind::Result { .. } | EventKind::Unknown) {
-                self.line(&serde_json::to_value(&event).unwrap_or_default())
-                    .await;
+                self.write(&json_line(&event)).await;
             }
             return;
         }
@@ -159,12 +167,14 @@ impl Printer {
                 self.end_line(answer).await;
             }
             Format::Text => {}
-            Format::Json => self.line(&report_json(report)).await,
+            Format::Json => self.write(&json_line(report)).await,
             Format::StreamJson => {
-                let mut line = report_json(report);
-                line["event"] = json!("result");
-                line["seq"] = json!(self.last_seq);
-                self.line(&line).await;
+                let line = ResultLine {
+                    seq: self.last_seq,
+                    event: "result",
+                    report,
+                };
+                self.write(&json_line(&line)).await;
             }
         }
         for denial in &report.permission_denials {
@@ -205,10 +215,6 @@ impl Printer {
         if !text.is_empty() && !text.ends_with('\n') {
             self.write("\n").await;
         }
-    }
-
-    async fn line(&mut self, value: &Value) {
-        self.write(&format!("{value}\n")).await;
     }
 
     /// Writes to stdout. A reader that is gone ends the command; its turn goes on.

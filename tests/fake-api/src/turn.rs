@@ -22,9 +22,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::wire::{Message, Request};
 
 /// What the client says by itself after an answer that was cut short.
-const CONTINUATIONS: [&str; 2] = [
+const CONTINUATIONS: [&str; 3] = [
     "Output token limit hit. Resume directly",
     "Your response above was stopped by a safety classifier",
+    "[Your previous response had no visible output.",
 ];
 
 /// The start of a text steered into a running turn.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clsess_proto::{ErrorCode, EventKind, Failure, Outcome, Send, TurnId};
+use clsess_proto::{ErrorCode, EventKind, Failure, Outcome, Send, TurnId, check_prompt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -44,6 +44,7 @@ impl Session {
         if self.journal.outcome(request.turn).is_some() {
             return self.known(&request);
         }
+        check_prompt(&request.prompt)?;
         if self.queue.len() >= MAX_QUEUE {
             let message = format!("{MAX_QUEUE} turns wait already in {}", self.record.name);
             return Err(Failure::new(ErrorCode::TooMany, message));
