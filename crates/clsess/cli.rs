@@ -234,7 +234,7 @@ pub struct ResultOf {
     /// The session: its name, or the id of one that was killed
     pub name: String,
     /// The turn: its id, a unique beginning of it, or -1 (the last), -2 ...
-    #[arg(default_value = "-1", allow_hyphen_values = true)]
+    #[arg(default_value = "-1", allow_negative_numbers = true)]
     pub turn: String,
 }
 

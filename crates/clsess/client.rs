@@ -23,6 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two tries meanwhile.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// How long a broker may take to say hello. One that has just started reads the
+/// journals of its sessions first.
+const HELLO: Duration = Duration::from_secs(30);
+
 /// A connection that has been greeted.
 pub struct Client {
     frames: Framed<Stream, LengthDelimitedCodec>,
@@ -132,7 +136,11 @@ impl Client {
             hello: ours.clone(),
         };
         client.write(&ToBroker::Hello(ours.clone())).await?;
-        match client.read().await? {
+        let said = tokio::time::timeout(HELLO, client.read());
+        let said = said
+            .await
+            .map_err(|_| gone("it does not answer; is it stopped, or overloaded?"))?;
+        match said? {
             ToClient::Hello(hello) => {
                 compatible(&ours, &hello)?;
                 client.hello = hello;

@@ -29,6 +29,8 @@ use crate::session::{Answer, Command, Handle, Watched};
 
 /// How long a client may take to say who it is.
 const HELLO: Duration = Duration::from_secs(10);
+/// How long a client may take to read what is said to it last.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 /// Requests under way on one connection; more wait unread.
 const MAX_REQUESTS: usize = 64;
 /// Frames that wait for a slow client; whoever has more for it waits.
@@ -44,17 +46,17 @@ pub async fn serve(shared: Arc<Shared>, stream: Stream) {
     let (frames, outbox) = mpsc::channel(MAX_FRAMES);
     let writer = tokio::spawn(write(output, outbox));
     let out = Out { frames };
-    if let Err(failure) = read(&shared, input, &out).await {
-        tracing::info!(code = ?failure.code, "a connection is closed: {failure}");
-        out.send(&ToClient::Error {
-            id: 0,
-            error: failure,
-        })
-        .await;
-    }
-    drop(out);
+    let read = read(&shared, input, &out).await;
     // What was said last still goes out, as far as the client takes it.
-    let _ = tokio::time::timeout(HELLO, writer).await;
+    let last_words = async move {
+        if let Err(error) = read {
+            tracing::info!(code = ?error.code, "a connection is closed: {error}");
+            out.send(&ToClient::Error { id: 0, error }).await;
+        }
+        drop(out);
+        let _ = writer.await;
+    };
+    let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
 }
 
 /// The client must be the same user.
@@ -125,13 +127,8 @@ async fn read(
             drop(place);
         });
     }
-    // A client that has nothing more to ask still waits for its answers: it has
-    // closed only its own direction. One that is gone makes the writer fail.
-    let gone = async { while requests.join_next().await.is_some() {} };
-    tokio::select! {
-        () = gone => {}
-        () = out.frames.closed() => {}
-    }
+    // A client that ends its side is gone: nobody waits for its answers. What it
+    // asked the sessions to do goes on.
     Ok(())
 }
 

@@ -286,7 +286,9 @@ impl Session {
 
     /// Keeps why there is no agent, for those who are told next.
     fn fail_start(&mut self, failure: Failure) {
-        tracing::warn!(session = %self.record.name, code = ?failure.code, "{failure}");
+        tracing::warn!(session = %self.record.name, code = ?failure.code, "not started");
+        // It may quote what the agent said.
+        tracing::debug!(session = %self.record.name, "{failure}");
         self.last_error = Some(failure);
     }
 
