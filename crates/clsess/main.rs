@@ -8,6 +8,7 @@ mod output;
 mod progress;
 mod prompt;
 mod signals;
+mod stdout;
 mod surroundings;
 
 use std::process::ExitCode;

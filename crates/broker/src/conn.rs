@@ -416,7 +416,7 @@ impl Watching {
             if batch.events.is_empty() {
                 return batch.seen;
             }
-            if batch.missed > 0 && seen > 0 {
+            if batch.missed > 0 {
                 let gap = Event {
                     seq: seen + batch.missed,
                     session: handle.row.borrow().row.name.clone(),

@@ -34,7 +34,7 @@ impl Record {
     pub fn of_this_process(socket: &Path) -> Self {
         Self {
             pid: std::process::id(),
-            start_time: start_time("self").unwrap_or_default(),
+            start_time: stat_fields("self").map_or(0, |stat| stat.start_time),
             boot_id: line_of("/proc/sys/kernel/random/boot_id"),
             host: line_of("/proc/sys/kernel/hostname"),
             socket: socket.to_owned(),
@@ -108,11 +108,28 @@ pub fn wait_until_free(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Field 22 of `/proc/WHO/stat`.
-fn start_time(who: &str) -> Option<u64> {
+/// What `/proc/PID/stat` says of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Field 3: `Z` for one that is dead and not reaped.
+    pub state: char,
+    /// Field 4.
+    pub parent: u32,
+    /// Field 22, in clock ticks since boot.
+    pub start_time: u64,
+}
+
+/// The process `who`: a number, or `self`.
+#[must_use]
+pub fn stat_fields(who: &str) -> Option<Stat> {
     let stat = std::fs::read_to_string(format!("/proc/{who}/stat")).ok()?;
-    let after_name = stat.rsplit_once(") ")?.1;
-    after_name.split(' ').nth(19)?.parse().ok()
+    // The name before it may hold anything, spaces and brackets included.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    Some(Stat {
+        state: fields.next()?.chars().next()?,
+        parent: fields.next()?.parse().ok()?,
+        start_time: fields.nth(17)?.parse().ok()?,
+    })
 }
 
 fn line_of(path: &str) -> String {

@@ -4,12 +4,12 @@ use std::io::{self, IsTerminal};
 
 use clsess_proto::{ErrorCode, Event, EventKind, Failure, Outcome, Reply, TurnReport};
 use serde::Serialize;
-use tokio::io::AsyncWriteExt;
 
 use crate::cli::{Format, OutputOptions, When};
 use crate::client::{Client, Incoming, unexpected};
 use crate::output::{BROKEN_PIPE, Output, brief, json_line};
 use crate::progress::Progress;
+use crate::stdout::Stdout;
 
 /// The last line of `-o stream-json`: the event, and all that is known of the turn.
 #[derive(Serialize)]
@@ -26,13 +26,15 @@ pub struct Printer {
     /// Texts are printed as they come.
     live: bool,
     output: Output,
-    out: tokio::io::Stdout,
+    out: Stdout,
     progress: Progress,
     /// The messages as they stand on stdout.
     shown: Vec<String>,
     /// The text of the message that comes again after a retry, as far as it has come.
     again: Option<String>,
     last_seq: u64,
+    /// Events were missed: the rest of the texts comes with the end.
+    behind: bool,
 }
 
 impl Printer {
@@ -50,11 +52,12 @@ impl Printer {
             format: options.output,
             live,
             output: *output,
-            out: tokio::io::stdout(),
+            out: Stdout::new(),
             progress: Progress::new(text && !output.quiet, live),
             shown: Vec::new(),
             again: None,
             last_seq: 0,
+            behind: false,
         }
     }
 
@@ -103,6 +106,8 @@ impl Printer {
             return;
         }
         match event.kind {
+            EventKind::Gap { .. } => self.behind = true,
+            EventKind::Text { .. } if self.behind => {}
             EventKind::Text { message, text } => self.text(message as usize, &text).await,
             EventKind::Retry { .. } => self.again = Some(String::new()),
             _ => {}
@@ -162,9 +167,11 @@ impl Printer {
                     .await
             }
             Format::Text if report.outcome == Outcome::Completed => {
-                let answer = report.answer.as_deref().unwrap_or_default();
-                self.write(answer).await;
-                self.end_line(answer).await;
+                let mut answer = report.answer.clone().unwrap_or_default();
+                if !answer.is_empty() && !answer.ends_with('\n') {
+                    answer.push('\n');
+                }
+                self.write(&answer).await;
             }
             Format::Text => {}
             Format::Json => self.write(&json_line(report)).await,
@@ -180,7 +187,7 @@ impl Printer {
         for denial in &report.permission_denials {
             // Never silenced: the answer may be worth less for it.
             let text = format!("clsess: denied: {} {}\n", denial.tool, brief(&denial.input));
-            let _ = tokio::io::stderr().write_all(text.as_bytes()).await;
+            let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
         }
         if report.outcome == Outcome::Completed {
             return 0;
@@ -207,12 +214,11 @@ impl Printer {
             }
             self.shown[message].clone_from(text);
         }
-        let last = self.shown.last().cloned().unwrap_or_default();
-        self.end_line(&last).await;
-    }
-
-    async fn end_line(&mut self, text: &str) {
-        if !text.is_empty() && !text.ends_with('\n') {
+        if self
+            .shown
+            .last()
+            .is_some_and(|text| !text.is_empty() && !text.ends_with('\n'))
+        {
             self.write("\n").await;
         }
     }
@@ -222,8 +228,7 @@ impl Printer {
         if text.is_empty() {
             return;
         }
-        let wrote = self.out.write_all(text.as_bytes()).await;
-        if wrote.is_err() || self.out.flush().await.is_err() {
+        if self.out.write(text.as_bytes()).await.is_err() {
             std::process::exit(BROKEN_PIPE);
         }
     }

@@ -37,6 +37,8 @@ pub struct Held {
     process: Child,
     /// The agent's process.
     pub pid: u32,
+    /// When it started, in clock ticks since boot.
+    pub start_time: u64,
 }
 
 /// The broker's ends of the agent's three pipes.
@@ -59,7 +61,10 @@ impl Held {
         let mut held = Self::spawn()?;
         held.ask(&Request::Start(start)).await?;
         match held.answer().await? {
-            Reply::Started { pid, .. } => held.pid = pid,
+            Reply::Started { pid, start_time } => {
+                held.pid = pid;
+                held.start_time = start_time;
+            }
             Reply::Failed(failed) => return Err(StartError::Agent(failed)),
             other => return Err(unexpected(&other).into()),
         }
@@ -89,6 +94,7 @@ impl Held {
             descriptors: VecDeque::new(),
             process,
             pid: 0,
+            start_time: 0,
         })
     }
 

@@ -13,6 +13,7 @@ use tokio::net::unix::pipe;
 
 use super::held::{Held, Pipes, StartError};
 use super::lines::Lines;
+use super::orphans;
 
 /// Bytes of the agent's stderr that are kept for a report of its death; the
 /// oldest go first.
@@ -54,6 +55,8 @@ pub struct StreamBody {
     lines: Lines,
     stderr_tail: Vec<u8>,
     end: Option<(Exit, bool)>,
+    /// The holder is gone without having ended anything.
+    orphaned: bool,
     buffer: Box<[u8]>,
 }
 
@@ -82,6 +85,7 @@ impl StreamBody {
             lines: Lines::default(),
             stderr_tail: Vec::new(),
             end: None,
+            orphaned: false,
             buffer: vec![0; READ].into_boxed_slice(),
         })
     }
@@ -139,6 +143,9 @@ impl StreamBody {
                 && self.stdout.is_none()
                 && self.stderr.is_none()
             {
+                if self.orphaned {
+                    orphans::end(self.held.pid, self.held.start_time).await;
+                }
                 self.held.reap().await;
                 return BodyEvent::Gone { exit, left };
             }
@@ -184,7 +191,10 @@ impl StreamBody {
                     }
                     Ok(Some(_)) => {}
                     // A holder that is gone takes the knowledge of the exit along.
-                    Ok(None) | Err(_) => self.ended(Exit::Unknown, true),
+                    Ok(None) | Err(_) => {
+                        self.orphaned = true;
+                        self.ended(Exit::Unknown, true);
+                    }
                 }
                 None
             }

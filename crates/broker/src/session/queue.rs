@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use clsess_proto::{ErrorCode, EventKind, Failure, Outcome, Send, TurnId, check_prompt};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::life::{Event, Life};
 use super::report::Ended;
@@ -22,11 +21,7 @@ impl Session {
     /// what ran is lost.
     pub(super) fn take_up_open_turns(&mut self) {
         for open in self.journal.open_turns() {
-            let queued = Queued {
-                turn: open.turn,
-                since: Instant::now(),
-                end: watch::Sender::new(None),
-            };
+            let queued = Queued::new(open.turn, self.feed.last_seq());
             if !open.started {
                 self.queue.push_back(queued);
                 continue;
@@ -61,20 +56,14 @@ impl Session {
             })
             .map_err(|e| self.journal_failed(&e))?;
         let durable = self.shared.disk.sync(self.journal.file());
-        let end = watch::Sender::new(None);
-        let watched = Watched {
-            turn,
-            seen,
-            end: end.subscribe(),
-            durable: Some(durable),
-        };
         let ahead = self.queue.len() as u64 + u64::from(self.running.is_some());
         self.tell(Some(turn), EventKind::Queued { ahead });
-        self.queue.push_back(Queued {
-            turn,
-            since: Instant::now(),
-            end,
-        });
+        let queued = Queued::new(turn, seen);
+        let watched = Watched {
+            durable: Some(durable),
+            ..queued.watched()
+        };
+        self.queue.push_back(queued);
         self.step(Event::Wanted);
         Ok(watched)
     }
@@ -105,30 +94,23 @@ impl Session {
     }
 
     pub(super) fn watch(&self, turn: TurnId) -> Result<Watched, Failure> {
-        let running = self.running.iter().map(|r| (r.turn, &r.end));
-        let queued = self.queue.iter().map(|q| (q.turn, &q.end));
-        let open = running.chain(queued).find(|(id, _)| *id == turn);
-        let end = match open {
-            Some((_, end)) => end.subscribe(),
-            None => {
-                let report = self.journal.report(turn).ok_or_else(|| {
-                    Failure::new(
-                        ErrorCode::JournalFailed,
-                        "the journal of this turn is damaged",
-                    )
-                })?;
-                watch::Sender::new(Some(Arc::new(report))).subscribe()
-            }
-        };
+        if let Some(running) = self.running.as_ref().filter(|r| r.turn == turn) {
+            return Ok(running.watched());
+        }
+        if let Some(queued) = self.queue.iter().find(|q| q.turn == turn) {
+            return Ok(queued.watched());
+        }
+        let report = self.journal.report(turn).ok_or_else(|| {
+            Failure::new(
+                ErrorCode::JournalFailed,
+                "the journal of this turn is damaged",
+            )
+        })?;
         Ok(Watched {
             turn,
-            // What there still is of an open turn's events; of an ended one none.
-            seen: if open.is_some() {
-                0
-            } else {
-                self.feed.last_seq()
-            },
-            end,
+            // Nobody looks for the events of a turn that is over.
+            seen: self.feed.last_seq(),
+            end: watch::Sender::new(Some(Arc::new(report))).subscribe(),
             durable: None,
         })
     }

@@ -8,6 +8,7 @@ use clsess_proto::{Denial, ErrorCode, Failure, OnQuestion, Outcome, TurnId, Turn
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
+use super::Watched;
 use super::ending::EndWhy;
 use super::launch;
 use super::life::Event;
@@ -24,7 +25,35 @@ pub(super) type End = watch::Sender<Option<Arc<TurnReport>>>;
 pub(super) struct Queued {
     pub(super) turn: TurnId,
     pub(super) since: Instant,
+    /// Its events come after this number.
+    pub(super) seen: u64,
     pub(super) end: End,
+}
+
+impl Queued {
+    /// It waits from now on.
+    pub(super) fn new(turn: TurnId, seen: u64) -> Self {
+        Self {
+            turn,
+            since: Instant::now(),
+            seen,
+            end: watch::Sender::new(None),
+        }
+    }
+
+    /// For one more who waits for it.
+    pub(super) fn watched(&self) -> Watched {
+        watched(self.turn, self.seen, &self.end)
+    }
+}
+
+fn watched(turn: TurnId, seen: u64, end: &End) -> Watched {
+    Watched {
+        turn,
+        seen,
+        end: end.subscribe(),
+        durable: None,
+    }
 }
 
 /// The turn that is with the agent.
@@ -42,6 +71,8 @@ pub(super) struct Running {
     pub(super) timeout: Option<Instant>,
     /// Why it was told to end, and until when it may take.
     pub(super) stopping: Option<(Stop, Instant)>,
+    /// Its events come after this number.
+    pub(super) seen: u64,
     /// What was denied to the agent on the way.
     pub(super) denials: Vec<Denial>,
     pub(super) end: End,
@@ -54,6 +85,11 @@ pub(super) struct Stop {
 }
 
 impl Running {
+    /// For one more who waits for it.
+    pub(super) fn watched(&self) -> Watched {
+        watched(self.turn, self.seen, &self.end)
+    }
+
     /// When something is to be done about it.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.stopping {
@@ -86,6 +122,7 @@ impl Session {
             messages: 0,
             timeout: (timeout_ms > 0).then(|| now + Duration::from_millis(timeout_ms)),
             stopping: None,
+            seen: queued.seen,
             denials: Vec::new(),
             end: queued.end,
         });

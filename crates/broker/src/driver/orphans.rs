@@ -1,0 +1,82 @@
+//! An agent whose holder was killed: nobody is its parent any more who would end
+//! it, and the next agent must not share its conversation.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::lock::stat_fields;
+
+/// How long the orphans get between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+/// Between two looks at whether they are gone. They are not our children, so
+/// nothing tells us; this runs only after the death of a holder.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A process, named so that a later one of the same number is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Process {
+    pid: u32,
+    start_time: u64,
+}
+
+impl Process {
+    fn lives(self) -> bool {
+        // A zombie has nothing left that could do anything.
+        stat_fields(&self.pid.to_string())
+            .is_some_and(|stat| stat.start_time == self.start_time && stat.state != 'Z')
+    }
+
+    fn signal(self, signal: Signal) {
+        if let (true, Ok(pid)) = (self.lives(), i32::try_from(self.pid)) {
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+}
+
+/// Ends the agent and all that descends from it as long as it lives. Can be
+/// dropped and called again.
+pub async fn end(pid: u32, start_time: u64) {
+    let agent = Process { pid, start_time };
+    if !agent.lives() {
+        return;
+    }
+    let tree = descendants(agent);
+    tracing::warn!(
+        pid,
+        processes = tree.len(),
+        "ending the agent of a dead holder"
+    );
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        tree.iter().for_each(|process| process.signal(signal));
+        let looks = GRACE.as_millis() / LOOK.as_millis();
+        for _ in 0..looks {
+            if !tree.iter().any(|process| process.lives()) {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// The process and everything below it.
+fn descendants(of: Process) -> Vec<Process> {
+    let mut children: HashMap<u32, Vec<Process>> = HashMap::new();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+        if let Some(stat) = stat_fields(&pid.to_string()) {
+            let start_time = stat.start_time;
+            let process = Process { pid, start_time };
+            children.entry(stat.parent).or_default().push(process);
+        }
+    }
+    let mut found = vec![of];
+    let mut next = 0;
+    while let Some(process) = found.get(next).copied() {
+        found.extend(children.remove(&process.pid).unwrap_or_default());
+        next += 1;
+    }
+    found
+}
