@@ -31,6 +31,9 @@ const CONTINUATIONS: [&str; 3] = [
 /// The start of a text steered into a running turn.
 const STEERED: &str = "The user sent a new message while you were working:\n";
 
+/// What the client puts where a turn was interrupted.
+const INTERRUPTED: &str = "[Request interrupted by user";
+
 /// The start of a turn the client begins by itself when a background task ends.
 const NOTIFICATION: &str = "<system-reminder>\n[SYSTEM NOTIFICATION - NOT USER INPUT]";
 
@@ -146,11 +149,18 @@ fn user_texts(message: &Message, odd: bool) -> Vec<&str> {
     }
 }
 
-/// Whether message number `at` holds a prompt.
+/// Whether message number `at` holds a prompt. Beside a tool's result it does only after
+/// an interrupt: the client then puts the next prompt into the same message.
 fn is_prompt(messages: &[Message], at: usize) -> bool {
     let message = &messages[at];
-    let texts = message.role == "user" && message.content.texts().next().is_some();
-    texts && !message.content.has("tool_result") && !is_continuation(messages, at)
+    let result = message.content.has("tool_result");
+    let of_client = |text: &str| {
+        injected(text) || text.starts_with(STEERED) || text.starts_with(INTERRUPTED)
+    };
+    let mut texts = message.content.texts();
+    message.role == "user"
+        && texts.any(|text| !result || !of_client(text))
+        && !is_continuation(messages, at)
 }
 
 /// Whether message number `at` is one the client wrote to have a short answer continued.

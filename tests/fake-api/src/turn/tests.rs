@@ -90,11 +90,21 @@ fn the_tui_puts_steered_text_beside_the_tool_result() {
     result["content"]
         .as_array_mut()
         .unwrap()
-        .push(json!({"type": "text", "text": "The user sent"}));
+        .push(json!({"type": "text",
+            "text": "The user sent a new message while you were working:\nmore"}));
     assert_eq!(
         found(&json!([texts(&["go"]), call, result])),
         ("go".into(), 0, 0)
     );
+}
+
+#[test]
+fn after_an_interrupted_tool_the_next_prompt_is_beside_its_result() {
+    let [call, mut result] = tool_round();
+    let content = result["content"].as_array_mut().unwrap();
+    content.push(json!({"type": "text", "text": "[Request interrupted by user for tool use]"}));
+    content.push(json!({"type": "text", "text": "next"}));
+    assert_eq!(found(&json!([texts(&["go"]), call, result])).0, "next");
 }
 
 #[test]
