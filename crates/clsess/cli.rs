@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 /// Named warm Claude Code sessions that answer from the shell
 ///
@@ -38,7 +38,7 @@ pub struct Global {
         env = "CLSESS_SOCKET",
         value_name = "PATH",
         hide_env_values = true
-    )]
+    , value_hint = ValueHint::AnyPath)]
     pub socket: Option<PathBuf>,
     /// A separate broker of this name
     #[arg(
@@ -58,7 +58,7 @@ pub struct Global {
         env = "CLSESS_CONFIG",
         value_name = "FILE",
         hide_env_values = true
-    )]
+    , value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Say more; for `broker start` and `broker run`: log more (twice: everything)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -66,7 +66,7 @@ pub struct Global {
     /// Say nothing but errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Colours on stderr and in tables
+    /// Colours on stderr; auto: on a terminal, unless NO_COLOR is set
     #[arg(
         long,
         global = true,
@@ -79,7 +79,7 @@ pub struct Global {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum When {
-    /// On a terminal, unless NO_COLOR is set
+    /// On a terminal
     Auto,
     Always,
     Never,
@@ -112,7 +112,7 @@ pub enum Command {
 #[derive(Args, Debug, Default)]
 pub struct AgentOptions {
     /// The session's directory (default: the current one)
-    #[arg(short = 'c', long = "cwd", value_name = "DIR")]
+    #[arg(short = 'c', long = "cwd", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub cwd: Option<PathBuf>,
     /// Settings of [profile.NAME] in the config
     #[arg(long, value_name = "NAME")]
@@ -218,7 +218,7 @@ pub struct Send {
     #[arg(long)]
     pub no_wait: bool,
     /// Read the prompt from a file (`-`: stdin); with words it follows them after a blank line
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
     /// The session
     pub name: String,

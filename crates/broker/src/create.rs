@@ -42,11 +42,25 @@ pub async fn create(shared: &Arc<Shared>, new: New) -> Result<Reply, Failure> {
             format!("the session cannot be kept on disk: {e}"),
         )),
     };
-    if kept.is_err() {
-        let grace_ms = GRACE_MS;
-        let _ = ask(&handle, |reply| Command::Kill { grace_ms, reply }).await;
+    match kept {
+        Ok(reply) => Ok(reply),
+        Err(failure) => {
+            let grace_ms = GRACE_MS;
+            let _ = ask(&handle, |reply| Command::Kill { grace_ms, reply }).await;
+            Err(without_session(failure))
+        }
     }
-    kept
+}
+
+/// The failure of a start, told to one who is left without the session: what it
+/// hints at must be possible.
+fn without_session(failure: Failure) -> Failure {
+    match failure.code {
+        ErrorCode::ConversationMissing => {
+            failure.hint("without --resume, clsess new begins a conversation")
+        }
+        _ => failure,
+    }
 }
 
 /// The session of that name, where one is and may be.

@@ -100,6 +100,10 @@ impl Session {
         if let Some(queued) = self.queue.iter().find(|q| q.turn == turn) {
             return Ok(queued.watched());
         }
+        if self.journal.outcome(turn).is_none() {
+            let message = format!("{} has no turn {turn}", self.record.name);
+            return Err(Failure::new(ErrorCode::NoSuchTurn, message));
+        }
         let report = self.journal.report(turn).ok_or_else(|| {
             Failure::new(
                 ErrorCode::JournalFailed,
