@@ -179,7 +179,9 @@ async fn serve(prepared: Prepared) -> io::Result<()> {
     stopped.send_replace(true);
     let _ = tokio::time::timeout(LAST_WORDS, connections_gone.recv()).await;
     tracing::info!("broker gone");
-    drop(lock);
+    // The kernel frees it at the end of the process, and not sooner: whoever waits
+    // for it waits for the process.
+    std::mem::forget(lock);
     Ok(())
 }
 

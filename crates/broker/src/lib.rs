@@ -1,7 +1,7 @@
 //! The broker: the background process that owns the sessions.
 //!
 //! One runtime of one thread. A task for each session owns its body, queue and
-//! journal ([`session`]); a task for each connection turns frames into commands
+//! journal (`session`); a task for each connection turns frames into commands
 //! for them (`conn`). It never prints, and never reads its own environment for a
 //! session. `ARCHITECTURE.md` draws the whole.
 

@@ -93,19 +93,29 @@ pub fn read(path: &Path) -> Option<Record> {
     serde_json::from_str(&text).ok()
 }
 
-/// Blocks until nobody holds the lock at `path`: the broker's process is gone.
+/// Blocks until the broker that holds the lock at `path` is gone.
 ///
 /// # Errors
 /// When the file cannot be opened.
-pub fn wait_until_free(path: &Path) -> std::io::Result<()> {
-    match File::open(path) {
-        Ok(file) => match Flock::lock(file, FlockArg::LockShared) {
-            Ok(_) => Ok(()),
-            Err((_, errno)) => Err(errno.into()),
-        },
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
+pub fn wait_until_gone(path: &Path) -> std::io::Result<()> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let holder = read(path);
+    if let Err((_, errno)) = Flock::lock(file, FlockArg::LockShared) {
+        return Err(errno.into());
     }
+    // An ending process closes its files a moment before it is gone.
+    let lives = |record: &Record| {
+        stat_fields(&record.pid.to_string())
+            .is_some_and(|stat| stat.start_time == record.start_time && stat.state != 'Z')
+    };
+    while holder.as_ref().is_some_and(lives) {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// What `/proc/PID/stat` says of a process.

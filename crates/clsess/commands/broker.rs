@@ -167,7 +167,7 @@ async fn stop(
     drop(client);
     // Its lock is free when its process is gone.
     let lock = surroundings.place.lock();
-    let free = tokio::task::spawn_blocking(move || lock::wait_until_free(&lock));
+    let free = tokio::task::spawn_blocking(move || lock::wait_until_gone(&lock));
     match tokio::time::timeout(grace + STOP_SLACK, free).await {
         Ok(_) => Ok(0),
         Err(_) => Err(held(surroundings)),

@@ -1,6 +1,8 @@
 //! Frames: what is written is read, what is newer is tolerated, what is wrong is
 //! told.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use clsess_proto::frame::{self, FrameError};
 use clsess_proto::{
     Denial, ErrorCode, Event, EventKind, Failure, Hello, New, OnQuestion, Outcome, Reply, Request,
