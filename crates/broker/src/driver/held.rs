@@ -33,6 +33,8 @@ pub struct Held {
     socket: UnixStream,
     received: Vec<u8>,
     descriptors: VecDeque<OwnedFd>,
+    /// What the holder said unasked while an answer was waited for.
+    unasked: VecDeque<Reply>,
     /// The holder's process, to be reaped.
     process: Child,
     /// The agent's process.
@@ -92,6 +94,7 @@ impl Held {
             socket: UnixStream::from_std(ours.into())?,
             received: Vec::new(),
             descriptors: VecDeque::new(),
+            unasked: VecDeque::new(),
             process,
             pid: 0,
             start_time: 0,
@@ -110,11 +113,15 @@ impl Held {
             .await
     }
 
-    /// The next reply that is not the holder's greeting.
+    /// The next answer. An agent can end before its pipes are lent: what the
+    /// holder says of that is kept for [`Held::next`].
     async fn answer(&mut self) -> io::Result<Reply> {
         loop {
-            match self.next().await? {
+            match self.hear().await? {
                 Some(Reply::Hello { .. }) => {}
+                Some(reply @ (Reply::Exited(_) | Reply::Ended { .. })) => {
+                    self.unasked.push_back(reply);
+                }
                 Some(reply) => return Ok(reply),
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
@@ -127,6 +134,13 @@ impl Held {
     /// # Errors
     /// Of the socket, or when the holder does not keep to its protocol.
     pub async fn next(&mut self) -> io::Result<Option<Reply>> {
+        match self.unasked.pop_front() {
+            Some(reply) => Ok(Some(reply)),
+            None => self.hear().await,
+        }
+    }
+
+    async fn hear(&mut self) -> io::Result<Option<Reply>> {
         loop {
             let frame = protocol::take_frame(&mut self.received)
                 .map_err(|long| io::Error::other(format!("a frame of {} bytes", long.0)))?;
