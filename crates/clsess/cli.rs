@@ -37,8 +37,9 @@ pub struct Global {
         global = true,
         env = "CLSESS_SOCKET",
         value_name = "PATH",
-        hide_env_values = true
-    , value_hint = ValueHint::AnyPath)]
+        hide_env_values = true,
+        value_hint = ValueHint::AnyPath,
+    )]
     pub socket: Option<PathBuf>,
     /// A separate broker of this name
     #[arg(
@@ -57,8 +58,9 @@ pub struct Global {
         global = true,
         env = "CLSESS_CONFIG",
         value_name = "FILE",
-        hide_env_values = true
-    , value_hint = ValueHint::FilePath)]
+        hide_env_values = true,
+        value_hint = ValueHint::FilePath,
+    )]
     pub config: Option<PathBuf>,
     /// Say more; for `broker start` and `broker run`: log more (twice: everything)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

@@ -112,7 +112,15 @@ async fn read(
         let (id, request) = match frame::decode(&bytes) {
             Ok(ToBroker::Request { id, request }) => (id, request),
             Ok(_) => return Err(bad_frame(&"neither hello nor request")),
-            Err(error) => return Err(bad_frame(&error)),
+            Err(error) => {
+                // A bad value in a good envelope has an id to answer to.
+                let Ok(Envelope { id }) = frame::decode(&bytes) else {
+                    return Err(bad_frame(&error));
+                };
+                let error = bad_frame(&error);
+                out.send(&ToClient::Error { id, error }).await;
+                continue;
+            }
         };
         let (shared, out) = (Arc::clone(shared), out.clone());
         requests.spawn(async move {
@@ -130,6 +138,12 @@ async fn read(
     // A client that ends its side is gone: nobody waits for its answers. What it
     // asked the sessions to do goes on.
     Ok(())
+}
+
+/// What every request has, whatever is wrong with the rest of it.
+#[derive(serde::Deserialize)]
+struct Envelope {
+    id: u64,
 }
 
 /// The first frame must be a hello of a version that we can talk to.

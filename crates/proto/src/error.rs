@@ -13,7 +13,7 @@ pub enum ErrorCode {
     UnknownRequest,
     /// The prompt is empty or nothing but white space.
     PromptEmpty,
-    /// The prompt has a NUL or is not UTF-8.
+    /// The prompt has a NUL, or, as the command reads it, is not UTF-8.
     PromptInvalid,
     /// The prompt is longer than [`crate::MAX_PROMPT`].
     PromptTooLong,

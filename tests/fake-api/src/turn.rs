@@ -154,9 +154,8 @@ fn user_texts(message: &Message, odd: bool) -> Vec<&str> {
 fn is_prompt(messages: &[Message], at: usize) -> bool {
     let message = &messages[at];
     let result = message.content.has("tool_result");
-    let of_client = |text: &str| {
-        injected(text) || text.starts_with(STEERED) || text.starts_with(INTERRUPTED)
-    };
+    let of_client =
+        |text: &str| injected(text) || text.starts_with(STEERED) || text.starts_with(INTERRUPTED);
     let mut texts = message.content.texts();
     message.role == "user"
         && texts.any(|text| !result || !of_client(text))
