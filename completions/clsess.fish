@@ -1,0 +1,259 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_clsess_global_optspecs
+    string join \n S/socket= L/label= config= v/verbose q/quiet color= h/help V/version
+end
+
+function __fish_clsess_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_clsess_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_clsess_using_subcommand
+    set -l cmd (__fish_clsess_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c clsess -n "__fish_clsess_needs_command" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_needs_command" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_needs_command" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_needs_command" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_needs_command" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_needs_command" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_needs_command" -s V -l version -d 'Print version'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "new" -d 'Make a session and wait until it is ready; prints its name'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "send" -d 'Run a prompt in a session; prints its answer'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "result" -d 'Print the answer of a turn, and wait for it while it runs'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "ls" -d 'List the sessions'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "list" -d 'List the sessions'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "show" -d 'Show everything about one session'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "kill" -d 'End sessions and forget them; says how to take up their conversations again'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "restart" -d 'Start a session\'s agent again; the conversation is kept'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "broker" -d 'The background broker itself'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "version" -d 'Print the versions of this command and of the running broker'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c clsess -n "__fish_clsess_using_subcommand new" -s c -l cwd -d 'The session\'s directory (default: the current one)' -r -f -a "(__fish_complete_directories)"
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l profile -d 'Settings of [profile.NAME] in the config' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l model -d 'The model' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l permission-mode -d 'The agent\'s permission mode (default: manual)' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l system-prompt -d 'Replace the agent\'s system prompt' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l append-system-prompt -d 'Add to the agent\'s system prompt' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l agent -d 'The agent\'s persona of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l max-turns -d 'Rounds of the model in one turn at most' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -s e -l env -d 'Set a variable in the agent\'s environment (repeatable)' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l agent-arg -d 'Another argument for the agent, as it is (repeatable)' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l start-timeout -d 'How long the agent may take to be ready (default: 60s)' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l resume -d 'Take up this conversation of the agent' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand new" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l trust -d 'Vouch for the directory: its own hooks and settings will run'
+complete -c clsess -n "__fish_clsess_using_subcommand new" -s A -d 'Fine if it exists already'
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l no-wait -d 'Do not wait until the agent is ready'
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l json -d 'Print the session as JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand new" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand new" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand new" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand send" -s o -l output -d 'What to print' -r -f -a "text\t'The answer and nothing else'
+json\t'One object about the turn'
+stream-json\t'An event a line'"
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l stream -d 'All texts of the turn as they come, or the answer once' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l timeout -d 'Interrupt the turn after this time (default: 30m; 0: never)' -r
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l on-question -d 'What becomes of the agent\'s questions (default: deny)' -r -f -a "deny\t'The agent is told that nobody is there, and goes on'
+fail\t'The turn ends with exit code 6'"
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l key -d 'Never run the prompt of this key twice: the first one\'s answer is given again' -r
+complete -c clsess -n "__fish_clsess_using_subcommand send" -s f -l file -d 'Read the prompt from a file (`-`: stdin); with words it follows them after a blank line' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand send" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand send" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand send" -s A -d 'Make the session when it is missing'
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l no-wait -d 'Print the turn\'s id as soon as the prompt is safely queued'
+complete -c clsess -n "__fish_clsess_using_subcommand send" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand send" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand send" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand result" -s o -l output -d 'What to print' -r -f -a "text\t'The answer and nothing else'
+json\t'One object about the turn'
+stream-json\t'An event a line'"
+complete -c clsess -n "__fish_clsess_using_subcommand result" -l stream -d 'All texts of the turn as they come, or the answer once' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand result" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand result" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand result" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand result" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand result" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand result" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand result" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand ls" -s F -l format -d 'Print this for each session, with #{name}, #{id}, #{state}, #{since}, #{driver}, #{queue}, #{turns}, #{attached}, #{idle_s} and #{cwd} filled in' -r
+complete -c clsess -n "__fish_clsess_using_subcommand ls" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand ls" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand ls" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand ls" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand ls" -l json -d 'Print JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand ls" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand ls" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand list" -s F -l format -d 'Print this for each session, with #{name}, #{id}, #{state}, #{since}, #{driver}, #{queue}, #{turns}, #{attached}, #{idle_s} and #{cwd} filled in' -r
+complete -c clsess -n "__fish_clsess_using_subcommand list" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand list" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand list" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand list" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand list" -l json -d 'Print JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand list" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand list" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand show" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand show" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand show" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand show" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand show" -l json -d 'Print JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand show" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand show" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -l grace -d 'How long an agent may take to end by itself' -r
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -l all -d 'Every session'
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -l json -d 'Print JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -l start-timeout -d 'How long the agent may take to be ready (default: 60s)' -r
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -l fresh -d 'Begin a new conversation'
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -l update-env -d 'Use the environment of this command from now on'
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "run" -d 'Run the broker in the foreground'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "start" -d 'Start the broker in the background; when this returns 0 it is listening'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "stop" -d 'Stop the broker and its agents; returns when everything is gone'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "status" -d 'Say whether a broker runs, and where'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "logs" -d 'Print the broker\'s log'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -l grace -d 'How long agents may take to end by themselves' -r
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -l json -d 'Print JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s n -l lines -d 'The last lines only' -r
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "run" -d 'Run the broker in the foreground'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "start" -d 'Start the broker in the background; when this returns 0 it is listening'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "stop" -d 'Stop the broker and its agents; returns when everything is gone'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "status" -d 'Say whether a broker runs, and where'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "logs" -d 'Print the broker\'s log'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c clsess -n "__fish_clsess_using_subcommand version" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand version" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand version" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand version" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand version" -l json -d 'Print JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand version" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand version" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "new" -d 'Make a session and wait until it is ready; prints its name'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "send" -d 'Run a prompt in a session; prints its answer'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "result" -d 'Print the answer of a turn, and wait for it while it runs'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "ls" -d 'List the sessions'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "show" -d 'Show everything about one session'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "kill" -d 'End sessions and forget them; says how to take up their conversations again'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "restart" -d 'Start a session\'s agent again; the conversation is kept'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "broker" -d 'The background broker itself'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "version" -d 'Print the versions of this command and of the running broker'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "run" -d 'Run the broker in the foreground'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "start" -d 'Start the broker in the background; when this returns 0 it is listening'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "stop" -d 'Stop the broker and its agents; returns when everything is gone'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "status" -d 'Say whether a broker runs, and where'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "logs" -d 'Print the broker\'s log'
