@@ -1,0 +1,60 @@
+# Each target is a line or a few that anybody could type.
+
+PREFIX = /usr/local
+DESTDIR =
+share = $(DESTDIR)$(PREFIX)/share
+
+.PHONY: build test check demo bench docs install clean
+
+# The command, the man pages and the completions are all there is; see install.
+build:
+	cargo build --release -p clsess
+
+# Some tests drive the real Claude Code. Where it cannot be had they say that they are skipped.
+test:
+	@tests/install-claude >/dev/null || { [ $$? -eq 3 ] && echo 'the tests with the real Claude Code are skipped'; }
+	cargo test --workspace --doc --quiet
+	@if cargo nextest --version >/dev/null 2>&1; \
+	then set -x; cargo nextest run --workspace; \
+	else set -x; cargo test --workspace --all-targets; fi
+
+check:
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+	cargo deny check licenses bans sources
+	@if cargo deny fetch db >/dev/null 2>&1; \
+	then set -x; cargo deny --offline check advisories; \
+	else echo 'advisories: skipped, the database cannot be reached'; fi
+
+# With REAL=1 your own logged-in claude, else the real client with a loopback API.
+demo:
+	cargo build --release -p clsess -p fake-api
+	@tests/demo $(if $(REAL),--real)
+
+# The real client with a loopback API; the numbers are of this machine.
+bench:
+	cargo build --release -p clsess -p fake-api -p clsess-bench
+	mkdir -p bench-out
+	target/release/clsess-bench --json bench-out/bench.json >bench-out/bench.md
+	cat bench-out/bench.md
+
+# Man pages, completions and the example in PROTOCOL.md, made again from the code.
+docs:
+	UPDATE=1 cargo test --test docs the_committed_files_are_those_of_this_code
+
+target/release/clsess:
+	$(MAKE) build
+
+install: target/release/clsess
+	install -D -m 755 target/release/clsess $(DESTDIR)$(PREFIX)/bin/clsess
+	install -d $(share)/man/man1 $(share)/man/man5 $(share)/man/man7
+	install -m 644 man/*.1 $(share)/man/man1
+	install -m 644 man/*.5 $(share)/man/man5
+	install -m 644 man/*.7 $(share)/man/man7
+	install -D -m 644 completions/clsess.bash $(share)/bash-completion/completions/clsess
+	install -D -m 644 completions/_clsess $(share)/zsh/site-functions/_clsess
+	install -D -m 644 completions/clsess.fish $(share)/fish/vendor_completions.d/clsess.fish
+
+clean:
+	cargo clean
