@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clsess_proto::{ErrorCode, Failure};
@@ -17,6 +18,7 @@ use crate::disk::Disk;
 use crate::journal::Journal;
 use crate::listen::{self, Watch};
 use crate::lock::{Lock, Record};
+use crate::log::LogFile;
 use crate::place::Place;
 use crate::registry::Registry;
 use crate::session::{self, Agents, Command, Seed};
@@ -29,6 +31,8 @@ const SIGNAL_GRACE_MS: u64 = 10_000;
 const MAX_CONNECTIONS: usize = 1024;
 /// How long the last answers may take to reach their clients.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a broker waits that cannot make its removed socket again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Killed sessions whose turns stay readable; the oldest go first.
 const MAX_ENDED: usize = 100;
 
@@ -45,30 +49,32 @@ pub struct Shared {
     pub agents: Agents,
     /// Tells it to stop, with the grace in milliseconds.
     pub stop: mpsc::Sender<u64>,
+    /// Which socket is its own.
+    pub bound: listen::Bound,
+    /// Whether the broker is ending: nothing new is begun.
+    pub stopping: AtomicBool,
     /// True when everything has stopped.
     pub stopped: watch::Receiver<bool>,
 }
 
 impl Shared {
-    /// Moves a killed session's directory away, without what only a start needs.
+    /// Moves a killed session's directory away, without what only a start needs; or
+    /// removes it.
     ///
     /// # Errors
     /// Of the disk.
-    pub fn bury(&self, dir: &Path, id: Uuid) -> io::Result<()> {
-        for secret in session_secrets(dir) {
-            match std::fs::remove_file(secret) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
+    pub fn bury(&self, dir: &Path, id: Uuid, keep: bool) -> io::Result<()> {
+        if !keep {
+            return std::fs::remove_dir_all(dir);
+        }
+        match std::fs::remove_file(crate::store::env_path(dir)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
         }
         std::fs::rename(dir, self.place.ended().join(id.to_string()))?;
         forget_oldest(&self.place.ended());
         Ok(())
     }
-}
-
-fn session_secrets(dir: &Path) -> [std::path::PathBuf; 1] {
-    [crate::store::env_path(dir)]
 }
 
 /// Keeps the newest [`MAX_ENDED`] of the killed sessions.
@@ -97,6 +103,7 @@ pub struct Prepared {
     place: Place,
     lock: Lock,
     listener: OwnedFd,
+    log: LogFile,
 }
 
 /// Checks the directories, takes the lock, binds and listens; `None` when another
@@ -109,12 +116,17 @@ pub fn prepare(place: Place) -> Result<Option<Prepared>, Failure> {
     let Some(lock) = Lock::take(&place.lock())? else {
         return Ok(None);
     };
+    let log = LogFile::open(&place.log()).map_err(|e| {
+        let message = format!("cannot write {}: {e}", place.log().display());
+        Failure::new(ErrorCode::UnsafePath, message)
+    })?;
     let listener = listen::into_fd(listen::bind(&place)?);
     record(&lock, &place)?;
     Ok(Some(Prepared {
         place,
         lock,
         listener,
+        log,
     }))
 }
 
@@ -134,21 +146,42 @@ fn record(lock: &Lock, place: &Place) -> Result<(), Failure> {
 /// # Errors
 /// When it cannot begin.
 pub fn run(prepared: Prepared, verbose: u8, to_stderr: bool) -> io::Result<()> {
-    log::begin(&prepared.place.log(), verbose, to_stderr)?;
-    // After a fork the process is another one.
-    record(&prepared.lock, &prepared.place).map_err(io::Error::other)?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(serve(prepared))
-}
-
-async fn serve(prepared: Prepared) -> io::Result<()> {
     let Prepared {
         place,
         lock,
         listener,
+        log,
     } = prepared;
+    log::begin(log, verbose, to_stderr)?;
+    allow_descriptors();
+    // After a fork the process is another one.
+    record(&lock, &place).map_err(io::Error::other)?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(serve(place, lock, listener))
+}
+
+/// A warm session has six descriptors: as many as the system lets us have. Agents
+/// get the limit that we were started with ([`crate::driver`]).
+fn allow_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let _ = AGENT_NOFILE.set(soft);
+        setrlimit(Resource::RLIMIT_NOFILE, hard.min(MAX_DESCRIPTORS), hard)
+    });
+    if let Err(errno) = raised {
+        tracing::warn!(%errno, "the limit of open files stays as it is");
+    }
+}
+
+/// The soft limit of open files that this process was started with.
+pub static AGENT_NOFILE: OnceLock<u64> = OnceLock::new();
+
+/// Enough for [`crate::registry::MAX_SESSIONS`] and [`MAX_CONNECTIONS`].
+const MAX_DESCRIPTORS: u64 = 16_384;
+
+async fn serve(place: Place, lock: Lock, listener: OwnedFd) -> io::Result<()> {
     let (stop, mut stop_asked) = mpsc::channel(8);
     let (stopped, stopped_seen) = watch::channel(false);
     let shared = Arc::new(Shared {
@@ -156,6 +189,8 @@ async fn serve(prepared: Prepared) -> io::Result<()> {
         disk: Disk::start()?,
         agents: Agents::default(),
         stop,
+        bound: listen::Bound::at(&place.socket),
+        stopping: AtomicBool::new(false),
         stopped: stopped_seen,
         place,
     });
@@ -172,10 +207,12 @@ async fn serve(prepared: Prepared) -> io::Result<()> {
     let grace_ms = stop_wanted(&mut stop_asked).await?;
 
     tracing::info!(grace_ms, "broker stops");
+    shared.stopping.store(true, Ordering::Relaxed);
     stop_sessions(&shared, grace_ms, &mut stop_asked).await;
     accepting.abort();
-    // Ours, because we hold the lock; a successor binds only after us.
-    let _ = std::fs::remove_file(&shared.place.socket);
+    listen::unlink(&shared.place.socket, &shared.bound);
+    let on_disk = shared.disk.all_done().kept();
+    let _ = tokio::time::timeout(LAST_WORDS, on_disk).await;
     stopped.send_replace(true);
     let _ = tokio::time::timeout(LAST_WORDS, connections_gone.recv()).await;
     tracing::info!("broker gone");
@@ -284,8 +321,8 @@ fn load_session(shared: &Arc<Shared>, dir: &Path) -> io::Result<()> {
 /// `_last` is held by every connection; its end is the end of all of them.
 async fn accept(shared: Arc<Shared>, listener: OwnedFd, last: mpsc::Sender<()>) -> io::Result<()> {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut listener = Listener::try_from_fd(listener)?;
-    let mut watch = Watch::new(&shared.place.socket).ok();
+    let mut listener = from_fd(listener)?;
+    let mut watch = watched(&shared, &mut listener);
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else {
@@ -294,11 +331,7 @@ async fn accept(shared: Arc<Shared>, listener: OwnedFd, last: mpsc::Sender<()>) 
         let stream = tokio::select! {
             stream = listener.accept() => stream,
             () = removed(watch.as_mut()) => {
-                // The old listener goes only when the new one is there.
-                if let Some(again) = listen_again(&shared.place) {
-                    listener = again;
-                }
-                watch = Watch::new(&shared.place.socket).ok();
+                watch = watched(&shared, &mut listener);
                 continue;
             }
         };
@@ -319,26 +352,27 @@ async fn accept(shared: Arc<Shared>, listener: OwnedFd, last: mpsc::Sender<()>) 
     }
 }
 
-/// A fresh socket when there is none at the path; `None` when all is well.
-fn listen_again(place: &Place) -> Option<Listener> {
-    if std::fs::symlink_metadata(&place.socket).is_ok() {
-        return None;
-    }
-    let again = place
+/// Watches the socket's directory, and sees to it that the socket is there: in this
+/// order, so that no removal falls between. `None`: to be tried again later.
+fn watched(shared: &Shared, listener: &mut Listener) -> Option<Watch> {
+    let place = &shared.place;
+    let watch = place
         .prepare_socket_dir()
-        .and_then(|()| listen::bind(place))
         .map_err(io::Error::other)
-        .and_then(|listener| Listener::try_from_fd(listen::into_fd(listener)));
-    match again {
-        Ok(listener) => {
+        .and_then(|()| Watch::new(&place.socket));
+    let there = watch.and_then(|watch| {
+        if !shared.bound.is_at(&place.socket) {
+            let again = listen::bind(place).map_err(io::Error::other)?;
+            // The old listener goes only when the new one is there.
+            *listener = from_fd(listen::into_fd(again))?;
+            shared.bound.becomes(&place.socket);
             tracing::warn!(socket = %place.socket.display(), "the socket was removed; made again");
-            Some(listener)
         }
-        Err(error) => {
-            tracing::error!(%error, "the socket was removed and cannot be made again");
-            None
-        }
-    }
+        Ok(watch)
+    });
+    there
+        .inspect_err(|error| tracing::error!(%error, "the socket cannot be kept in its place"))
+        .ok()
 }
 
 async fn removed(watch: Option<&mut Watch>) {
@@ -349,18 +383,12 @@ async fn removed(watch: Option<&mut Watch>) {
                 std::future::pending().await
             }
         }
-        None => std::future::pending().await,
+        // Something is in the way: seldom, and not for ever.
+        None => tokio::time::sleep(LOOK_AGAIN).await,
     }
 }
 
-/// A listener from a descriptor, whatever its wrapper is called in this version.
-trait TryFromFd: Sized {
-    fn try_from_fd(fd: OwnedFd) -> io::Result<Self>;
-}
-
-impl TryFromFd for Listener {
-    fn try_from_fd(fd: OwnedFd) -> io::Result<Self> {
-        use interprocess::os::unix::uds_local_socket::tokio::Listener as Unix;
-        Unix::try_from(fd).map(Self::UdSocket)
-    }
+fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
+    use interprocess::os::unix::uds_local_socket::tokio::Listener as Unix;
+    Unix::try_from(fd).map(Listener::UdSocket)
 }

@@ -6,6 +6,7 @@
 //! sessions do not.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clsess_proto::{
@@ -17,7 +18,6 @@ use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::traits::StreamCommon;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
@@ -44,19 +44,23 @@ pub async fn serve(shared: Arc<Shared>, stream: Stream) {
     }
     let (input, output) = tokio::io::split(stream);
     let (frames, outbox) = mpsc::channel(MAX_FRAMES);
-    let writer = tokio::spawn(write(output, outbox));
+    let mut writer = tokio::spawn(write(output, outbox));
     let out = Out { frames };
     let read = read(&shared, input, &out).await;
-    // What was said last still goes out, as far as the client takes it.
-    let last_words = async move {
-        if let Err(error) = read {
-            tracing::info!(code = ?error.code, "a connection is closed: {error}");
+    // Requests that are under way end with the writer. What was said last still goes
+    // out, as far as the client takes it.
+    if let Err(error) = read {
+        // Why may quote what was in the frame, and that a prompt.
+        tracing::info!(code = ?error.code, "a connection is closed");
+        tracing::debug!("{error}");
+        let last_words = async {
             out.send(&ToClient::Error { id: 0, error }).await;
-        }
-        drop(out);
-        let _ = writer.await;
-    };
-    let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+            let _ = out.frames.send(Outgoing::End).await;
+            let _ = (&mut writer).await;
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+    }
+    writer.abort();
 }
 
 /// The client must be the same user.
@@ -76,9 +80,9 @@ fn codec() -> LengthDelimitedCodec {
         .new_codec()
 }
 
-async fn write(output: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Bytes>) {
+async fn write(output: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Outgoing>) {
     let mut output = FramedWrite::new(output, codec());
-    while let Some(bytes) = outbox.recv().await {
+    while let Some(Outgoing::Frame(bytes)) = outbox.recv().await {
         if output.send(bytes).await.is_err() {
             // The client is gone; the reader sees it too.
             return;
@@ -100,11 +104,9 @@ async fn read(
     };
     greet(&shared.place, &first, out).await?;
 
-    let mut requests = JoinSet::new();
     let room = Arc::new(Semaphore::new(MAX_REQUESTS));
     while let Some(bytes) = input.next().await {
         let bytes = bytes.map_err(|e| bad_frame(&e))?;
-        while requests.try_join_next().is_some() {}
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else {
             return Ok(());
@@ -123,8 +125,15 @@ async fn read(
             }
         };
         let (shared, out) = (Arc::clone(shared), out.clone());
-        requests.spawn(async move {
-            let answer = match answer(&shared, id, *request, &out).await {
+        tokio::spawn(async move {
+            let answer = answer(&shared, id, *request, &out);
+            // Polled once in any case: what was asked of a session reaches it.
+            let answer = tokio::select! {
+                biased;
+                answer = answer => answer,
+                () = out.frames.closed() => return,
+            };
+            let answer = match answer {
                 Ok(reply) => ToClient::Reply {
                     id,
                     reply: Box::new(reply),
@@ -158,26 +167,61 @@ async fn greet(place: &Place, first: &[u8], out: &Out) -> Result<(), Failure> {
     compatible(&hello, &ours)
 }
 
+/// Whether the broker still begins anything.
+fn not_stopping(shared: &Shared) -> Result<(), Failure> {
+    if shared.stopping.load(Ordering::Relaxed) {
+        return Err(Failure::new(
+            ErrorCode::BrokerStopping,
+            "the broker is stopping",
+        ));
+    }
+    Ok(())
+}
+
 fn bad_frame(why: &dyn std::fmt::Display) -> Failure {
     Failure::new(ErrorCode::BadRequest, format!("a bad frame: {why}"))
         .hint("PROTOCOL.md says what a frame is")
 }
 
+/// What goes to the writer.
+enum Outgoing {
+    Frame(Bytes),
+    /// Nothing comes after this.
+    End,
+}
+
 /// The way out to the client.
 #[derive(Clone)]
 struct Out {
-    frames: mpsc::Sender<Bytes>,
+    frames: mpsc::Sender<Outgoing>,
 }
 
 impl Out {
     /// Queues a frame; waits while the client is slow. That the client is gone is
     /// no news to anybody here.
     async fn send(&self, message: &ToClient) {
-        match frame::encode(message) {
-            Ok(bytes) => drop(self.frames.send(bytes.into()).await),
-            Err(error) => tracing::error!(%error, "a frame cannot be written"),
+        let bytes = frame::encode(message).or_else(|error| {
+            tracing::error!(%error, "a frame cannot be written");
+            frame::encode(&too_long_for_a_frame(message))
+        });
+        if let Ok(bytes) = bytes {
+            let _ = self.frames.send(Outgoing::Frame(bytes.into())).await;
         }
     }
+}
+
+/// What is said in place of an answer that does not fit.
+fn too_long_for_a_frame(message: &ToClient) -> ToClient {
+    let id = match message {
+        ToClient::Reply { id, .. } | ToClient::Error { id, .. } | ToClient::Event { id, .. } => *id,
+        ToClient::Hello(_) | ToClient::Unknown => 0,
+    };
+    let error = Failure::new(
+        ErrorCode::AnswerTooLong,
+        "the answer does not fit into one message of the protocol",
+    )
+    .hint("it is in the session's turns.jsonl: clsess broker status says where");
+    ToClient::Error { id, error }
 }
 
 async fn answer(
@@ -187,8 +231,12 @@ async fn answer(
     out: &Out,
 ) -> Result<Reply, Failure> {
     match request {
-        Request::New(new) => create::create(shared, *new).await,
+        Request::New(new) => {
+            not_stopping(shared)?;
+            create::create(shared, *new).await
+        }
         Request::Send(send) => {
+            not_stopping(shared)?;
             let handle = shared.registry.find(&send.session)?;
             let (wait, events, texts) = (send.wait, send.events, send.texts);
             let turn = send.turn;
@@ -256,6 +304,7 @@ async fn answer(
             env,
             start_timeout_ms,
         } => {
+            not_stopping(shared)?;
             let handle = shared.registry.find(&session)?;
             let env = env.map(create::env_of);
             ask(&handle, |reply| Command::Restart {
@@ -327,11 +376,21 @@ async fn kill(shared: &Shared, named: Vec<String>, all: bool, grace_ms: u64) -> 
         let handle = shared.registry.find(&name);
         waiting.push(async move {
             let killed = match handle {
-                Ok(handle) => ask(&handle, |reply| Command::Kill { grace_ms, reply }).await,
+                Ok(handle) => {
+                    let killed = ask(&handle, |reply| Command::Kill { grace_ms, reply }).await;
+                    if handle.commands.is_closed() {
+                        // Its task is gone, be it by a fault: then so is its name.
+                        shared
+                            .registry
+                            .remove(&handle.row.borrow().row.name, handle.id);
+                    }
+                    killed
+                }
                 Err(failure) => Err(failure),
             };
             killed.unwrap_or_else(|failure| Killed {
                 session: name,
+                id: None,
                 agent_session_id: None,
                 cwd: None,
                 error: Some(failure),
@@ -443,7 +502,12 @@ impl Watching {
             }
             seen = batch.seen;
             for event in batch.events {
-                if event.turn.is_none_or(|of| of == turn) {
+                let of_session = matches!(
+                    event.kind,
+                    EventKind::Restart { .. } | EventKind::RateLimit { .. }
+                );
+                // What nobody asked for is no part of a turn that somebody did.
+                if event.turn == Some(turn) || (event.turn.is_none() && of_session) {
                     self.event(event, out).await;
                 }
             }

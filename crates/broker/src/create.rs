@@ -1,9 +1,11 @@
 //! Making a session: names, trust, files, the first start.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clsess_proto::{ErrorCode, Failure, New, Reply, valid_name};
 use serde_bytes::ByteBuf;
@@ -15,8 +17,12 @@ use crate::disk::Promise;
 use crate::journal::Journal;
 use crate::place::private_dir;
 use crate::registry::MAX_SESSIONS;
-use crate::session::{self, Command, Handle, Seed, now_ms, trusted};
+use crate::session::{self, Command, Handle, Seed, now_ms, start_timeout, trusted};
 use crate::store::{self, Env, SessionRecord};
+
+/// What the session's own bound of a start gets beyond it, so that it is the one
+/// that tells.
+const SLACK: Duration = Duration::from_millis(500);
 
 /// Grace for an agent of a session that could not be made, in milliseconds.
 const GRACE_MS: u64 = 2000;
@@ -27,6 +33,14 @@ const GRACE_MS: u64 = 2000;
 /// As the request's options say; nothing is left of a session that could not be
 /// started.
 pub async fn create(shared: &Arc<Shared>, new: New) -> Result<Reply, Failure> {
+    let shared = Arc::clone(shared);
+    // A task of its own: it sees to its end whether or not its client stays.
+    let made = tokio::spawn(async move { make(&shared, new).await });
+    made.await
+        .unwrap_or_else(|e| Err(Failure::new(ErrorCode::Internal, e.to_string())))
+}
+
+async fn make(shared: &Arc<Shared>, new: New) -> Result<Reply, Failure> {
     if let Some(name) = &new.name
         && let Some(handle) = existing(shared, name, new.exists_ok)?
     {
@@ -91,7 +105,12 @@ async fn started(
     created: bool,
 ) -> Result<Reply, Failure> {
     let wake = ask(handle, |reply| Command::Wake { timeout_ms, reply });
-    if wait {
+    if wait && timeout_ms > 0 {
+        // The session's own bound is that of the most patient who waits for it.
+        let patience = Duration::from_millis(timeout_ms) + SLACK;
+        let woken = tokio::time::timeout(patience, wake).await;
+        woken.unwrap_or_else(|_| Err(start_timeout()))?;
+    } else if wait {
         wake.await?;
     } else {
         // The command is sent; its answer comes when nobody waits any more.
@@ -181,14 +200,19 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Promise), Failure> {
 #[must_use]
 pub fn env_of(pairs: Vec<(ByteBuf, ByteBuf)>) -> Env {
     let os = |bytes: ByteBuf| OsString::from_vec(bytes.into_vec());
+    let mut named = HashSet::new();
     let valid = |name: &[u8], value: &[u8]| {
         !name.is_empty() && !name.contains(&b'=') && !name.contains(&0) && !value.contains(&0)
     };
-    pairs
+    // Of several values of a name the last one counts, as for a shell.
+    let mut env: Env = pairs
         .into_iter()
-        .filter(|(name, value)| valid(name, value))
+        .rev()
+        .filter(|(name, value)| valid(name, value) && named.insert(name.clone()))
         .map(|(name, value)| (os(name), os(value)))
-        .collect()
+        .collect();
+    env.reverse();
+    env
 }
 
 /// The session's directory as the agent will see it.

@@ -24,6 +24,7 @@ pub struct Disk {
 type Done = oneshot::Sender<io::Result<()>>;
 
 enum Job {
+    Nothing(Done),
     Sync(Arc<File>, Done),
     Replace(PathBuf, Vec<u8>, Done),
 }
@@ -51,6 +52,11 @@ impl Disk {
     /// crash there is the old one or the new one.
     pub fn replace(&self, path: PathBuf, bytes: Vec<u8>) -> Promise {
         self.promise(|done| Job::Replace(path, bytes, done))
+    }
+
+    /// Is kept when everything before it has been done.
+    pub fn all_done(&self) -> Promise {
+        self.promise(Job::Nothing)
     }
 
     fn promise(&self, job: impl FnOnce(Done) -> Job) -> Promise {
@@ -81,6 +87,7 @@ impl Promise {
 fn work(todo: &Receiver<Job>) {
     while let Ok(job) = todo.recv() {
         let (result, done) = match job {
+            Job::Nothing(done) => (Ok(()), done),
             Job::Sync(file, done) => (file.sync_data(), done),
             Job::Replace(path, bytes, done) => (replace(&path, &bytes), done),
         };
@@ -100,7 +107,20 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = private_file(&beside, |options| options.truncate(true))?;
     file.write_all(bytes)?;
     file.sync_data()?;
-    fs::rename(&beside, path)
+    fs::rename(&beside, path)?;
+    // That the name means the new file is a matter of the directory.
+    match path.parent() {
+        Some(dir) => File::open(dir)?.sync_data(),
+        None => Ok(()),
+    }
+}
+
+/// Writes a small file of 0600 that need not survive the machine.
+///
+/// # Errors
+/// Of the disk.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    private_file(path, |options| options.truncate(true))?.write_all(bytes)
 }
 
 /// Opens a file for reading and writing, made with mode 0600.

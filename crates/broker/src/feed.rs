@@ -113,6 +113,12 @@ impl Feed {
         }
     }
 
+    /// Whether anybody waits for events.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.latest.receiver_count() > 0
+    }
+
     /// Forgets the kept events: nobody can be behind in a session at rest.
     pub fn clear(&self) {
         let mut ring = self.ring();

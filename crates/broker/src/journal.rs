@@ -86,7 +86,11 @@ struct Entry {
     turn: TurnId,
     outcome: Outcome,
     queued: Option<Line>,
+    /// Whether the agent may have had it.
+    started: bool,
     ended: Option<Line>,
+    /// Whether it is in the totals.
+    counted: bool,
 }
 
 /// What all turns of a session come to.
@@ -123,6 +127,9 @@ pub struct Journal {
     /// Where each turn is in `entries`.
     places: HashMap<TurnId, usize>,
     totals: Totals,
+    /// Ends that the disk has not taken yet, oldest first: one for each turn at most.
+    /// They are written before anything else.
+    unwritten: Vec<Record>,
     /// Turns that are kept.
     history: usize,
     /// Lines that could not be read.
@@ -144,7 +151,10 @@ impl Journal {
     /// # Errors
     /// Of the disk.
     pub fn open(dir: &Path, history: Option<u32>) -> io::Result<Self> {
-        let path = dir.join(FILE);
+        Self::open_file(dir.join(FILE), history)
+    }
+
+    fn open_file(path: PathBuf, history: Option<u32>) -> io::Result<Self> {
         let file = private_file(&path, |options| options)?;
         let mut journal = Self {
             path,
@@ -153,6 +163,7 @@ impl Journal {
             entries: Vec::new(),
             places: HashMap::new(),
             totals: Totals::default(),
+            unwritten: Vec::new(),
             history: history.unwrap_or(DEFAULT_HISTORY).max(1) as usize,
             damaged: 0,
         };
@@ -195,15 +206,21 @@ impl Journal {
                 let entry = self.entry(*turn);
                 entry.outcome = Outcome::Queued;
                 entry.queued = Some(place);
+                // It may be queued again after it ended without having run.
+                entry.ended = None;
             }
             Record::Started { turn, .. } | Record::Accepted { turn, .. } => {
-                self.entry(*turn).outcome = Outcome::Running;
+                let entry = self.entry(*turn);
+                entry.started = true;
+                if entry.ended.is_none() {
+                    entry.outcome = Outcome::Running;
+                }
             }
             Record::Ended { report, .. } => {
                 let entry = self.entry(report.turn);
                 entry.outcome = report.outcome;
-                let again = entry.ended.replace(place).is_some();
-                if !again {
+                entry.ended = Some(place);
+                if !std::mem::replace(&mut entry.counted, true) {
                     self.totals.turns += 1;
                     self.totals.add(report.usage, report.cost_usd);
                 }
@@ -227,7 +244,9 @@ impl Journal {
                 turn,
                 outcome: Outcome::Unknown,
                 queued: None,
+                started: false,
                 ended: None,
+                counted: false,
             });
         }
         &mut self.entries[place]
@@ -240,6 +259,30 @@ impl Journal {
     /// Of the disk; what was written of the line is taken back, so that the
     /// journal is as it was.
     pub fn write(&mut self, record: &Record) -> io::Result<()> {
+        while let Some(first) = self.unwritten.first().cloned() {
+            self.append(&first)?;
+            self.unwritten.remove(0);
+        }
+        self.append(record)
+    }
+
+    /// Writes the end of a turn. What the disk does not take is kept and written
+    /// before the next line; the turn has ended either way.
+    ///
+    /// # Errors
+    /// Of the disk, when it is only kept.
+    pub fn write_end(&mut self, record: Record) -> io::Result<()> {
+        let written = self.write(&record);
+        if written.is_err()
+            && let Record::Ended { report, .. } = &record
+        {
+            self.entry(report.turn).outcome = report.outcome;
+            self.unwritten.push(record);
+        }
+        written
+    }
+
+    fn append(&mut self, record: &Record) -> io::Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
         if let Err(error) = self.file.write_all_at(&line, self.length) {
@@ -331,10 +374,20 @@ impl Journal {
     /// How a turn ended.
     #[must_use]
     pub fn report(&self, turn: TurnId) -> Option<TurnReport> {
-        match self.read(self.find(turn)?.ended?) {
+        let unwritten = self.unwritten.iter().find_map(|record| match record {
+            Record::Ended { report, .. } if report.turn == turn => Some(record.clone()),
+            _ => None,
+        });
+        match unwritten.or_else(|| self.read(self.find(turn)?.ended?)) {
             Some(Record::Ended { report, .. }) => Some(*report),
             _ => None,
         }
+    }
+
+    /// Whether the agent may have had the prompt of a turn.
+    #[must_use]
+    pub fn started(&self, turn: TurnId) -> bool {
+        self.find(turn).is_some_and(|entry| entry.started)
     }
 
     /// The turns that have not ended, oldest first.
@@ -356,8 +409,10 @@ impl Journal {
     /// # Errors
     /// Of the disk; the journal is then as it was.
     pub fn trim(&mut self) -> io::Result<()> {
-        // Twice as many, so that the file is rewritten seldom.
-        if self.entries.len() < self.history.saturating_mul(2).max(64) {
+        // Twice as many, so that the file is rewritten seldom. Those that wait do not
+        // count: they cannot be forgotten.
+        let ended = self.entries.iter().filter(|e| !e.outcome.open()).count();
+        if ended < self.history.saturating_mul(2).max(64) || !self.unwritten.is_empty() {
             return Ok(());
         }
         let keep_from = self.entries.len() - self.history;
@@ -397,9 +452,12 @@ impl Journal {
             }
         }
         file.sync_data()?;
-        std::fs::rename(&beside, &self.path)?;
-        let dir = self.path.parent().unwrap_or(Path::new("/")).to_owned();
-        *self = Self::open(&dir, u32::try_from(self.history).ok())?;
+        drop(file);
+        // Read before it is renamed: whatever fails, the journal is as it was.
+        let mut trimmed = Self::open_file(beside, u32::try_from(self.history).ok())?;
+        std::fs::rename(&trimmed.path, &self.path)?;
+        trimmed.path = std::mem::take(&mut self.path);
+        *self = trimmed;
         Ok(())
     }
 

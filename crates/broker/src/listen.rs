@@ -3,13 +3,15 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use clsess_proto::{ErrorCode, Failure};
 use interprocess::local_socket::prelude::*;
 use interprocess::local_socket::{GenericFilePath, Listener, ListenerOptions, Stream};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -23,6 +25,12 @@ use crate::place::Place;
 /// [`ErrorCode::UnsafePath`] when something else is at the path, a living broker
 /// of another state directory included.
 pub fn bind(place: &Place) -> Result<Listener, Failure> {
+    // Brokers of other state directories may want the same path: between looking and
+    // listening nobody else looks. Without the lock it is only less sure.
+    let dir = place.socket.parent().unwrap_or(Path::new("/"));
+    let _turns = std::fs::File::open(dir)
+        .ok()
+        .and_then(|dir| Flock::lock(dir, FlockArg::LockExclusive).ok());
     clear_stale(&place.socket)?;
     let fail = |e: io::Error| {
         Failure::new(
@@ -74,6 +82,44 @@ fn clear_stale(socket: &Path) -> Result<(), Failure> {
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => refuse(&format!("cannot be tried: {e}")),
+    }
+}
+
+/// Which socket file is our own: another may have come to stand at its path.
+#[derive(Debug)]
+pub struct Bound(Mutex<Option<(u64, u64)>>);
+
+impl Bound {
+    /// The one that is at `socket` now.
+    #[must_use]
+    pub fn at(socket: &Path) -> Self {
+        Self(Mutex::new(identity(socket)))
+    }
+
+    /// Whether ours is at `socket`.
+    #[must_use]
+    pub fn is_at(&self, socket: &Path) -> bool {
+        let ours = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ours.is_some() && ours == identity(socket)
+    }
+
+    /// From now on ours is the one at `socket`.
+    pub fn becomes(&self, socket: &Path) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = identity(socket);
+    }
+}
+
+fn identity(socket: &Path) -> Option<(u64, u64)> {
+    let meta = std::fs::symlink_metadata(socket).ok()?;
+    Some((meta.dev(), meta.ino()))
+}
+
+/// Removes our own socket, and no other.
+pub fn unlink(socket: &Path, bound: &Bound) {
+    if bound.is_at(socket)
+        && let Err(error) = std::fs::remove_file(socket)
+    {
+        tracing::warn!(%error, "the socket cannot be removed");
     }
 }
 

@@ -35,7 +35,7 @@ impl Record {
         Self {
             pid: std::process::id(),
             start_time: stat_fields("self").map_or(0, |stat| stat.start_time),
-            boot_id: line_of("/proc/sys/kernel/random/boot_id"),
+            boot_id: boot_id(),
             host: line_of("/proc/sys/kernel/hostname"),
             socket: socket.to_owned(),
             version: clsess_proto::VERSION.to_owned(),
@@ -93,6 +93,16 @@ pub fn read(path: &Path) -> Option<Record> {
     serde_json::from_str(&text).ok()
 }
 
+/// Whether a process holds the lock at `path`. It looks by taking it for a moment,
+/// shared; whoever starts a broker just then tries again.
+#[must_use]
+pub fn is_held(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| {
+        let taken = Flock::lock(file, FlockArg::LockSharedNonblock);
+        matches!(taken, Err((_, nix::errno::Errno::EWOULDBLOCK)))
+    })
+}
+
 /// Blocks until the broker that holds the lock at `path` is gone.
 ///
 /// # Errors
@@ -140,6 +150,12 @@ pub fn stat_fields(who: &str) -> Option<Stat> {
         parent: fields.next()?.parse().ok()?,
         start_time: fields.nth(17)?.parse().ok()?,
     })
+}
+
+/// What names this boot of the machine.
+#[must_use]
+pub fn boot_id() -> String {
+    line_of("/proc/sys/kernel/random/boot_id")
 }
 
 fn line_of(path: &str) -> String {

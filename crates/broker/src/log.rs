@@ -19,15 +19,15 @@ const MAX_BYTES: u64 = 8 * 1024 * 1024;
 /// `trace` with two.
 ///
 /// # Errors
-/// When the file cannot be opened.
-pub fn begin(path: &Path, verbose: u8, to_stderr: bool) -> io::Result<()> {
+/// When this process logs already.
+pub fn begin(file: LogFile, verbose: u8, to_stderr: bool) -> io::Result<()> {
     let level = match verbose {
         0 => LevelFilter::INFO,
         1 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
     let log = Log {
-        file: Mutex::new(LogFile::open(path)?),
+        file: Mutex::new(file),
         to_stderr,
     };
     tracing_subscriber::fmt()
@@ -50,14 +50,20 @@ struct Log {
     to_stderr: bool,
 }
 
-struct LogFile {
+/// The open log.
+#[derive(Debug)]
+pub struct LogFile {
     path: PathBuf,
     file: File,
     length: u64,
 }
 
 impl LogFile {
-    fn open(path: &Path) -> io::Result<Self> {
+    /// Opens it, made when it is missing.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn open(path: &Path) -> io::Result<Self> {
         let file = private_file(path, |options| options.append(true))?;
         Ok(Self {
             path: path.to_owned(),
@@ -70,8 +76,7 @@ impl LogFile {
         let mut aside = self.path.clone().into_os_string();
         aside.push(".1");
         fs::rename(&self.path, aside)?;
-        let path = std::mem::take(&mut self.path);
-        *self = Self::open(&path)?;
+        *self = Self::open(&self.path)?;
         Ok(())
     }
 }

@@ -70,7 +70,7 @@ impl Place {
         let Some(dir) = self.socket.parent() else {
             return Err(unsafe_path(&self.socket, "has no directory"));
         };
-        match fs::metadata(dir) {
+        match fs::symlink_metadata(dir) {
             Ok(meta) => check_socket_dir(dir, &meta),
             Err(_) => private_dir(dir),
         }
@@ -125,7 +125,8 @@ pub fn private_dir(dir: &Path) -> Result<(), Failure> {
 /// A directory that holds a socket of ours: nobody else may rename things in it.
 fn check_socket_dir(dir: &Path, meta: &Metadata) -> Result<(), Failure> {
     if !meta.is_dir() {
-        return Err(unsafe_path(dir, "is not a directory"));
+        return Err(unsafe_path(dir, "is not a directory, or a link to one")
+            .hint("name the directory itself: CLSESS_RUNTIME_DIR, or -S PATH"));
     }
     let sticky = meta.mode() & 0o1000 != 0;
     let ours = meta.uid() == geteuid().as_raw();

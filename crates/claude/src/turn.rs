@@ -15,6 +15,8 @@ mod end;
 mod happening;
 mod run;
 
+use std::collections::VecDeque;
+
 use uuid::Uuid;
 
 pub use end::{AgentError, ErrorKind, Outcome, TurnEnd};
@@ -45,6 +47,8 @@ pub struct Tracker {
     /// Asked and not ended, in the order of `begin`.
     asked: Vec<Asked>,
     run: Option<Run>,
+    /// The last turns that have ended in this process; at most [`MAX_UUIDS`], the oldest go.
+    done: VecDeque<Uuid>,
     /// Request id and tool call id of the questions that wait.
     questions: Vec<(String, Option<String>)>,
     /// Something runs, as far as the client tells.
@@ -365,9 +369,7 @@ impl Tracker {
     }
 
     fn idle(&mut self, out: &mut Vec<Happening>) {
-        // idle without anything before it: the line was absorbed, this process had run it
-        let absorbed = !self.busy;
-        self.busy = false;
+        let busy = std::mem::take(&mut self.busy);
         let run = self.run.take();
         for asked in std::mem::take(&mut self.asked) {
             let lost = run
@@ -376,7 +378,10 @@ impl Tracker {
             match &asked.end {
                 Some(_) => self.finish(asked, out),
                 None if lost => self.finish(asked.without_result(), out),
-                None if absorbed || asked.over.is_some() => self.finish(asked.known(), out),
+                // idle and nothing before it: this process had run the line, and absorbed it
+                None if asked.over.is_some() || !busy && self.done.contains(&asked.uuid) => {
+                    self.finish(asked.known(), out);
+                }
                 None => self.asked.push(asked),
             }
         }
@@ -490,7 +495,19 @@ impl Tracker {
         }
     }
 
+    /// The client is gone: what it had given a result for is over, though it never said so.
+    pub fn gone_with_results(&mut self, out: &mut Vec<Happening>) {
+        let over = self.asked.extract_if(.., |asked| asked.end.is_some());
+        for asked in over.collect::<Vec<_>>() {
+            self.finish(asked, out);
+        }
+    }
+
     fn finish(&mut self, asked: Asked, out: &mut Vec<Happening>) {
+        self.done.push_back(asked.uuid);
+        if self.done.len() > MAX_UUIDS {
+            self.done.pop_front();
+        }
         if !asked.accepted {
             out.push(Happening::Accepted { uuid: asked.uuid });
         }

@@ -29,6 +29,7 @@ use std::os::fd::{AsFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
@@ -58,9 +59,20 @@ pub fn run() -> i32 {
     }
 }
 
+/// Takes the soft limit of open files that the broker was started with, if it is given
+/// as the argument behind `holder`: the broker's own is higher, and agents are not used
+/// to that.
+fn limit_descriptors() {
+    let limit = std::env::args().nth(2).and_then(|limit| limit.parse().ok());
+    if let (Some(soft), Ok((_, hard))) = (limit, getrlimit(Resource::RLIMIT_NOFILE)) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(soft), hard);
+    }
+}
+
 /// Turns the process that was started into one that can hold.
 fn prepare() -> io::Result<(UnixStream, SignalFd)> {
     close_inherited()?;
+    limit_descriptors();
     // It fails only for the leader of a process group, which already is apart from the broker's signals.
     let _ = unistd::setsid();
     umask(Mode::from_bits_truncate(0o077));

@@ -77,6 +77,9 @@ pub enum ErrorCode {
     JournalFailed,
     /// The answer is longer than [`crate::MAX_ANSWER`].
     AnswerTooLong,
+    /// What the agent printed of the answer could not be read whole, or contradicts
+    /// itself: it may be the answer, and it is not proven.
+    AnswerDamaged,
     /// The agent reported an error for this turn.
     AgentError,
     /// A bound of the broker is reached (sessions, queue, connections).
@@ -108,7 +111,12 @@ impl ErrorCode {
             E::UntrustedDirectory | E::BadDirectory | E::UnsafePath | E::AgentNotFound => 1,
             E::AgentTooOld | E::AgentStartFailed | E::StartTimeout => 1,
             E::EnvironmentForgotten | E::ConversationMissing | E::JournalFailed => 1,
-            E::AnswerTooLong | E::AgentError | E::TooMany | E::Internal | E::Unknown => 1,
+            E::AnswerTooLong
+            | E::AnswerDamaged
+            | E::AgentError
+            | E::TooMany
+            | E::Internal
+            | E::Unknown => 1,
         }
     }
 }

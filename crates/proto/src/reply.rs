@@ -244,6 +244,13 @@ pub struct SessionDetail {
 pub struct Killed {
     /// As it was asked for.
     pub session: String,
+    /// Its id, by which `result` still reads its turns.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "uuid::serde::hyphenated::option"
+    )]
+    pub id: Option<Uuid>,
     /// The agent's conversation, which can be taken up again; absent when nothing
     /// was ever said in it.
     #[serde(

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
+use crate::broker::AGENT_NOFILE;
 use clsess_holder::descriptors::recv_with_fds;
 use clsess_holder::protocol::{self, Failed, Reply, Request, Start};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -46,8 +47,8 @@ pub struct Held {
 /// The broker's ends of the agent's three pipes.
 #[derive(Debug)]
 pub struct Pipes {
-    /// Written by the broker.
-    pub stdin: OwnedFd,
+    /// Written by the broker; absent when the agent has ended already.
+    pub stdin: Option<OwnedFd>,
     /// Read by the broker.
     pub stdout: OwnedFd,
     /// Read by the broker.
@@ -84,6 +85,7 @@ impl Held {
         let process = Command::new("/proc/self/exe")
             .arg0("clsess")
             .arg("holder")
+            .args(AGENT_NOFILE.get().map(u64::to_string))
             .env_clear()
             .current_dir("/")
             .stdin(theirs)
@@ -172,6 +174,13 @@ impl Held {
         }
     }
 
+    /// Kills the holder itself; the agent is then to be ended without it.
+    pub fn kill(&mut self) {
+        if let Err(error) = self.process.start_kill() {
+            tracing::warn!(%error, "a holder cannot be killed");
+        }
+    }
+
     /// Reaps the holder, which has said its last word.
     pub async fn reap(&mut self) {
         if let Err(error) = self.process.wait().await {
@@ -188,7 +197,8 @@ impl Held {
             }
         }
         match pipes {
-            [Some(stdin), Some(stdout), Some(stderr)] => Ok(Pipes {
+            // The input of an agent that has ended is not lent any more.
+            [stdin, Some(stdout), Some(stderr)] => Ok(Pipes {
                 stdin,
                 stdout,
                 stderr,

@@ -2,7 +2,7 @@
 
 mod held;
 mod lines;
-mod orphans;
+pub mod orphans;
 pub mod stream;
 
 pub use held::StartError;

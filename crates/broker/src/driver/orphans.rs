@@ -36,8 +36,7 @@ impl Process {
     }
 }
 
-/// Ends the agent and all that descends from it as long as it lives. Can be
-/// dropped and called again.
+/// Ends the agent and all that descends from it as long as it lives.
 pub async fn end(pid: u32, start_time: u64) {
     let agent = Process { pid, start_time };
     if !agent.lives() {

@@ -10,6 +10,7 @@ use std::io;
 use clsess_holder::protocol::{Exit, Reply, Start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
+use tokio::task::JoinHandle;
 
 use super::held::{Held, Pipes, StartError};
 use super::lines::Lines;
@@ -26,8 +27,10 @@ const READ: usize = 64 * 1024;
 pub enum BodyEvent {
     /// A line of the agent is ready to be taken with [`StreamBody::line`].
     Lines,
-    /// The agent wrote a line beyond all bounds.
+    /// The agent wrote a line beyond all bounds. Nothing more of it is read.
     LineTooLong,
+    /// The agent itself has exited; `Gone` follows.
+    Exited,
     /// The agent and all its processes are gone, and everything it wrote has been
     /// given out.
     Gone {
@@ -55,8 +58,10 @@ pub struct StreamBody {
     lines: Lines,
     stderr_tail: Vec<u8>,
     end: Option<(Exit, bool)>,
-    /// The holder is gone without having ended anything.
-    orphaned: bool,
+    /// The end of what a dead holder has left behind.
+    orphans: Option<JoinHandle<()>>,
+    /// A line was thrown away of which the agent had not one byte.
+    undelivered: bool,
     buffer: Box<[u8]>,
 }
 
@@ -76,7 +81,7 @@ impl StreamBody {
         ) = Held::start(start).await?;
         Ok(Self {
             held,
-            stdin: Some(pipe::Sender::from_owned_fd(stdin)?),
+            stdin: stdin.map(pipe::Sender::from_owned_fd).transpose()?,
             outgoing: VecDeque::new(),
             written: 0,
             closing: false,
@@ -85,7 +90,8 @@ impl StreamBody {
             lines: Lines::default(),
             stderr_tail: Vec::new(),
             end: None,
-            orphaned: false,
+            orphans: None,
+            undelivered: false,
             buffer: vec![0; READ].into_boxed_slice(),
         })
     }
@@ -94,6 +100,12 @@ impl StreamBody {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.held.pid
+    }
+
+    /// When the agent started, in clock ticks since boot.
+    #[must_use]
+    pub fn start_time(&self) -> u64 {
+        self.held.start_time
     }
 
     /// The holder's process.
@@ -111,6 +123,10 @@ impl StreamBody {
     /// Puts a line in the way of the agent. It is tried at once, so that an idle
     /// agent has it before this returns.
     pub fn write(&mut self, line: Vec<u8>) {
+        if self.stdin.is_none() {
+            self.undelivered = true;
+            return;
+        }
         self.outgoing.push_back(line);
         while let (Some(stdin), Some(first)) = (&self.stdin, self.outgoing.front()) {
             match stdin.try_write(&first[self.written..]) {
@@ -131,6 +147,19 @@ impl StreamBody {
         self.held.end(grace_ms, now);
     }
 
+    /// Gives the holder up, which does not do what it is asked: it is killed, and the
+    /// agent ended without it.
+    pub fn abandon(&mut self) {
+        self.held.kill();
+    }
+
+    /// Whether the last line for the agent was thrown away before it had one byte of
+    /// it: then it has not had it at all.
+    #[must_use]
+    pub fn undelivered(&self) -> bool {
+        self.undelivered
+    }
+
     /// The next line of the agent.
     pub fn line(&mut self) -> Option<&[u8]> {
         self.lines.next()
@@ -139,13 +168,15 @@ impl StreamBody {
     /// Waits for what comes next. Can be dropped and called again.
     pub async fn next(&mut self) -> BodyEvent {
         loop {
+            if let Some(orphans) = &mut self.orphans {
+                let _ = orphans.await;
+                self.orphans = None;
+                self.take_the_rest();
+            }
             if let Some((exit, left)) = self.end
                 && self.stdout.is_none()
                 && self.stderr.is_none()
             {
-                if self.orphaned {
-                    orphans::end(self.held.pid, self.held.start_time).await;
-                }
                 self.held.reap().await;
                 return BodyEvent::Gone { exit, left };
             }
@@ -171,9 +202,12 @@ impl StreamBody {
                 match read {
                     Ok(n) if n > 0 => {
                         self.lines.feed(&self.buffer[..n]);
-                        Some(if self.lines.too_long() { BodyEvent::LineTooLong } else { BodyEvent::Lines })
+                        Some(self.came())
                     }
-                    _ => { self.stdout = None; None }
+                    _ => {
+                        self.stdout = None;
+                        None
+                    }
                 }
             }
             read = read_small(self.stderr.as_mut()) => {
@@ -188,12 +222,15 @@ impl StreamBody {
                     Ok(Some(Reply::Ended { exit, left })) => self.ended(exit, left),
                     Ok(Some(Reply::Exited(exit))) => {
                         tracing::debug!(pid = self.held.pid, ?exit, "the agent has exited");
+                        self.input_broken();
+                        return Some(BodyEvent::Exited);
                     }
                     Ok(Some(_)) => {}
                     // A holder that is gone takes the knowledge of the exit along.
                     Ok(None) | Err(_) => {
-                        self.orphaned = true;
-                        self.ended(Exit::Unknown, true);
+                        let (pid, start_time) = (self.held.pid, self.held.start_time);
+                        self.orphans = Some(tokio::spawn(orphans::end(pid, start_time)));
+                        self.ended(Exit::Unknown, false);
                     }
                 }
                 None
@@ -201,14 +238,33 @@ impl StreamBody {
         }
     }
 
+    /// What the bytes that have just come mean.
+    fn came(&mut self) -> BodyEvent {
+        if self.lines.too_long() {
+            self.stdout = None;
+            self.lines = Lines::default();
+            return BodyEvent::LineTooLong;
+        }
+        BodyEvent::Lines
+    }
+
     fn ended(&mut self, exit: Exit, left: bool) {
         self.end = Some((exit, left));
         self.input_broken();
         if left {
-            // Somebody may hold the pipes open for ever: what is there is all.
-            self.stdout = None;
-            self.stderr = None;
+            // Somebody may hold the pipes open for ever.
+            self.take_the_rest();
         }
+    }
+
+    /// Reads what there is, and no more of it.
+    fn take_the_rest(&mut self) {
+        if let Some(stdout) = self.stdout.take() {
+            while let Ok(n @ 1..) = stdout.try_read(&mut self.buffer) {
+                self.lines.feed(&self.buffer[..n]);
+            }
+        }
+        self.stderr = None;
     }
 
     fn advance(&mut self, n: usize) {
@@ -229,6 +285,8 @@ impl StreamBody {
     /// Nobody reads any more. That the agent is gone comes from the holder.
     fn input_broken(&mut self) {
         self.stdin = None;
+        // Of the first of several some may have arrived; of the only one, none has.
+        self.undelivered |= self.outgoing.len() == 1 && self.written == 0;
         self.outgoing.clear();
         self.written = 0;
     }

@@ -157,6 +157,39 @@ fn a_line_that_the_disk_does_not_take_leaves_the_journal_as_it_was() {
 }
 
 #[test]
+fn an_end_that_the_disk_does_not_take_is_kept_and_written_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = written(dir.path(), &[queued(1), started(1)]);
+    let good = std::mem::replace(
+        &mut journal.file,
+        std::sync::Arc::new(fs::File::open(dir.path().join(FILE)).unwrap()),
+    );
+    journal.write_end(ended(1)).unwrap_err();
+    assert_eq!(journal.outcome(id(1)), Some(Outcome::Completed));
+    assert_eq!(journal.report(id(1)).unwrap().answer.unwrap(), "answer 1");
+    journal.write(&queued(2)).unwrap_err();
+    journal.file = good;
+    journal.write(&queued(2)).unwrap();
+    let journal = Journal::open(dir.path(), None).unwrap();
+    assert_eq!(journal.report(id(1)).unwrap().answer.unwrap(), "answer 1");
+    assert_eq!(journal.outcome(id(2)), Some(Outcome::Queued));
+    assert_eq!(journal.totals().turns, 1);
+}
+
+#[test]
+fn a_late_word_of_the_agent_does_not_open_an_ended_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let accepted = Record::Accepted { turn: id(1), at: 4 };
+    drop(written(
+        dir.path(),
+        &[queued(1), started(1), ended(1), accepted],
+    ));
+    let journal = Journal::open(dir.path(), None).unwrap();
+    assert_eq!(journal.outcome(id(1)), Some(Outcome::Completed));
+    assert!(journal.open_turns().is_empty());
+}
+
+#[test]
 fn turns_are_named_by_id_by_beginning_and_from_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let journal = written(dir.path(), &[queued(1), queued(2)]);
@@ -184,7 +217,7 @@ fn history_is_bounded_and_sums_are_kept() {
     journal.write(&queued(1)).unwrap();
     journal.write(&queued(100)).unwrap();
     journal.write(&started(100)).unwrap();
-    for n in 2..=63 {
+    for n in 2..=65 {
         journal.write(&queued(n)).unwrap();
         journal.write(&started(n)).unwrap();
         journal.write(&ended(n)).unwrap();
@@ -193,8 +226,8 @@ fn history_is_bounded_and_sums_are_kept() {
     journal.trim().unwrap();
     assert_eq!(journal.totals(), before);
     assert_eq!(journal.outcome(id(2)), None, "forgotten");
-    assert_eq!(journal.report(id(63)).unwrap().answer.unwrap(), "answer 63");
-    assert_eq!(journal.select("-32"), Ok(id(32)));
+    assert_eq!(journal.report(id(65)).unwrap().answer.unwrap(), "answer 65");
+    assert_eq!(journal.select("-32"), Ok(id(34)));
     let again = Journal::open(dir.path(), Some(32)).unwrap();
     assert_eq!(again.totals(), before);
     assert_eq!(again.damaged, 0);

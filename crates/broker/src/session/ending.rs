@@ -12,12 +12,27 @@ use crate::store::Env;
 /// How long an agent that is started again may take to end, in milliseconds.
 const DEFAULT_GRACE_MS: u64 = 10_000;
 
+/// What a body gets beyond its grace before its holder is given up. The holder
+/// itself gives up 5 s past the grace (its protocol).
+const END_SLACK: Duration = Duration::from_secs(8);
+
 /// Why the body is being ended. What is stronger wins when there are several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EndWhy {
     Restart,
     Stop,
     Kill,
+}
+
+impl EndWhy {
+    /// What those hear whose turn or start it ends.
+    pub(super) fn failure(self) -> Failure {
+        match self {
+            Self::Restart => Failure::new(ErrorCode::Restarted, "the session was restarted"),
+            Self::Kill => Failure::new(ErrorCode::Killed, "the session was killed"),
+            Self::Stop => Failure::new(ErrorCode::BrokerStopping, "the broker was stopped"),
+        }
+    }
 }
 
 /// Who waits for the end.
@@ -28,18 +43,42 @@ pub(super) enum EndWaiter {
 }
 
 impl Session {
+    /// Ends the body for a reason; the waiter hears when it is done.
     pub(super) fn end(&mut self, why: EndWhy, grace_ms: u64, waiter: EndWaiter) {
+        let grace_ms = to_u32(grace_ms);
+        let first = self.ending.is_none();
         self.ending = self.ending.max(Some(why));
         self.end_waiters.push(waiter);
         self.end_turns(why);
-        if let Some(body) = &mut self.body
-            && self.life == Life::Ending
-        {
-            // It is being ended already: this can only make it come sooner.
-            body.end(to_u32(grace_ms), false);
+        // A second one can only make it come sooner.
+        if first || grace_ms < self.end_grace_ms {
+            self.end_grace_ms = grace_ms;
+            let bound = Duration::from_millis(grace_ms.into()) + END_SLACK;
+            self.end_deadline = Some(Instant::now() + bound);
+            if let Some(body) = &mut self.body
+                && self.life == Life::Ending
+            {
+                body.end(grace_ms, false);
+            }
         }
-        self.end_grace_ms = to_u32(grace_ms);
         self.step(Event::End);
+    }
+
+    /// The body does not end as its holder should see to: goes on without either.
+    pub(super) fn end_overdue(&mut self) {
+        self.end_deadline = None;
+        tracing::error!(session = %self.record.name, "the holder does not end the agent");
+        match &mut self.body {
+            Some(body) => {
+                self.end_deadline = Some(Instant::now() + END_SLACK);
+                body.abandon();
+            }
+            None => {
+                // Dropping it closes the holder's socket, if there is one by now.
+                self.launching = None;
+                self.step(Event::Ended);
+            }
+        }
     }
 
     pub(super) fn end_body(&mut self) {
@@ -55,8 +94,15 @@ impl Session {
     /// Nothing is left of the body: does what it was ended for.
     pub(super) fn after_end(&mut self) {
         self.body = None;
-        self.start_deadline = None;
-        match self.ending.take() {
+        self.end_deadline = None;
+        let why = self.ending.take();
+        if let Some(why @ (EndWhy::Kill | EndWhy::Stop)) = why {
+            self.end_queue(why);
+            for waiter in self.start_waiters.drain(..) {
+                let _ = waiter.send(Err(why.failure()));
+            }
+        }
+        match why {
             Some(EndWhy::Kill) => self.forget(),
             Some(EndWhy::Stop) => {
                 for waiter in self.end_waiters.drain(..) {
@@ -81,6 +127,7 @@ impl Session {
         let began = self.record.began;
         let killed = Killed {
             session: self.record.name.clone(),
+            id: Some(self.record.id),
             agent_session_id: began.then_some(self.record.agent_session_id),
             cwd: began.then(|| self.record.cwd.clone()),
             error: None,
@@ -88,7 +135,9 @@ impl Session {
         self.shared
             .registry
             .remove(&self.record.name, self.record.id);
-        if let Err(error) = self.shared.bury(&self.dir, self.record.id) {
+        // Nothing is to be read of a session that never had a turn.
+        let keep = self.journal.select("-1").is_ok();
+        if let Err(error) = self.shared.bury(&self.dir, self.record.id, keep) {
             tracing::error!(session = %self.record.name, %error, "cannot move the session away");
         }
         for waiter in self.end_waiters.drain(..) {
@@ -112,16 +161,14 @@ impl Session {
             self.keep_env(env);
         }
         self.save_record();
-        if timeout_ms > 0 {
-            self.start_deadline = Some(Instant::now() + Duration::from_millis(timeout_ms));
-        }
+        self.want_start_in(timeout_ms);
         self.end(EndWhy::Restart, DEFAULT_GRACE_MS, EndWaiter::Restart(reply));
     }
 }
 
 impl EndWaiter {
     pub(super) fn killed(self, killed: &Killed) {
-        let failure = || Failure::new(ErrorCode::Killed, "the session was killed meanwhile");
+        let failure = || EndWhy::Kill.failure();
         match self {
             Self::Kill(reply) => drop(reply.send(Ok(killed.clone()))),
             Self::Stop(reply) => drop(reply.send(Ok(()))),
@@ -130,7 +177,7 @@ impl EndWaiter {
     }
 
     pub(super) fn stopped(self) {
-        let failure = || Failure::new(ErrorCode::BrokerStopping, "the broker is stopping");
+        let failure = || EndWhy::Stop.failure();
         match self {
             Self::Kill(reply) => drop(reply.send(Err(failure()))),
             Self::Stop(reply) => drop(reply.send(Ok(()))),

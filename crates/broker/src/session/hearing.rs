@@ -1,12 +1,14 @@
 //! What the agent says: from its lines to what they mean for the session.
 
 use clsess_claude::turn::Happening;
-use clsess_claude::{input, parse};
+use clsess_claude::version::Version;
+use clsess_claude::{BadLine, input, parse};
 use clsess_proto::{ErrorCode, EventKind, Failure, TurnId};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::life::Event;
+use super::launch;
+use super::life::{Event, Life};
 use super::now_ms;
 use super::task::Session;
 use crate::journal::Record;
@@ -22,7 +24,15 @@ impl Session {
         while let Some(line) = self.body.as_mut().and_then(|body| body.line()) {
             match parse(line) {
                 Ok(line) => self.tracker.line(line, &mut happenings),
-                Err(bad) => tracing::warn!(session = %self.record.name, %bad, "a bad line"),
+                Err(BadLine::Empty) => {}
+                Err(bad) => {
+                    // Why may quote the line, and that an answer.
+                    tracing::warn!(session = %self.record.name, "a bad line of the agent");
+                    tracing::debug!(%bad);
+                    if let Some(running) = &mut self.running {
+                        running.damaged = true;
+                    }
+                }
             }
             for happening in happenings.drain(..) {
                 self.happened(happening);
@@ -32,14 +42,23 @@ impl Session {
 
     pub(super) fn happened(&mut self, happening: Happening) {
         match happening {
+            // One that comes when the start was given up comes too late.
+            Happening::Ready(_) if self.start_failure.is_some() => {}
             Happening::Ready(_) => self.step(Event::Ready),
-            Happening::InitFailed { text } => {
+            Happening::InitFailed { text } if self.life == Life::Starting => {
                 let message = format!("the agent refuses to start: {}", text.trim());
                 self.abort_start(Failure::new(ErrorCode::AgentStartFailed, message));
             }
-            Happening::Version(version) => self.agent_version = Some(version),
+            Happening::Version(version) => self.version_told(version),
             Happening::Accepted { uuid } => {
                 let turn = TurnId(uuid);
+                if self.running.as_ref().is_none_or(|r| r.turn != turn) {
+                    return;
+                }
+                if !self.record.began {
+                    self.record.began = true;
+                    self.save_record();
+                }
                 let at = now_ms();
                 if let Err(error) = self.journal.write(&Record::Accepted { turn, at }) {
                     // The turn's end says the same, and more.
@@ -48,7 +67,8 @@ impl Session {
                 self.tell(Some(turn), EventKind::Accepted {});
             }
             Happening::Conversation { id } => {
-                if self.record.agent_session_id != id {
+                // The last words of a body that is being replaced mean nothing.
+                if self.record.agent_session_id != id && self.life != Life::Ending {
                     self.record.agent_session_id = id;
                     self.save_record();
                 }
@@ -67,6 +87,16 @@ impl Session {
         }
     }
 
+    /// The client's own word for its version is the one that counts.
+    fn version_told(&mut self, version: String) {
+        let exact = version.parse().is_ok_and(Version::exact_prompts);
+        if !exact && self.life == Life::Starting {
+            let program = "claude";
+            self.abort_start(launch::too_old(&version, program));
+        }
+        self.agent_version = Some(version);
+    }
+
     /// What a turn says and does on its way, for those who watch.
     pub(super) fn progress(&mut self, happening: Happening) {
         let running = self.running.as_mut();
@@ -76,7 +106,7 @@ impl Session {
                     && asked == Some(running.turn.0)
                     && !again
                 {
-                    running.messages += 1;
+                    running.message_open = true;
                 }
                 return;
             }
@@ -87,7 +117,7 @@ impl Session {
                 {
                     running.first_text.get_or_insert_with(Instant::now);
                     running.streamed = true;
-                    message = running.messages.saturating_sub(1);
+                    message = running.message();
                 }
                 (
                     asked,
@@ -99,12 +129,13 @@ impl Session {
             }
             Happening::Said { asked, text } => {
                 // A block that was streamed has been told; one that was not, has not.
-                let Some(running) = running else { return };
-                let told = std::mem::take(&mut running.streamed);
-                if told {
+                let Some(running) = running.filter(|r| asked == Some(r.turn.0)) else {
+                    return;
+                };
+                if std::mem::take(&mut running.streamed) || text.is_empty() {
                     return;
                 }
-                let message = running.messages.saturating_sub(1);
+                let message = running.message();
                 (asked, EventKind::Text { message, text })
             }
             Happening::Thinking { asked, delta } => (asked, EventKind::Thinking { text: delta }),

@@ -19,8 +19,10 @@ use clsess_proto::{ErrorCode, Failure};
 use tokio::io::AsyncReadExt;
 
 use crate::broker::Shared;
-use crate::driver::StartError;
+use crate::disk;
 use crate::driver::stream::StreamBody;
+use crate::driver::{StartError, orphans};
+use crate::lock::boot_id;
 use crate::store::{self, Env, SessionRecord};
 
 /// How long `claude --version` may take. Measured: 20 ms.
@@ -62,8 +64,8 @@ pub struct Agents {
     versions: Mutex<HashMap<Identity, Version>>,
 }
 
-/// Path, device, inode, size and time of change of a program.
-type Identity = (PathBuf, u64, u64, u64, i64);
+/// Path, directory it is asked in, device, inode, size and time of change of a program.
+type Identity = (PathBuf, PathBuf, u64, u64, u64, i64);
 
 /// Starts the agent of a session.
 ///
@@ -88,16 +90,12 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
         ));
     }
     let program = find(&env, record.settings.agent_path.as_deref())?;
-    let version = shared.agents.version(&program, &env).await?;
+    let version = shared.agents.version(&program, &env, &cwd).await?;
     if !version.exact_prompts() {
-        return Err(Failure::new(
-            ErrorCode::AgentTooOld,
-            format!(
-                "claude {version} at {} cannot take every prompt exactly; {MIN_EXACT} or later is needed",
-                program.display()
-            ),
-        )
-        .hint("claude update, or name a newer one: path in [agent] of the config"));
+        return Err(too_old(
+            &version.to_string(),
+            &program.display().to_string(),
+        ));
     }
     let home = Home::new(&env, &cwd);
     let settings = stream_settings(&record, home.as_ref())?;
@@ -115,9 +113,11 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
         stdio: PIPES,
         umask: record.umask,
     };
+    end_previous(&dir).await;
     let body = StreamBody::start(start)
         .await
         .map_err(|e| not_started(&program, &e))?;
+    remember(&dir, &body);
     Ok(Launched {
         body,
         version: version.to_string(),
@@ -127,6 +127,42 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
             append_system_prompt: record.settings.append_system_prompt,
         }),
     })
+}
+
+/// The file in a session's directory that names its agent's process.
+const AGENT: &str = "agent";
+
+/// Writes which process the session's agent is, so that a later broker can tell
+/// whether it still lives.
+fn remember(dir: &Path, body: &StreamBody) {
+    let text = format!("{} {} {}\n", body.pid(), body.start_time(), boot_id());
+    if let Err(error) = disk::write_private(&dir.join(AGENT), text.as_bytes()) {
+        tracing::warn!(%error, "cannot note the agent's process");
+    }
+}
+
+/// Ends the agent that an earlier broker left, if it still lives: two on one
+/// conversation would fork it without a word.
+async fn end_previous(dir: &Path) {
+    let text = std::fs::read_to_string(dir.join(AGENT)).unwrap_or_default();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    if let [pid, start_time, boot] = words[..]
+        && let (Ok(pid), Ok(start_time)) = (pid.parse(), start_time.parse())
+        && boot == boot_id()
+    {
+        orphans::end(pid, start_time).await;
+    }
+}
+
+/// The client is of a version that alters prompts.
+pub(super) fn too_old(version: &str, program: &str) -> Failure {
+    Failure::new(
+        ErrorCode::AgentTooOld,
+        format!(
+            "claude {version} ({program}) cannot take every prompt exactly; {MIN_EXACT} or later is needed"
+        ),
+    )
+    .hint("claude update, or name a newer one: path in [agent] of the config")
 }
 
 /// Whether the agent's own record says that the directory is trusted.
@@ -249,8 +285,9 @@ pub(super) fn ended_earlier(
 }
 
 impl Agents {
-    /// The version of a program, asked once.
-    async fn version(&self, program: &Path, env: &Env) -> Result<Version, Failure> {
+    /// The version of a program, asked once for each directory: a version manager's
+    /// stand-in answers as the directory says.
+    async fn version(&self, program: &Path, env: &Env, cwd: &Path) -> Result<Version, Failure> {
         let fail = |why: String| {
             Failure::new(
                 ErrorCode::AgentStartFailed,
@@ -260,6 +297,7 @@ impl Agents {
         let meta = std::fs::metadata(program).map_err(|e| fail(e.to_string()))?;
         let identity = (
             program.to_owned(),
+            cwd.to_owned(),
             meta.dev(),
             meta.ino(),
             meta.size(),
@@ -268,7 +306,7 @@ impl Agents {
         if let Some(version) = self.known(&identity) {
             return Ok(version);
         }
-        let said = tokio::time::timeout(VERSION_TIMEOUT, ask_version(program, env))
+        let said = tokio::time::timeout(VERSION_TIMEOUT, ask_version(program, env, cwd))
             .await
             .map_err(|_| fail("no answer in time".to_owned()))?
             .map_err(|e| fail(e.to_string()))?;
@@ -284,12 +322,12 @@ impl Agents {
     }
 }
 
-async fn ask_version(program: &Path, env: &Env) -> std::io::Result<String> {
+async fn ask_version(program: &Path, env: &Env, cwd: &Path) -> std::io::Result<String> {
     let mut child = tokio::process::Command::new(program)
         .arg("--version")
         .env_clear()
         .envs(env.iter().map(|(name, value)| (name, value)))
-        .current_dir("/")
+        .current_dir(cwd)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -43,6 +43,8 @@ pub enum Event {
     Busy,
     /// The agent says that it is idle.
     Idle,
+    /// The agent has exited; what it leaves behind is still being ended.
+    Leaving,
     /// The body is gone without having been told to.
     Died,
     /// The body is to be ended.
@@ -98,7 +100,8 @@ pub fn on(life: Life, event: Event) -> (Life, &'static [Action]) {
 
         (L::Idle, E::Wanted) => (L::Idle, &[A::TellReady, A::Next]),
         (L::Idle, E::TurnBegan) => (L::Working, &[]),
-        (L::Idle, E::Busy) => (L::Settling, &[]),
+        // No prompt may be given to an agent that is leaving.
+        (L::Idle, E::Busy | E::Leaving) => (L::Settling, &[]),
 
         (L::Working, E::TurnEnded) => (L::Settling, &[]),
         (L::Working, E::Died) => (L::Asleep, &[A::LoseTurn, A::WakeIfWanted]),
@@ -134,7 +137,7 @@ mod tests {
         L::Failed,
         L::Gone,
     ];
-    const EVENTS: [E; 11] = [
+    const EVENTS: [E; 12] = [
         E::Wanted,
         E::Ready,
         E::StartFailed,
@@ -142,6 +145,7 @@ mod tests {
         E::TurnEnded,
         E::Busy,
         E::Idle,
+        E::Leaving,
         E::Died,
         E::End,
         E::Ended,

@@ -23,7 +23,7 @@ use crate::feed::Feed;
 use crate::store::Env;
 
 pub use launch::{Agents, trusted};
-pub use task::{Seed, spawn};
+pub use task::{Seed, spawn, start_timeout};
 
 /// Commands that wait for a session; who sends more waits with them.
 const COMMANDS: usize = 64;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clsess_proto::{ErrorCode, EventKind, Failure, Outcome, Send, TurnId, check_prompt};
 use tokio::sync::watch;
 
+use super::ending::EndWhy;
 use super::life::{Event, Life};
 use super::report::Ended;
 use super::task::Session;
@@ -37,7 +38,14 @@ impl Session {
     /// Journals a prompt and puts it in the queue, or finds the turn of that id.
     pub(super) fn send(&mut self, request: Send) -> Result<Watched, Failure> {
         if self.journal.outcome(request.turn).is_some() {
-            return self.known(&request);
+            let watched = self.known(&request)?;
+            if !self.may_run_again(request.turn) {
+                return Ok(watched);
+            }
+        }
+        // What is refused now must not run later.
+        if let Some(why @ (EndWhy::Stop | EndWhy::Kill)) = self.ending {
+            return Err(why.failure());
         }
         check_prompt(&request.prompt)?;
         if self.queue.len() >= MAX_QUEUE {
@@ -68,6 +76,13 @@ impl Session {
         Ok(watched)
     }
 
+    /// Whether a turn that has ended never reached the agent, for a reason that may
+    /// be gone: then its id is as good as new.
+    fn may_run_again(&self, turn: TurnId) -> bool {
+        let outcome = self.journal.outcome(turn);
+        matches!(outcome, Some(Outcome::Failed | Outcome::Cancelled)) && !self.journal.started(turn)
+    }
+
     /// A turn id that was seen before: the same request again, and nothing else.
     pub(super) fn known(&self, request: &Send) -> Result<Watched, Failure> {
         let same = self.journal.prompt(request.turn).as_ref() == Some(&request.prompt);
@@ -85,12 +100,17 @@ impl Session {
     }
 
     /// The turn that `selector` means.
-    pub(super) fn result(&self, selector: &str) -> Result<Watched, Failure> {
+    pub(super) fn result(&mut self, selector: &str) -> Result<Watched, Failure> {
         let turn = self
             .journal
             .select(selector)
             .map_err(|message| Failure::new(ErrorCode::NoSuchTurn, message))?;
-        self.watch(turn)
+        let watched = self.watch(turn)?;
+        // A start that failed left it waiting for somebody who looks.
+        if self.life == Life::Failed && !self.queue.is_empty() {
+            self.step(Event::Wanted);
+        }
+        Ok(watched)
     }
 
     pub(super) fn watch(&self, turn: TurnId) -> Result<Watched, Failure> {
@@ -171,7 +191,7 @@ impl Session {
 
     /// A session at rest keeps no events that nobody reads.
     pub(super) fn feed_rests(&self) {
-        if self.life == Life::Idle && Arc::strong_count(&self.feed) <= 2 {
+        if self.life == Life::Idle && !self.feed.is_read() {
             self.feed.clear();
         }
     }

@@ -110,13 +110,13 @@ impl Session {
             at: now_ms(),
             report: Box::new(report.clone()),
         };
-        if let Err(error) = self.journal.write(&record) {
-            // The answer is there all the same; only its history is not.
+        if let Err(error) = self.journal.write_end(record) {
+            // The answer is there all the same; it is written when the disk takes it.
             self.journal_failed(&error);
         } else {
             drop(self.shared.disk.sync(self.journal.file()));
         }
-        self.last_error = report.error.clone().or(self.last_error.take());
+        self.last_error.clone_from(&report.error);
         self.tell(Some(turn), EventKind::Result { outcome });
         end.send_replace(Some(Arc::new(report)));
         if let Err(error) = self.journal.trim() {
@@ -129,7 +129,7 @@ impl Session {
         tracing::error!(session = %self.record.name, %error, "the journal cannot be written");
         Failure::new(
             ErrorCode::JournalFailed,
-            format!("the journal cannot be written, so nothing was sent: {error}"),
+            format!("the journal cannot be written: {error}"),
         )
         .hint("see whether the disk is full: df -h; where it is: clsess broker status")
     }
@@ -138,7 +138,6 @@ impl Session {
 /// What the end of a turn means for its sender.
 pub(super) fn judge(running: &Running, end: Box<TurnEnd>) -> Ended {
     let (outcome, failure) = match (end.outcome, &running.stopping) {
-        // It was done before it could be stopped.
         (Told::Completed, _) if end.known_already => (
             Outcome::Unknown,
             Some(Failure::new(
@@ -146,6 +145,17 @@ pub(super) fn judge(running: &Running, end: Box<TurnEnd>) -> Ended {
                 "the agent had run this prompt before; its answer is in its conversation",
             )),
         ),
+        (Told::Completed, _) if running.damaged || end.cross_check_failed => (
+            Outcome::Failed,
+            Some(
+                Failure::new(
+                    ErrorCode::AnswerDamaged,
+                    "what the agent printed could not be read whole, so the answer is not proven",
+                )
+                .hint("clsess result -o json shows what was read; the agent's transcript has the rest"),
+            ),
+        ),
+        // Also when it was done before it could be stopped.
         (Told::Completed, _) => (Outcome::Completed, None),
         (_, Some((stop, _))) => (stop.outcome, Some(stop.failure.clone())),
         (Told::Interrupted, None) => (

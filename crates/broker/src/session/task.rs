@@ -82,6 +82,14 @@ pub(super) struct Session {
     pub(super) end_waiters: Vec<EndWaiter>,
     /// How long the agent may take to end.
     pub(super) end_grace_ms: u32,
+    /// When the holder has had long enough to end it.
+    pub(super) end_deadline: Option<Instant>,
+    /// Why the body is being ended without anybody having asked for it.
+    pub(super) body_failure: Option<String>,
+    /// Whether the last agent died before it had a byte of its prompt.
+    pub(super) undelivered: bool,
+    /// Why the agent has to be started again, until it is.
+    pub(super) died: Option<String>,
     pub(super) agent_version: Option<String>,
     /// Where the agent keeps its things, once one was started.
     pub(super) agent_home: Option<Home>,
@@ -121,6 +129,10 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         ending: None,
         end_waiters: Vec::new(),
         end_grace_ms: 0,
+        end_deadline: None,
+        body_failure: None,
+        undelivered: false,
+        died: None,
         agent_version: None,
         agent_home: None,
         model: None,
@@ -231,6 +243,10 @@ impl Session {
         self.tracker = Tracker::new();
         self.background = 0;
         self.start_failure = None;
+        self.undelivered = false;
+        if let Some(reason) = self.died.take() {
+            self.tell(None, EventKind::Restart { reason });
+        }
         self.start_deadline
             .get_or_insert_with(|| Instant::now() + START_TIMEOUT);
         let plan = launch::Plan {
@@ -304,7 +320,12 @@ impl Session {
             let _ = waiter.send(Err(failure.clone()));
         }
         for queued in std::mem::take(&mut self.queue) {
-            self.finish_queued(&queued, Ended::failed(failure.clone()));
+            // What nobody waits for waits for a better time.
+            if queued.end.receiver_count() == 0 {
+                self.queue.push_back(queued);
+            } else {
+                self.finish_queued(&queued, Ended::failed(failure.clone()));
+            }
         }
     }
 
@@ -312,11 +333,9 @@ impl Session {
         self.active_at = now_ms();
         match event {
             BodyEvent::Lines => self.lines(),
+            BodyEvent::Exited => self.step(Event::Leaving),
             BodyEvent::LineTooLong => {
-                self.last_error = Some(Failure::new(
-                    ErrorCode::AgentError,
-                    "the agent wrote a line beyond all bounds",
-                ));
+                self.body_failure = Some("it wrote a line beyond all bounds".to_owned());
                 self.kill_body();
             }
             BodyEvent::Gone { exit, left } => self.gone(*exit, *left),
@@ -324,14 +343,18 @@ impl Session {
     }
 
     fn gone(&mut self, exit: Exit, left: bool) {
-        // Whole lines that came last are not lost.
+        // Whole lines that came last are not lost, nor is a result that was not
+        // followed by all that should follow it.
         self.lines();
-        let said = self
-            .body
-            .take()
-            .map(|body| body.stderr_tail())
-            .unwrap_or_default();
-        let how = describe(exit);
+        let mut happenings = Vec::new();
+        self.tracker.gone_with_results(&mut happenings);
+        for happening in happenings {
+            self.happened(happening);
+        }
+        let body = self.body.take();
+        self.undelivered = body.as_ref().is_some_and(StreamBody::undelivered);
+        let said = body.map(|body| body.stderr_tail()).unwrap_or_default();
+        let how = self.body_failure.take().unwrap_or_else(|| describe(exit));
         tracing::info!(session = %self.record.name, %how, left, "agent gone");
         match self.life {
             Life::Ending => self.step(Event::Ended),
@@ -346,7 +369,7 @@ impl Session {
             _ => {
                 let reason = format!("the agent died, {}", with_words(how, &said));
                 self.last_error = Some(Failure::new(ErrorCode::AgentDied, reason.clone()));
-                self.tell(None, EventKind::Restart { reason });
+                self.died = Some(reason);
                 self.step(Event::Died);
             }
         }
@@ -398,10 +421,17 @@ impl Session {
     }
 
     fn await_start(&mut self, timeout_ms: u64, reply: Answer<()>) {
-        if timeout_ms > 0 {
-            self.start_deadline = Some(Instant::now() + Duration::from_millis(timeout_ms));
-        }
+        self.want_start_in(timeout_ms);
         self.start_waiters.push(reply);
+    }
+
+    /// Bounds the start that is under way, or the next one. Who is more patient
+    /// decides; who is less waits less long by themselves.
+    pub(super) fn want_start_in(&mut self, timeout_ms: u64) {
+        if timeout_ms > 0 {
+            let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+            self.start_deadline = self.start_deadline.max(Some(deadline));
+        }
     }
 
     /// Keeps an environment for this start and, on disk, for later ones.
@@ -428,19 +458,28 @@ impl Session {
             .then_some(self.start_deadline)
             .flatten();
         let turn = self.running.as_ref().and_then(Running::deadline);
-        starting.into_iter().chain(turn).min()
+        let ending = self.end_deadline;
+        starting.into_iter().chain(turn).chain(ending).min()
     }
 
     fn deadlines(&mut self, now: Instant) {
         if self.life == Life::Starting && self.start_deadline.is_some_and(|at| at <= now) {
             self.start_deadline = None;
-            let failure = Failure::new(ErrorCode::StartTimeout, "the agent was not ready in time")
-                .hint("give it longer with --start-timeout or start_timeout in the config");
             self.launching = None;
-            self.abort_start(failure);
+            self.abort_start(start_timeout());
+        }
+        if self.end_deadline.is_some_and(|at| at <= now) {
+            self.end_overdue();
         }
         self.turn_deadline(now);
     }
+}
+
+/// The agent was not ready in time.
+#[must_use]
+pub fn start_timeout() -> Failure {
+    Failure::new(ErrorCode::StartTimeout, "the agent was not ready in time")
+        .hint("give it longer with --start-timeout or start_timeout in the config")
 }
 
 /// How it ended, and what it said on stderr.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clsess_claude::input;
-use clsess_claude::turn::TurnEnd;
+use clsess_claude::turn::{Outcome as Told, TurnEnd};
 use clsess_proto::{Denial, ErrorCode, Failure, OnQuestion, Outcome, TurnId, TurnReport};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
@@ -27,6 +27,8 @@ pub(super) struct Queued {
     pub(super) since: Instant,
     /// Its events come after this number.
     pub(super) seen: u64,
+    /// Whether it was put back here once, by an agent that died before it had it.
+    pub(super) again: bool,
     pub(super) end: End,
 }
 
@@ -37,6 +39,7 @@ impl Queued {
             turn,
             since: Instant::now(),
             seen,
+            again: false,
             end: watch::Sender::new(None),
         }
     }
@@ -65,12 +68,18 @@ pub(super) struct Running {
     pub(super) first_text: Option<Instant>,
     /// Whether text of the current block has come in pieces.
     pub(super) streamed: bool,
-    /// Messages begun.
+    /// Whether a message has begun that has said nothing yet.
+    pub(super) message_open: bool,
+    /// Messages that have said something.
     pub(super) messages: u32,
+    /// Whether a line of the agent could not be read meanwhile.
+    pub(super) damaged: bool,
     /// When it is to be interrupted.
     pub(super) timeout: Option<Instant>,
     /// Why it was told to end, and until when it may take.
     pub(super) stopping: Option<(Stop, Instant)>,
+    /// Whether it was put back into the queue once.
+    pub(super) again: bool,
     /// Its events come after this number.
     pub(super) seen: u64,
     /// What was denied to the agent on the way.
@@ -88,6 +97,12 @@ impl Running {
     /// For one more who waits for it.
     pub(super) fn watched(&self) -> Watched {
         watched(self.turn, self.seen, &self.end)
+    }
+
+    /// The number of the message that says something now.
+    pub(super) fn message(&mut self) -> u32 {
+        self.messages += u32::from(std::mem::take(&mut self.message_open));
+        self.messages - 1
     }
 
     /// When something is to be done about it.
@@ -108,10 +123,6 @@ impl Session {
         on_question: OnQuestion,
     ) {
         let now = Instant::now();
-        if !self.record.began {
-            self.record.began = true;
-            self.save_record();
-        }
         self.running = Some(Running {
             turn: queued.turn,
             on_question,
@@ -119,7 +130,10 @@ impl Session {
             queued_ms: ms(now - queued.since),
             first_text: None,
             streamed: false,
+            message_open: true,
             messages: 0,
+            damaged: false,
+            again: queued.again,
             timeout: (timeout_ms > 0).then(|| now + Duration::from_millis(timeout_ms)),
             stopping: None,
             seen: queued.seen,
@@ -142,9 +156,6 @@ impl Session {
         let Some(running) = self.running.take_if(|running| running.turn == turn) else {
             return;
         };
-        if end.cross_check_failed {
-            tracing::warn!(%turn, "the agent's result is not the end of its texts");
-        }
         if let Some(model) = &end.model {
             self.model = Some(model.clone());
         }
@@ -161,14 +172,30 @@ impl Session {
     /// The end of a turn that the agent had run before and does not run again.
     fn ended_earlier(&self, turn: TurnId) -> Option<TurnEnd> {
         let home = self.agent_home.as_ref()?;
-        launch::ended_earlier(home, &self.record, turn.0)
+        let end = launch::ended_earlier(home, &self.record, turn.0)?;
+        // Its transcript has all of it: that is as good as having heard it.
+        let known_already = end.outcome != Told::Completed;
+        Some(TurnEnd {
+            known_already,
+            ..end
+        })
     }
 
-    /// The agent died with a turn.
+    /// The agent died with a turn. One of which it had not one byte waits again, once.
     pub(super) fn lose_turn(&mut self) {
         let Some(mut running) = self.running.take() else {
             return;
         };
+        if self.undelivered && running.stopping.is_none() && !running.again {
+            self.queue.push_front(Queued {
+                turn: running.turn,
+                since: running.started,
+                seen: running.seen,
+                again: true,
+                end: running.end,
+            });
+            return;
+        }
         let ended = match running.stopping.take() {
             Some((stop, _)) => Ended::without(stop.outcome, stop.failure),
             None => {
@@ -237,17 +264,19 @@ impl Session {
 
     /// Tells the turns that their session's body is being ended.
     pub(super) fn end_turns(&mut self, why: EndWhy) {
-        let failure = match why {
-            EndWhy::Restart => Failure::new(ErrorCode::Restarted, "the session was restarted"),
-            EndWhy::Kill => Failure::new(ErrorCode::Killed, "the session was killed"),
-            EndWhy::Stop => Failure::new(ErrorCode::BrokerStopping, "the broker was stopped"),
-        };
+        let failure = why.failure();
         if let Some(running) = self.running.take() {
             // It ends sooner when it is told to than when its input ends.
             self.write(input::interrupt("clsess-interrupt-end"));
-            let ended = Ended::without(Outcome::Interrupted, failure.clone());
+            let ended = Ended::without(Outcome::Interrupted, failure);
             self.finish_running(running, ended);
         }
+        self.end_queue(why);
+    }
+
+    /// The same for those that wait.
+    pub(super) fn end_queue(&mut self, why: EndWhy) {
+        let failure = why.failure();
         for queued in std::mem::take(&mut self.queue) {
             // What nobody waits for outlives a stop, and runs later.
             let stays =
