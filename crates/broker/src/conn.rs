@@ -49,18 +49,31 @@ pub async fn serve(shared: Arc<Shared>, stream: Stream) {
     let read = read(&shared, input, &out).await;
     // Requests that are under way end with the writer. What was said last still goes
     // out, as far as the client takes it.
-    if let Err(error) = read {
-        // Why may quote what was in the frame, and that a prompt.
-        tracing::info!(code = ?error.code, "a connection is closed");
-        tracing::debug!("{error}");
-        let last_words = async {
-            out.send(&ToClient::Error { id: 0, error }).await;
-            let _ = out.frames.send(Outgoing::End).await;
-            let _ = (&mut writer).await;
-        };
-        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
-    }
+    let last_words = async {
+        match read {
+            Ok(End::Gone) => return,
+            // Each request that is under way has one permit: all of them are answered.
+            Ok(End::Stopped(room)) => drop(room.acquire_many(MAX_REQUESTS as u32).await),
+            Err(error) => {
+                // Why may quote what was in the frame, and that a prompt.
+                tracing::info!(code = ?error.code, "a connection is closed");
+                tracing::debug!("{error}");
+                out.send(&ToClient::Error { id: 0, error }).await;
+            }
+        }
+        let _ = out.frames.send(Outgoing::End).await;
+        let _ = (&mut writer).await;
+    };
+    let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
     writer.abort();
+}
+
+/// Why a connection is at its end.
+enum End {
+    /// The client has gone.
+    Gone,
+    /// The broker has stopped; the permits of the requests under way.
+    Stopped(Arc<Semaphore>),
 }
 
 /// The client must be the same user.
@@ -95,23 +108,30 @@ async fn read(
     shared: &Arc<Shared>,
     input: impl AsyncRead + Unpin,
     out: &Out,
-) -> Result<(), Failure> {
+) -> Result<End, Failure> {
     let mut input = FramedRead::new(input, codec());
     let first = match tokio::time::timeout(HELLO, input.next()).await {
         Ok(Some(first)) => first.map_err(|e| bad_frame(&e))?,
-        Ok(None) => return Ok(()),
+        Ok(None) => return Ok(End::Gone),
         Err(_) => return Err(bad_frame(&"nothing came in time")),
     };
     greet(&shared.place, &first, out).await?;
 
     let room = Arc::new(Semaphore::new(MAX_REQUESTS));
-    while let Some(bytes) = input.next().await {
-        let bytes = bytes.map_err(|e| bad_frame(&e))?;
+    let mut stopped = shared.stopped.clone();
+    loop {
+        let bytes = tokio::select! {
+            bytes = input.next() => match bytes {
+                Some(bytes) => bytes.map_err(|e| bad_frame(&e))?,
+                None => break,
+            },
+            _ = stopped.wait_for(|stopped| *stopped) => return Ok(End::Stopped(room)),
+        };
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else {
-            return Ok(());
+            return Ok(End::Gone);
         };
-        let (id, request) = match frame::decode(&bytes) {
+        let (id, request) = match frame::decode_strict(&bytes) {
             Ok(ToBroker::Request { id, request }) => (id, request),
             Ok(_) => return Err(bad_frame(&"neither hello nor request")),
             Err(error) => {
@@ -146,7 +166,7 @@ async fn read(
     }
     // A client that ends its side is gone: nobody waits for its answers. What it
     // asked the sessions to do goes on.
-    Ok(())
+    Ok(End::Gone)
 }
 
 /// What every request has, whatever is wrong with the rest of it.
@@ -157,7 +177,7 @@ struct Envelope {
 
 /// The first frame must be a hello of a version that we can talk to.
 async fn greet(place: &Place, first: &[u8], out: &Out) -> Result<(), Failure> {
-    let hello = match frame::decode(first) {
+    let hello = match frame::decode_strict(first) {
         Ok(ToBroker::Hello(hello)) => hello,
         Ok(_) => return Err(bad_frame(&"the first frame must be hello")),
         Err(error) => return Err(bad_frame(&error)),

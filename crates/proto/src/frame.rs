@@ -60,6 +60,58 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     }
 }
 
+/// As [`decode`], to the letter of the protocol: for what comes from programs that we
+/// did not write. Serde by itself would also take an array for a map, by position, and
+/// a number for the name of a request; and it would not take nil for a field that can
+/// be left out.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
+    let mut rest = bytes;
+    let value = rmpv::decode::read_value_with_max_depth(&mut rest, MAX_DEPTH)
+        .map_err(|e| FrameError::Invalid(e.to_string()))?;
+    if !rest.is_empty() {
+        return Err(FrameError::Trailing(rest.len()));
+    }
+    let value = formal(value)?;
+    rmpv::ext::from_value(value).map_err(|e| FrameError::Invalid(e.to_string()))
+}
+
+/// How deep maps and arrays may lie in each other.
+const MAX_DEPTH: usize = 64;
+
+/// The fields by which a map says what it is.
+const TAGS: [&str; 2] = ["type", "op"];
+
+/// A map with names as keys, nils left out, and tags that are names; the same for the
+/// map of a request in it.
+fn formal(value: rmpv::Value) -> Result<rmpv::Value, FrameError> {
+    use rmpv::Value;
+    let invalid = |why: &str| Err(FrameError::Invalid(why.to_owned()));
+    let Value::Map(fields) = value else {
+        return invalid("not a map");
+    };
+    let mut kept = Vec::with_capacity(fields.len());
+    for (name, value) in fields {
+        let Some(text) = name.as_str() else {
+            return invalid("a key that is no string");
+        };
+        if TAGS.contains(&text) && !value.is_str() {
+            return invalid("a tag that is no string");
+        }
+        if value.is_nil() {
+            continue;
+        }
+        let value = match text {
+            "request" | "settings" => formal(value)?,
+            _ => value,
+        };
+        kept.push((name, value));
+    }
+    Ok(Value::Map(kept))
+}
+
 /// `message` as it goes onto the socket: length and MessagePack.
 ///
 /// # Errors

@@ -290,6 +290,46 @@ fn the_same_key_is_the_same_turn_within_a_session_only() {
     assert_ne!(TurnId::from_key(one, "k"), TurnId::from_key(one, "l"));
 }
 
+#[test]
+fn requests_are_held_to_their_form() {
+    let strict = |value: &Value| frame::decode_strict::<ToBroker>(&packed(value));
+    let good = json!({"type": "request", "id": 1, "request": {"op": "list", "later": null}});
+    assert!(strict(&good).is_ok());
+    for bad in [
+        json!(["request", 1, {"op": "list"}]),
+        json!({"type": "request", "id": 1, "request": ["list"]}),
+        json!({"type": "request", "id": 1, "request": {"op": 3}}),
+        json!({"type": 1, "id": 1, "request": {"op": "list"}}),
+        json!("list"),
+    ] {
+        assert!(strict(&bad).is_err(), "{bad}");
+    }
+    let nils = json!({"type": "request", "id": 1, "request": {"op": "send", "session": "w",
+        "prompt": "x", "wait": true, "turn": "00000000-0000-0000-0000-000000000007",
+        "timeout_ms": null, "on_question": null, "events": null}});
+    assert_eq!(
+        strict(&nils).unwrap(),
+        ToBroker::Request {
+            id: 1,
+            request: Box::new(Request::Send(Box::new(Send {
+                timeout_ms: 0,
+                on_question: OnQuestion::Deny,
+                texts: false,
+                session: "w".into(),
+                ..send("x")
+            })))
+        }
+    );
+    let mut behind = packed(&good);
+    behind.push(0xc0);
+    assert!(matches!(
+        frame::decode_strict::<ToBroker>(&behind),
+        Err(FrameError::Trailing(1))
+    ));
+    let bomb = [vec![0x91; 10_000], vec![0xc0]].concat();
+    assert!(frame::decode_strict::<ToBroker>(&bomb).is_err());
+}
+
 proptest! {
     #[test]
     fn any_prompt_comes_back(prompt in any::<String>()) {
@@ -300,6 +340,7 @@ proptest! {
     fn rubbish_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = frame::decode::<ToBroker>(&bytes);
         let _ = frame::decode::<ToClient>(&bytes);
+        let _ = frame::decode_strict::<ToBroker>(&bytes);
     }
 
     #[test]

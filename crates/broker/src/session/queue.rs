@@ -62,7 +62,11 @@ impl Session {
                 timeout_ms: request.timeout_ms,
                 on_question: request.on_question,
             })
-            .map_err(|e| self.journal_failed(&e))?;
+            .map_err(|e| {
+                let failure = self.journal_failed(&e);
+                let message = format!("{}, so nothing was sent", failure.message);
+                Failure { message, ..failure }
+            })?;
         let durable = self.shared.disk.sync(self.journal.file());
         let ahead = self.queue.len() as u64 + u64::from(self.running.is_some());
         self.tell(Some(turn), EventKind::Queued { ahead });
