@@ -1,0 +1,267 @@
+//! Errors of turns: exit code, code, message, hint.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod harness;
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+
+use clsess_proto::frame;
+use harness::told::{check, told};
+use harness::{World, send_signal};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+#[test]
+fn errors_of_the_provider() {
+    let Some(world) = World::real() else { return };
+    let new = world.clsess(&["new", "work", "-e", "CLAUDE_CODE_MAX_RETRIES=0"]);
+    new.run().ok();
+    let outage = |status: u32| {
+        format!(
+            "API Error: {status} told {status}. This is a server-side issue, usually temporary — \
+             try again in a moment. If it persists, check your inference gateway (127.0.0.1:{}).",
+            world.api.port
+        )
+    };
+    let login = "log the agent in (run: claude, then /login), then: clsess restart NAME";
+    let overloaded = outage(529);
+    let failed = outage(500);
+    for (status, expected) in [
+        (400, told(1, "agent_error", "API Error: 400 told 400", None)),
+        (
+            401,
+            told(
+                8,
+                "not_logged_in",
+                "Failed to authenticate. API Error: 401 told 401",
+                login,
+            ),
+        ),
+        (
+            429,
+            told(
+                7,
+                "rate_limited",
+                "API Error: Request rejected (429) · told 429",
+                None,
+            ),
+        ),
+        (529, told(7, "overloaded", &overloaded, None)),
+        (500, told(1, "agent_error", &failed, None)),
+    ] {
+        let prompt = format!("status {status}");
+        let step = json!({"status": status, "message": format!("told {status}")});
+        world.api.rule_repeat(&prompt, json!([step]));
+        check(&world, &["send", "work", &prompt], b"", &expected);
+        check(&world, &["result", "work"], b"", &expected);
+    }
+}
+
+#[test]
+fn turns_that_somebody_ended() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    let held = |args: &[&str]| {
+        world
+            .api
+            .rule("slow", json!([{"text": "late", "hold": "h"}]));
+        let args = [&["send"], args, &["work", "slow"]].concat();
+        let send = world.clsess(&args).spawn();
+        world.api.wait_hold("h", 1);
+        send
+    };
+    let send = held(&[]);
+    send.signal(Signal::SIGINT);
+    send.wait().fails(130);
+    world.api.release("h");
+    let interrupted = told(10, "interrupted", "the turn was interrupted", None);
+    check(&world, &["result", "work"], b"", &interrupted);
+
+    let send = held(&[]);
+    let queued = world.clsess(&["send", "work", "queued"]).spawn();
+    world.wait_queued("work", 1);
+    queued.signal(Signal::SIGTERM);
+    queued.wait().fails(143);
+    let cancelled = told(10, "cancelled", "the turn was taken back", None);
+    check(&world, &["result", "work"], b"", &cancelled);
+
+    world.clsess(&["restart", "work"]).run().ok();
+    assert_eq!(
+        send.wait().fails(10).stderr,
+        "clsess: the session was restarted\n"
+    );
+    world.api.release("h");
+    let restarted = told(10, "restarted", "the session was restarted", None);
+    check(&world, &["result", "work", "-2"], b"", &restarted);
+
+    let send = held(&[]);
+    let id = world.show("work")["id"].as_str().unwrap().to_owned();
+    world.clsess(&["kill", "work"]).run().ok();
+    send.wait().fails(10);
+    world.api.release("h");
+    let killed = told(10, "killed", "the session was killed", None);
+    check(&world, &["result", &id], b"", &killed);
+
+    world.session("work");
+    let send = held(&["-o", "json"]);
+    world.clsess(&["broker", "stop"]).run().ok();
+    let stopped = told(11, "broker_stopping", "the broker was stopped", None);
+    assert_eq!(send.wait().fails(11).json()["error"], stopped.json());
+    world.api.release("h");
+    check(&world, &["result", "work"], b"", &stopped);
+}
+
+#[test]
+fn a_key_that_belongs_to_another_prompt() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    let send = ["send", "--key", "k", "-o", "json", "work", "one"];
+    let turn = world.clsess(&send).run().ok().json()["turn"].clone();
+    let hint = format!("clsess result work {}", turn.as_str().unwrap());
+    let message = "this key, or turn id, was used for another prompt";
+    let expected = told(2, "key_conflict", message, hint.as_str());
+    check(
+        &world,
+        &["send", "--key", "k", "work", "two"],
+        b"",
+        &expected,
+    );
+}
+
+#[test]
+fn the_death_and_the_loss_of_an_agents_conversation() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    world
+        .api
+        .rule("slow", json!([{"text": "late", "hold": "h"}]));
+    let send = world.clsess(&["send", "work", "slow"]).spawn();
+    world.api.wait_hold("h", 1);
+    send_signal(world.agent("work"), Signal::SIGKILL);
+    let died = told(
+        9,
+        "agent_died",
+        "the agent died, signal 9",
+        "what it did is in its conversation; the next send takes it up again",
+    );
+    assert_eq!(send.wait().fails(9).stderr, died.text());
+    world.api.release("h");
+    check(&world, &["result", "work"], b"", &died);
+
+    let id = world.show("work")["agent_session_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    std::fs::remove_dir_all(world.home().join(".claude/projects")).unwrap();
+    let message = format!("the agent no longer has the conversation {id}");
+    let hint = "to begin a new one: clsess restart --fresh work";
+    let missing = told(1, "conversation_missing", &message, hint);
+    check(&world, &["send", "work", "hi"], b"", &missing);
+    check(&world, &["restart", "work"], b"", &missing);
+    world.clsess(&["restart", "--fresh", "work"]).run().ok();
+    assert_eq!(world.send("work", "recall"), "(nothing earlier)\n");
+}
+
+#[test]
+fn an_answer_beyond_all_bounds_fails_its_turn_only() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    let times = clsess_proto::MAX_ANSWER / 64 + 1;
+    let text = format!("{}\n", "x".repeat(63));
+    world.api.rule(
+        "long",
+        json!([{"repeat_text": {"text": text, "times": times}}]),
+    );
+    let long = told(
+        1,
+        "answer_too_long",
+        "the answer is longer than 16 MiB",
+        None,
+    );
+    let done = world.clsess(&["send", "work", "long"]).run().fails(1);
+    assert_eq!(
+        (done.stdout.as_slice(), done.stderr),
+        (&b""[..], long.text())
+    );
+    let done = world
+        .clsess(&["result", "-o", "json", "work"])
+        .run()
+        .fails(1);
+    assert_eq!(done.json()["error"], long.json());
+    assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
+}
+
+#[test]
+fn an_answer_that_could_not_be_read_whole_is_not_called_one() {
+    let Some(mut world) = World::real() else {
+        return;
+    };
+    world.garbled_agent("/garble me/{/\"type\":\"assistant\"/s/.*/{/}");
+    world.session("work");
+    world.api.answer("one", "garble me");
+    let damaged = told(
+        1,
+        "answer_damaged",
+        "what the agent printed could not be read whole, so the answer is not proven",
+        "clsess result -o json shows what was read; the agent's transcript has the rest",
+    );
+    check(&world, &["send", "work", "one"], b"", &damaged);
+    assert_eq!(world.send("work", "two"), "you said: two\n");
+}
+
+#[test]
+fn a_prompt_that_cannot_be_journalled_is_not_sent() {
+    let Some(world) = World::real() else { return };
+    // A limit on the size of files is a full disk for those who write more.
+    let start = "trap '' XFSZ; ulimit -f 2048; clsess broker start";
+    world.shell(start).run().ok();
+    world.session("work");
+    let send = world
+        .clsess(&["send", "-o", "json", "work"])
+        .stdin("x".repeat(3 << 20));
+    let done = send.run().fails(1);
+    let full = told(
+        1,
+        "journal_failed",
+        "the journal cannot be written: File too large (os error 27)",
+        "see whether the disk is full: df -h; where it is: clsess broker status",
+    );
+    assert_eq!(done.json()["error"], full.json());
+    assert_eq!(done.stderr, full.text());
+    assert_eq!(world.send("work", "a short one"), "you said: a short one\n");
+    assert_eq!(world.api.prompts(0), ["a short one"]);
+}
+
+#[test]
+fn a_queue_that_is_full_takes_no_more() {
+    let Some(mut world) = World::bare() else {
+        return;
+    };
+    world.idle_agent();
+    world.session("work");
+    let mut stream = UnixStream::connect(world.socket()).unwrap();
+    let mut input = stream.try_clone().unwrap();
+    let hello = json!({"type": "hello", "protocol": clsess_proto::PROTOCOL, "version": "1"});
+    input.write_all(&frame::to_wire(&hello).unwrap()).unwrap();
+    // The agent has the first one.
+    let requests: Vec<u8> = (0..=10_000)
+        .flat_map(|id| {
+            let send = json!({
+                "op": "send", "session": "work", "prompt": "x", "wait": false,
+                "turn": format!("00000000-0000-4000-8000-{id:012}"),
+            });
+            let request = json!({"type": "request", "id": id + 1, "request": send});
+            frame::to_wire(&request).unwrap()
+        })
+        .collect();
+    std::thread::spawn(move || input.write_all(&requests));
+    for _ in 0..10_002 {
+        let answer = frame::read(&mut stream).unwrap().unwrap();
+        let answer: Value = frame::decode(&answer).unwrap();
+        assert_ne!(answer["type"], "error", "{answer}");
+    }
+    let full = told(1, "too_many", "10000 turns wait already in work", None);
+    check(&world, &["send", "work", "one more"], b"", &full);
+}
