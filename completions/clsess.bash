@@ -1035,7 +1035,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__restart)
-            opts="-S -L -v -q -h --fresh --update-env --start-timeout --socket --label --config --verbose --quiet --color --help"
+            opts="-S -L -v -q -h --fresh --update-env --start-timeout --json --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -27,10 +27,10 @@ end
 complete -c clsess -n "__fish_clsess_needs_command" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_needs_command" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_needs_command" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_needs_command" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_needs_command" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
-complete -c clsess -n "__fish_clsess_needs_command" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_needs_command" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_needs_command" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_needs_command" -s V -l version -d 'Print version'
@@ -60,14 +60,14 @@ complete -c clsess -n "__fish_clsess_using_subcommand new" -l resume -d 'Take up
 complete -c clsess -n "__fish_clsess_using_subcommand new" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand new" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand new" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l trust -d 'Vouch for the directory: its own hooks and settings will run'
 complete -c clsess -n "__fish_clsess_using_subcommand new" -s A -d 'Fine if it exists already'
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l no-wait -d 'Do not wait until the agent is ready'
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l json -d 'Print the session as JSON'
-complete -c clsess -n "__fish_clsess_using_subcommand new" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand new" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand new" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand new" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand send" -s o -l output -d 'What to print' -r -f -a "text\t'The answer and nothing else'
@@ -84,12 +84,12 @@ complete -c clsess -n "__fish_clsess_using_subcommand send" -s f -l file -d 'Rea
 complete -c clsess -n "__fish_clsess_using_subcommand send" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand send" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand send" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand send" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand send" -s A -d 'Make the session when it is missing'
 complete -c clsess -n "__fish_clsess_using_subcommand send" -l no-wait -d 'Print the turn\'s id as soon as the prompt is safely queued'
-complete -c clsess -n "__fish_clsess_using_subcommand send" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand send" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand send" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand send" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand result" -s o -l output -d 'What to print' -r -f -a "text\t'The answer and nothing else'
@@ -101,75 +101,76 @@ never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand result" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand result" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand result" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand result" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand result" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
-complete -c clsess -n "__fish_clsess_using_subcommand result" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand result" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand result" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand result" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand ls" -s F -l format -d 'Print this for each session, with #{name}, #{id}, #{state}, #{since}, #{driver}, #{queue}, #{turns}, #{attached}, #{idle_s} and #{cwd} filled in' -r
 complete -c clsess -n "__fish_clsess_using_subcommand ls" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand ls" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand ls" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand ls" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand ls" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand ls" -l json -d 'Print JSON'
-complete -c clsess -n "__fish_clsess_using_subcommand ls" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand ls" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand ls" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand list" -s F -l format -d 'Print this for each session, with #{name}, #{id}, #{state}, #{since}, #{driver}, #{queue}, #{turns}, #{attached}, #{idle_s} and #{cwd} filled in' -r
 complete -c clsess -n "__fish_clsess_using_subcommand list" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand list" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand list" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand list" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand list" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand list" -l json -d 'Print JSON'
-complete -c clsess -n "__fish_clsess_using_subcommand list" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand list" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand list" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand show" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand show" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand show" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand show" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand show" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand show" -l json -d 'Print JSON'
-complete -c clsess -n "__fish_clsess_using_subcommand show" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand show" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand show" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -l grace -d 'How long an agent may take to end by itself' -r
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand kill" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -l all -d 'Every session'
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -l json -d 'Print JSON'
-complete -c clsess -n "__fish_clsess_using_subcommand kill" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand restart" -l start-timeout -d 'How long the agent may take to be ready (default: 60s)' -r
 complete -c clsess -n "__fish_clsess_using_subcommand restart" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand restart" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand restart" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand restart" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand restart" -l fresh -d 'Begin a new conversation'
 complete -c clsess -n "__fish_clsess_using_subcommand restart" -l update-env -d 'Use the environment of this command from now on'
-complete -c clsess -n "__fish_clsess_using_subcommand restart" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -l json -d 'Print the session as JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand restart" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand restart" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "run" -d 'Run the broker in the foreground'
@@ -181,49 +182,49 @@ complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_see
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -l grace -d 'How long agents may take to end by themselves' -r
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -l json -d 'Print JSON'
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s n -l lines -d 'The last lines only' -r
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "run" -d 'Run the broker in the foreground'
@@ -235,11 +236,11 @@ complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_su
 complete -c clsess -n "__fish_clsess_using_subcommand version" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand version" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand version" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand version" -l color -d 'Colours on stderr; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand version" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand version" -l json -d 'Print JSON'
-complete -c clsess -n "__fish_clsess_using_subcommand version" -s v -l verbose -d 'Say more; for `broker start` and `broker run`: log more (twice: everything)'
+complete -c clsess -n "__fish_clsess_using_subcommand version" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand version" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "new" -d 'Make a session and wait until it is ready; prints its name'

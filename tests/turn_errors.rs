@@ -225,7 +225,7 @@ fn a_prompt_that_cannot_be_journalled_is_not_sent() {
     let full = told(
         1,
         "journal_failed",
-        "the journal cannot be written: File too large (os error 27)",
+        "the journal cannot be written: File too large (os error 27), so nothing was sent",
         "see whether the disk is full: df -h; where it is: clsess broker status",
     );
     assert_eq!(done.json()["error"], full.json());

@@ -62,13 +62,13 @@ pub struct Global {
         value_hint = ValueHint::FilePath,
     )]
     pub config: Option<PathBuf>,
-    /// Say more; for `broker start` and `broker run`: log more (twice: everything)
+    /// Log more (twice: everything); only `broker start` and `broker run` log
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Say nothing but errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Colours on stderr; auto: on a terminal, unless NO_COLOR is set
+    /// Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set
     #[arg(
         long,
         global = true,
@@ -289,6 +289,9 @@ pub struct Restart {
     /// How long the agent may take to be ready (default: 60s)
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub start_timeout: Option<Duration>,
+    /// Print the session as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,27 +1,20 @@
-//! A connection to the broker, which is started when there is none.
+//! A connection to the broker: frames, requests and their answers.
 
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use clsess_broker::{lock, place};
+use clsess_broker::lock::{self, Record};
 use clsess_proto::{
     ErrorCode, Event, Failure, Hello, Reply, Request, ToBroker, ToClient, compatible, frame,
 };
 use futures_util::{SinkExt, StreamExt};
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::tokio::prelude::*;
-use interprocess::local_socket::{GenericFilePath, ToFsName};
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use crate::surroundings::Surroundings;
-
-/// How long a broker that is beginning or ending is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two tries meanwhile.
-const RETRY: Duration = Duration::from_millis(20);
+pub use crate::reach::Start;
 
 /// How long a broker may take to say hello. One that has just started reads the
 /// journals of its sessions first.
@@ -33,6 +26,10 @@ pub struct Client {
     last_id: u64,
     /// What the broker said of itself.
     pub hello: Hello,
+    /// Its process, by the record in its lock.
+    pub(crate) broker: Option<Record>,
+    /// How often the connection was lost in this command.
+    pub(crate) losses: u32,
 }
 
 /// Something from the broker about a request.
@@ -44,86 +41,12 @@ pub enum Incoming {
     Answer(Result<Reply, Failure>),
 }
 
-/// Whether a missing broker is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// On first need.
-    IfMissing,
-    /// Never.
-    Never,
-}
-
 impl Client {
-    /// Connects to the broker of these surroundings.
+    /// Greets whoever listens there.
     ///
     /// # Errors
-    /// [`ErrorCode::BrokerUnreachable`], [`ErrorCode::Incompatible`].
-    pub async fn connect(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let missing = match Self::find(surroundings).await {
-                Ok(client) => return Ok(client),
-                // Also of one that ended while we were at its door.
-                Err(failure) if failure.code == ErrorCode::BrokerUnreachable => failure,
-                Err(failure) => return Err(failure),
-            };
-            if start == Start::Never {
-                return Err(missing);
-            }
-            start_broker(surroundings)?;
-            if Instant::now() > until {
-                return Err(missing);
-            }
-            if let Ok(client) = Self::find(surroundings).await {
-                return Ok(client);
-            }
-            tokio::time::sleep(RETRY).await;
-        }
-    }
-
-    /// The broker of these surroundings: where it should listen, else where its
-    /// lock says that it does.
-    async fn find(surroundings: &Surroundings) -> Result<Self, Failure> {
-        let socket = &surroundings.place.socket;
-        place::check_socket_length(socket)?;
-        let missing = match connect(socket).await {
-            Ok(stream) => {
-                let client = Self::greet(stream).await?;
-                if client.is_of(surroundings) {
-                    return Ok(client);
-                }
-                let other = client.hello.state_dir.unwrap_or_default();
-                let message = format!(
-                    "the broker at {} is another one, of {other}",
-                    socket.display()
-                );
-                Failure::new(ErrorCode::BrokerUnreachable, message)
-                    .hint("set CLSESS_RUNTIME_DIR, or CLSESS_STATE_DIR to that one's")
-            }
-            Err(error) => not_there(socket, &error),
-        };
-        match lock::read(&surroundings.place.lock()) {
-            Some(record) if record.socket != *socket => match connect(&record.socket).await {
-                Ok(stream) => Self::greet(stream).await,
-                Err(_) => Err(missing),
-            },
-            _ => Err(missing),
-        }
-    }
-
-    /// Whether this broker is the one that was looked for. One whose socket was
-    /// named on purpose is.
-    fn is_of(&self, surroundings: &Surroundings) -> bool {
-        let state = surroundings.place.state.display().to_string();
-        surroundings.socket_named
-            || self
-                .hello
-                .state_dir
-                .as_ref()
-                .is_none_or(|dir| *dir == state)
-    }
-
-    async fn greet(stream: Stream) -> Result<Self, Failure> {
+    /// When it is somebody else, or speaks otherwise.
+    pub(crate) async fn greet(stream: Stream) -> Result<Self, Failure> {
         same_user(&stream)?;
         let codec = LengthDelimitedCodec::builder()
             .length_field_length(frame::LENGTH_BYTES)
@@ -134,6 +57,8 @@ impl Client {
             frames: Framed::new(stream, codec),
             last_id: 0,
             hello: ours.clone(),
+            broker: None,
+            losses: 0,
         };
         client.write(&ToBroker::Hello(ours.clone())).await?;
         let said = tokio::time::timeout(HELLO, client.read());
@@ -143,6 +68,8 @@ impl Client {
         match said? {
             ToClient::Hello(hello) => {
                 compatible(&ours, &hello)?;
+                let lock = hello.state_dir.as_ref().map(|d| Path::new(d).join("lock"));
+                client.broker = lock.and_then(|lock| lock::read(&lock));
                 client.hello = hello;
                 Ok(client)
             }
@@ -244,58 +171,4 @@ fn same_user(stream: &Stream) -> Result<(), Failure> {
         format!("somebody else (user {uid:?}) listens where the broker should"),
     )
     .hint("set CLSESS_RUNTIME_DIR to a directory of your own"))
-}
-
-fn not_there(socket: &Path, error: &io::Error) -> Failure {
-    let message = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "no broker is running".into(),
-        _ => format!("cannot connect to {}: {error}", socket.display()),
-    };
-    Failure::new(ErrorCode::BrokerUnreachable, message).hint("clsess broker start")
-}
-
-async fn connect(socket: &Path) -> io::Result<Stream> {
-    Stream::connect(socket.to_fs_name::<GenericFilePath>()?).await
-}
-
-/// Starts a broker by `clsess broker start`, whose exit 0 means that it listens.
-/// It gets nothing of our environment: a session's comes with the request.
-fn start_broker(surroundings: &Surroundings) -> Result<(), Failure> {
-    let fail = |why: String| {
-        Failure::new(
-            ErrorCode::BrokerUnreachable,
-            format!("the broker cannot be started: {why}"),
-        )
-        .hint("clsess broker start; clsess broker logs")
-    };
-    let exe = std::env::current_exe().map_err(|e| fail(e.to_string()))?;
-    let started = Command::new(exe)
-        .args([
-            "broker",
-            "start",
-            "--quiet",
-            "--label",
-            &surroundings.label,
-            "--socket",
-        ])
-        .arg(&surroundings.place.socket)
-        .env_clear()
-        .env("CLSESS_STATE_DIR", &surroundings.state_dir)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .output()
-        .map_err(|e| fail(e.to_string()))?;
-    if started.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&started.stderr);
-    let mut lines = said.lines();
-    let why = lines.next().unwrap_or("for no known reason");
-    let failure = fail(why.trim_start_matches("clsess: ").to_owned());
-    Err(match lines.find_map(|line| line.strip_prefix("hint: ")) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    })
 }

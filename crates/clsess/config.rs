@@ -293,7 +293,12 @@ fn read(path: &Path) -> std::io::Result<String> {
         )));
     }
     let mut text = String::new();
-    file.take(MAX_BYTES).read_to_string(&mut text)?;
+    // A byte more than is allowed: half of a config is not to be taken for a whole one.
+    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        let message = format!("it is longer than {} MiB", MAX_BYTES >> 20);
+        return Err(std::io::Error::other(message));
+    }
     Ok(text)
 }
 
@@ -353,6 +358,19 @@ mod tests {
         assert!(config.declares("work") && !config.declares("other"));
         assert!(config.names_directory(Path::new("/tmp")));
         assert!(!config.names_directory(Path::new("/")));
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let load = |bytes: u64| {
+            fs::write(&path, vec![b'#'; usize::try_from(bytes).unwrap()]).unwrap();
+            Config::load(Some(&(path.clone(), true)))
+        };
+        load(MAX_BYTES).unwrap();
+        let failure = load(MAX_BYTES + 1).unwrap_err();
+        assert!(failure.message.ends_with("it is longer than 1 MiB"));
     }
 
     #[test]

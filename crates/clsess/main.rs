@@ -4,17 +4,20 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod live;
 mod output;
 mod progress;
 mod prompt;
+mod reach;
 mod signals;
 mod stdout;
 mod surroundings;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
+use crate::cli::Cli;
 use crate::output::Output;
 use crate::surroundings::Surroundings;
 
@@ -27,7 +30,7 @@ fn main() -> ExitCode {
     {
         return ExitCode::from(u8::try_from(clsess_holder::run()).unwrap_or(1));
     }
-    let cli = cli::Cli::parse();
+    let cli = parse();
     let output = Output::new(&cli.global, cli.command.wants_json());
     let code = match Surroundings::find(&cli.global) {
         Ok(surroundings) => commands::run(cli, &surroundings, &output),
@@ -36,4 +39,19 @@ fn main() -> ExitCode {
     // Not by returning: a thread may still be writing to a terminal that does not
     // take anything.
     std::process::exit(i32::from(code))
+}
+
+/// Parses the command line. A variable that is set but empty counts as unset.
+fn parse() -> Cli {
+    let mut command = Cli::command();
+    for (option, variable) in [
+        ("socket", "CLSESS_SOCKET"),
+        ("label", "CLSESS_LABEL"),
+        ("config", "CLSESS_CONFIG"),
+    ] {
+        if std::env::var_os(variable).is_some_and(|value| value.is_empty()) {
+            command = command.mut_arg(option, |arg| arg.env(None));
+        }
+    }
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }

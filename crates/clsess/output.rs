@@ -4,11 +4,12 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
-use clsess_proto::Failure;
+use clsess_proto::{ErrorCode, Failure};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::{Global, When};
+use crate::stdout::write_all;
 
 /// The longest input of a tool in a line for people, in characters.
 const BRIEF: usize = 160;
@@ -52,18 +53,7 @@ impl Output {
 
     /// Says what went wrong on stderr only.
     pub fn complain(&self, failure: &Failure) {
-        let (red, plain) = if self.color {
-            ("\x1b[31m", "\x1b[0m")
-        } else {
-            ("", "")
-        };
-        // One message is one line: an agent's words may hold more.
-        let message = failure.message.replace('\n', " ");
-        let mut text = format!("{red}clsess:{plain} {message}\n");
-        if let Some(hint) = &failure.hint {
-            let _ = writeln!(text, "hint: {hint}");
-        }
-        say(&text);
+        complain(failure, self.color);
     }
 
     /// A line for people on stderr, unless they want none.
@@ -74,26 +64,53 @@ impl Output {
     }
 }
 
+fn complain(failure: &Failure, color: bool) {
+    let (red, off) = if color {
+        ("\x1b[31m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
+    let mut text = format!("{red}clsess:{off} {}\n", plain(&failure.message));
+    if let Some(hint) = &failure.hint {
+        let _ = writeln!(text, "hint: {}", plain(hint));
+    }
+    say(&text);
+}
+
+/// Words of an agent or a provider in a line for people: whatever else they hold,
+/// it is one line, and nothing that a terminal obeys.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
 /// Writes to stderr; that nobody reads it is no error.
-fn say(text: &str) {
+pub fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Writes to stdout. A reader that is gone ends the command as it ends any other
-/// in a pipe.
+/// Writes to stdout.
 pub fn print(text: &str) {
-    if write_stdout(text.as_bytes()).is_err() {
-        std::process::exit(BROKEN_PIPE);
+    if let Err(error) = write_all(io::stdout(), text.as_bytes()) {
+        cannot_print(&error);
     }
 }
 
 /// The exit code of a program whose reader is gone: 128 and SIGPIPE.
-pub const BROKEN_PIPE: i32 = 141;
+const BROKEN_PIPE: i32 = 141;
 
-fn write_stdout(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()
+/// Ends the command, whose stdout takes nothing. A reader that is gone ends it as
+/// it ends any other in a pipe.
+pub fn cannot_print(error: &io::Error) -> ! {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        std::process::exit(BROKEN_PIPE);
+    }
+    let message = format!("cannot write to stdout: {error}");
+    let failure = Failure::new(ErrorCode::Internal, message);
+    complain(&failure, false);
+    std::process::exit(i32::from(failure.code.exit()));
 }
 
 /// Prints a value as JSON, on one line.
@@ -120,7 +137,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     for row in rows {
         for (column, cell) in row.iter().enumerate() {
-            text.push_str(cell);
+            text.push_str(&plain(cell));
             if column + 1 < columns {
                 let gap = widths[column] - cell.chars().count() + 2;
                 text.extend(std::iter::repeat_n(' ', gap));
@@ -138,11 +155,7 @@ pub fn brief(value: &Value) -> String {
         Value::String(text) => text.clone(),
         value => value.to_string(),
     };
-    let mut short: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(BRIEF)
-        .collect();
+    let mut short: String = plain(&text).chars().take(BRIEF).collect();
     if text.chars().nth(BRIEF).is_some() {
         short.push('…');
     }
@@ -157,5 +170,18 @@ pub fn ago(seconds: u64) -> String {
         60..3600 => format!("{}m", seconds / 60),
         3600..86_400 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_for_people_holds_nothing_that_a_terminal_obeys() {
+        assert_eq!(plain("a\x1b]0;x\x07b\r\nc\u{9b}d é"), "a ]0;x b  c d é");
+        assert_eq!(brief(&json!({"k": "a\x1b[2J"})), r#"{"k":"a\u001b[2J"}"#);
+        assert_eq!(brief(&json!("\x1b[2J")), " [2J");
+        assert_eq!(brief(&json!("x".repeat(161))).chars().count(), 161);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clsess_proto::EventKind;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::output::brief;
+use crate::output::{brief, plain, say};
 
 /// A spinner with what the agent does; nothing where nobody looks.
 pub struct Progress {
@@ -51,7 +51,7 @@ impl Progress {
             EventKind::Text { .. } => bar.set_message("answering"),
             EventKind::Tool { name, input } => {
                 line(bar, &format!("· {name} {}", brief(input)));
-                bar.set_message(name.clone());
+                bar.set_message(plain(name));
             }
             EventKind::Question { tool, input } => line(bar, &format!("? {tool} {}", brief(input))),
             EventKind::Retry {
@@ -76,8 +76,9 @@ impl Progress {
 }
 
 fn line(bar: &ProgressBar, text: &str) {
+    let text = plain(text);
     if bar.is_hidden() {
-        eprintln!("{text}");
+        say(&(text + "\n"));
     } else {
         bar.println(text);
     }

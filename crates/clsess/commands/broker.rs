@@ -1,16 +1,19 @@
 //! `clsess broker`: the background process itself.
 
 use std::io::{self, Read, Seek};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use clsess_broker::{Prepared, lock};
 use clsess_proto::{ErrorCode, Failure, Reply, Request};
-use daemonize::Daemonize;
+use daemonize::{Daemonize, Outcome};
 
 use super::{ms, wait};
 use crate::cli::BrokerCommand;
 use crate::client::{Client, Start, unexpected};
 use crate::output::{Output, print, print_json, table};
+use crate::stdout::write_all;
 use crate::surroundings::Surroundings;
 
 /// How long `start` waits for another broker that is just beginning or ending.
@@ -65,19 +68,11 @@ fn start(verbose: u8, surroundings: &Surroundings, output: &Output) -> Result<u8
     let until = Instant::now() + PATIENCE;
     loop {
         if let Some(prepared) = clsess_broker::prepare(surroundings.place.clone())? {
-            if !output.quiet {
-                print(&format!(
-                    "listening on {}\n",
-                    surroundings.place.socket.display()
-                ));
-            }
-            return daemon(prepared, verbose);
+            return daemon(prepared, verbose, surroundings, output);
         }
         // Somebody else has the lock: their broker is as good as ours.
         if reachable(surroundings)? {
-            if !output.quiet {
-                print("a broker is running already\n");
-            }
+            tell("a broker is running already\n", output);
             return Ok(0);
         }
         if Instant::now() > until {
@@ -87,22 +82,51 @@ fn start(verbose: u8, surroundings: &Surroundings, output: &Output) -> Result<u8
     }
 }
 
-/// Becomes the broker. The process that was started exits 0 in here, and by then
-/// the broker listens.
-fn daemon(prepared: Prepared, verbose: u8) -> Result<u8, Failure> {
+/// Says something about a broker that runs, whether anybody reads it or not.
+fn tell(text: &str, output: &Output) {
+    if !output.quiet {
+        let _ = write_all(io::stdout(), text.as_bytes());
+    }
+}
+
+/// A process of its own becomes the broker. It listens already.
+fn daemon(
+    prepared: Prepared,
+    verbose: u8,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<u8, Failure> {
     // One call, before any thread or runtime (deny.toml says why this crate).
-    Daemonize::new()
+    let begun = Daemonize::new()
         .working_directory("/")
         .umask(0o077)
-        .start()
-        .map_err(|e| {
-            Failure::new(
-                ErrorCode::Internal,
-                format!("cannot go to the background: {e}"),
-            )
-        })?;
-    clsess_broker::run(prepared, verbose, false).map_err(|e| internal(&e))?;
-    Ok(0)
+        .execute();
+    match begun {
+        Outcome::Child(Ok(_)) => {
+            clsess_broker::run(prepared, verbose, false).map_err(|e| internal(&e))?;
+            Ok(0)
+        }
+        Outcome::Child(Err(e)) => Err(no_daemon(&e.to_string())),
+        Outcome::Parent(child) => {
+            // Its lock is the broker's too: dropped here, it would be free there.
+            std::mem::forget(prepared);
+            let child = child.map_err(|e| no_daemon(&e.to_string()))?;
+            let ended = ExitStatus::from_raw(child.first_child_exit_code);
+            if ended.success() {
+                let socket = surroundings.place.socket.display();
+                tell(&format!("listening on {socket}\n"), output);
+                return Ok(0);
+            }
+            // One that ended by itself has said why.
+            let code = ended.code().and_then(|code| u8::try_from(code).ok());
+            code.ok_or_else(|| no_daemon(&ended.to_string()))
+        }
+    }
+}
+
+fn no_daemon(why: &str) -> Failure {
+    let message = format!("cannot go to the background: {why}");
+    Failure::new(ErrorCode::Internal, message)
 }
 
 /// Whether a broker answers. In a process of its own: this one is going to fork
@@ -144,13 +168,9 @@ async fn stop(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<u8, Failure> {
-    let mut client = match Client::connect(surroundings, Start::Never).await {
-        Ok(client) => client,
-        Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {
-            output.note("no broker is running");
-            return Ok(0);
-        }
-        Err(failure) => return Err(failure),
+    let Some(mut client) = running(surroundings).await? else {
+        output.note("no broker is running");
+        return Ok(0);
     };
     match client
         .call(Request::Stop {
@@ -168,9 +188,38 @@ async fn stop(
     // Its lock is free when its process is gone.
     let lock = surroundings.place.lock();
     let free = tokio::task::spawn_blocking(move || lock::wait_until_gone(&lock));
-    match tokio::time::timeout(grace + STOP_SLACK, free).await {
+    match tokio::time::timeout(grace.saturating_add(STOP_SLACK), free).await {
         Ok(_) => Ok(0),
-        Err(_) => Err(held(surroundings)),
+        Err(_) => Err(stays(surroundings)),
+    }
+}
+
+/// The broker that is to be stopped. That none can be reached does not mean that
+/// there is none: it may be beginning, ending, or hanging.
+async fn running(surroundings: &Surroundings) -> Result<Option<Client>, Failure> {
+    let until = Instant::now() + STOP_SLACK;
+    loop {
+        match Client::connect(surroundings, Start::Never).await {
+            Ok(client) => return Ok(Some(client)),
+            Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {}
+            Err(failure) => return Err(failure),
+        }
+        if !lock::is_held(&surroundings.place.lock()) {
+            return Ok(None);
+        }
+        if Instant::now() > until {
+            return Err(stays(surroundings));
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// A broker that is not to be stopped in a good way.
+fn stays(surroundings: &Surroundings) -> Failure {
+    let failure = held(surroundings);
+    match lock::read(&surroundings.place.lock()) {
+        Some(record) => failure.hint(format!("clsess broker logs; kill {}", record.pid)),
+        None => failure,
     }
 }
 

@@ -37,15 +37,17 @@ pub async fn run(kill: Kill, surroundings: &Surroundings, output: &Output) -> Re
     Ok(code)
 }
 
-/// How to take the conversation up again.
+/// How to take the conversation up again; by its id the session's turns are still
+/// read.
 fn resume(killed: &Killed) -> String {
     let name = &killed.session;
+    let id = killed.id.map_or_else(String::new, |id| format!(" ({id})"));
     match (&killed.agent_session_id, &killed.cwd) {
-        (Some(id), Some(cwd)) => format!(
-            "killed {name}; to take it up again: clsess new {name} -c {} --resume {id}",
+        (Some(agent), Some(cwd)) => format!(
+            "killed {name}{id}; to take it up again: clsess new {name} -c {} --resume {agent}",
             quoted(cwd)
         ),
-        _ => format!("killed {name}"),
+        _ => format!("killed {name}{id}"),
     }
 }
 
@@ -56,5 +58,32 @@ fn quoted(path: &str) -> String {
         path.to_owned()
     } else {
         format!("'{}'", path.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clsess_proto::Killed;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn the_line_can_be_pasted() {
+        let mut killed = Killed {
+            session: "work".into(),
+            id: Some(Uuid::from_u128(1)),
+            agent_session_id: Some(Uuid::from_u128(2)),
+            cwd: Some("/a dir/it's".into()),
+            error: None,
+        };
+        assert_eq!(
+            resume(&killed),
+            "killed work (00000000-0000-0000-0000-000000000001); to take it up again: \
+             clsess new work -c '/a dir/it'\\''s' --resume 00000000-0000-0000-0000-000000000002"
+        );
+        killed.agent_session_id = None;
+        killed.id = None;
+        assert_eq!(resume(&killed), "killed work");
     }
 }

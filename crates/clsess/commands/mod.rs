@@ -33,7 +33,7 @@ impl Command {
             Self::Kill(kill) => kill.json,
             Self::Broker(broker) => matches!(broker.command, B::Status { json: true }),
             Self::Version(version) => version.json,
-            Self::Restart(_) => false,
+            Self::Restart(restart) => restart.json,
         }
     }
 }

@@ -1,18 +1,19 @@
 //! `clsess new`, and how `send` makes a session on demand.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use clsess_proto::{ErrorCode, Failure, Reply, Request, SessionRow};
 use serde_bytes::ByteBuf;
+use tokio::task::spawn_blocking;
 
 use super::ms;
 use crate::cli::{AgentOptions, New};
 use crate::client::{Client, Start, unexpected};
 use crate::config::{Config, Resolved};
-use crate::output::{print, print_json};
+use crate::output::{plain, print, print_json, say};
 use crate::surroundings::Surroundings;
 
 pub async fn run(new: New, surroundings: &Surroundings) -> Result<u8, Failure> {
@@ -67,32 +68,39 @@ pub fn request(
 /// Of the broker.
 pub async fn make(client: &mut Client, request: clsess_proto::New) -> Result<SessionRow, Failure> {
     let ask = |request| Request::New(Box::new(request));
-    let reply = match client.call(ask(request.clone())).await {
-        Err(failure) if failure.code == ErrorCode::UntrustedDirectory && vouched(&failure) => {
-            let request = clsess_proto::New {
-                trust: true,
-                ..request
-            };
-            client.call(ask(request)).await
-        }
-        reply => reply,
-    };
+    let mut reply = client.call(ask(request.clone())).await;
+    if let Err(failure) = &reply
+        && failure.code == ErrorCode::UntrustedDirectory
+        && vouched(failure).await
+    {
+        let request = clsess_proto::New {
+            trust: true,
+            ..request
+        };
+        reply = client.call(ask(request)).await;
+    }
     match reply? {
         Reply::Session { session, .. } => Ok(session),
         other => Err(unexpected(&other)),
     }
 }
 
-/// Asks on the terminal, where there is one.
-fn vouched(failure: &Failure) -> bool {
+/// Asks on the terminal, where there is one. A thread reads the answer, so that a
+/// signal can come before it.
+async fn vouched(failure: &Failure) -> bool {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return false;
     }
-    let question = format!("clsess: {}\nTrust it? [y/N] ", failure.message);
-    let _ = io::stderr().write_all(question.as_bytes());
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).is_ok()
-        && matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
+    let question = plain(&failure.message);
+    say(&format!("clsess: {question}\nTrust it? [y/N] "));
+    let answer = spawn_blocking(|| {
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        read.map(|_| answer)
+    });
+    let answer = answer.await;
+    let answer = answer.ok().and_then(Result::ok).unwrap_or_default();
+    matches!(answer.trim(), "y" | "Y" | "yes" | "Yes")
 }
 
 fn directory(line: &AgentOptions, resolved: &Resolved) -> Result<PathBuf, Failure> {

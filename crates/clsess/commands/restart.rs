@@ -6,6 +6,7 @@ use super::{ms, new};
 use crate::cli::{AgentOptions, Restart};
 use crate::client::{Client, Start, unexpected};
 use crate::config::Config;
+use crate::output::print_json;
 use crate::surroundings::Surroundings;
 
 pub async fn run(restart: Restart, surroundings: &Surroundings) -> Result<u8, Failure> {
@@ -23,7 +24,12 @@ pub async fn run(restart: Restart, surroundings: &Surroundings) -> Result<u8, Fa
         start_timeout_ms: ms(resolved.start_timeout),
     };
     match client.call(request).await? {
-        Reply::Session { .. } => Ok(0),
+        Reply::Session { session, .. } => {
+            if restart.json {
+                print_json(&session);
+            }
+            Ok(0)
+        }
         other => Err(unexpected(&other)),
     }
 }

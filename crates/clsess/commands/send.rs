@@ -17,7 +17,7 @@ pub async fn run(send: Send, surroundings: &Surroundings, output: &Output) -> Re
     let config = Config::load(surroundings.config.as_ref())?;
     let resolved = config.resolve(Some(&send.name), &AgentOptions::default())?;
     let prompt = prompt::read(send.words, send.file.as_deref())?;
-    let printer = Printer::new(send.output, output);
+    let mut printer = Printer::new(send.output, output);
     let on_question = match send.on_question.unwrap_or(resolved.on_question) {
         cli::OnQuestion::Deny => OnQuestion::Deny,
         cli::OnQuestion::Fail => OnQuestion::Fail,
@@ -34,7 +34,9 @@ pub async fn run(send: Send, surroundings: &Surroundings, output: &Output) -> Re
     };
     let mut sending = Sending {
         client: Client::connect(surroundings, Start::IfMissing).await?,
+        surroundings,
         creates: send.create || config.declares(&request.session),
+        sent: false,
         config,
         request,
     };
@@ -45,59 +47,36 @@ pub async fn run(send: Send, surroundings: &Surroundings, output: &Output) -> Re
     if send.no_wait {
         return sending.no_wait().await;
     }
+    printer.follows(sending.request.turn);
     sending.wait(printer).await
 }
 
-struct Sending {
+struct Sending<'a> {
     client: Client,
+    surroundings: &'a Surroundings,
     config: Config,
+    /// A missing session is made.
     creates: bool,
+    /// The prompt may be with a broker.
+    sent: bool,
     request: clsess_proto::Send,
 }
 
-impl Sending {
+impl Sending<'_> {
     /// The session's id; makes the session where that is wanted.
     async fn session_id(&mut self) -> Result<Uuid, Failure> {
-        let session = self.request.session.clone();
-        match self.client.call(Request::Show { session }).await {
-            Ok(Reply::Detail(detail)) => Ok(detail.row.id),
-            Ok(other) => Err(unexpected(&other)),
-            Err(failure) => {
-                self.create_after(failure).await?;
-                let session = self.request.session.clone();
-                match self.client.call(Request::Show { session }).await? {
-                    Reply::Detail(detail) => Ok(detail.row.id),
-                    other => Err(unexpected(&other)),
-                }
-            }
+        let show = |this: &Self| Request::Show {
+            session: this.request.session.clone(),
+        };
+        match self.call(show).await? {
+            Reply::Detail(detail) => Ok(detail.row.id),
+            other => Err(unexpected(&other)),
         }
-    }
-
-    /// Makes the session when that is why `failure` came and may be done.
-    async fn create_after(&mut self, failure: Failure) -> Result<(), Failure> {
-        if failure.code != ErrorCode::NoSuchSession || !self.creates {
-            return Err(failure);
-        }
-        let name = self.request.session.as_str();
-        let mut request = new::request(&self.config, Some(name), &AgentOptions::default())?;
-        request.exists_ok = true;
-        new::make(&mut self.client, request).await?;
-        Ok(())
-    }
-
-    fn ask(&self) -> Request {
-        Request::Send(Box::new(self.request.clone()))
     }
 
     async fn no_wait(&mut self) -> Result<u8, Failure> {
-        let reply = match self.client.call(self.ask()).await {
-            Err(failure) => {
-                self.create_after(failure).await?;
-                self.client.call(self.ask()).await
-            }
-            reply => reply,
-        };
-        match reply? {
+        self.sent = true;
+        match self.call(Self::send).await? {
             Reply::Accepted { turn } => {
                 print(&format!("{turn}\n"));
                 Ok(0)
@@ -106,42 +85,117 @@ impl Sending {
         }
     }
 
+    fn send(&self) -> Request {
+        Request::Send(Box::new(self.request.clone()))
+    }
+
+    fn cancel(&self) -> Request {
+        Request::Cancel {
+            session: self.request.session.clone(),
+            turn: self.request.turn,
+        }
+    }
+
+    /// Asks until there is an answer, or a failure that cannot be mended.
+    async fn call(&mut self, request: impl Fn(&Self) -> Request) -> Result<Reply, Failure> {
+        loop {
+            match self.client.call(request(self)).await {
+                Err(failure) => {
+                    self.mend(failure).await?;
+                }
+                reply => return reply,
+            }
+        }
+    }
+
+    /// Does what makes it worth to ask the same again: makes a missing session where
+    /// that is wanted, finds a lost broker. Whether the broker is still the same.
+    async fn mend(&mut self, failure: Failure) -> Result<bool, Failure> {
+        if failure.code == ErrorCode::NoSuchSession && self.creates {
+            let name = self.request.session.as_str();
+            let mut request = new::request(&self.config, Some(name), &AgentOptions::default())?;
+            request.exists_ok = true;
+            new::make(&mut self.client, request).await?;
+            self.creates = false;
+            return Ok(true);
+        }
+        // A session that is missing after that has been killed, perhaps after it ran
+        // the prompt.
+        self.creates &= !self.sent;
+        self.client.again(self.surroundings, failure).await
+    }
+
     /// Follows the turn to its end. The first signal takes the turn back or
-    /// interrupts it; a second one leaves at once.
+    /// interrupts it; a second one leaves at once, and so does the first where there
+    /// is nothing to take back.
     async fn wait(mut self, mut printer: Printer) -> Result<u8, Failure> {
         let mut signals =
             Signals::catch().map_err(|e| Failure::new(ErrorCode::Internal, e.to_string()))?;
-        let request = self.ask();
-        let mut id = self.client.ask(request).await?;
-        let mut may_create = true;
-        let mut signalled = None;
+        let mut leaving = None;
         loop {
-            let code = tokio::select! {
-                code = printer.follow(&mut self.client, id) => code,
-                code = signals.next() => {
-                    if let Some(code) = signalled.replace(code) {
-                        return Ok(code);
-                    }
-                    let cancel = Request::Cancel {
-                        session: self.request.session.clone(),
-                        turn: self.request.turn,
-                    };
-                    self.client.ask(cancel).await?;
-                    continue;
-                }
-            };
-            return match (code, signalled) {
+            let followed = self.follow(&mut printer, &mut signals, &mut leaving);
+            let failure = match (followed.await, leaving) {
+                (Err(failure), None) => failure,
+                (Err(failure), Some(_)) if failure.code == ErrorCode::BrokerUnreachable => failure,
                 // That the turn ended by our own doing is no news.
-                (_, Some(code)) => Ok(code),
-                (Err(failure), None) if may_create => {
-                    may_create = false;
-                    self.create_after(failure).await?;
-                    let request = self.ask();
-                    id = self.client.ask(request).await?;
-                    continue;
-                }
-                (code, None) => code,
+                (_, Some(code)) => return Ok(code),
+                (Ok(code), None) => return Ok(code),
             };
+            let takes_back = failure.code == ErrorCode::BrokerUnreachable;
+            let same = loop {
+                tokio::select! {
+                    mended = self.mend(failure.clone()) => match (mended, leaving) {
+                        (Ok(same), _) => break same,
+                        (Err(_), Some(code)) => return Ok(code),
+                        (Err(failure), None) => return Err(failure),
+                    },
+                    code = signals.next() => {
+                        if !takes_back || leaving.is_some() {
+                            return Ok(leaving.unwrap_or(code));
+                        }
+                        leaving = Some(code);
+                    }
+                }
+            };
+            printer.told_again(same);
+        }
+    }
+
+    /// The same on one connection; the exit code, as soon as it is known. With
+    /// `leaving` the turn is only to be taken back.
+    async fn follow(
+        &mut self,
+        printer: &mut Printer,
+        signals: &mut Signals,
+        leaving: &mut Option<u8>,
+    ) -> Result<u8, Failure> {
+        self.sent = true;
+        let mut request = match leaving {
+            None => self.send(),
+            Some(_) => self.cancel(),
+        };
+        let mut id = None;
+        loop {
+            let step = async {
+                // In here: the socket of a broker that hangs may take nothing.
+                let asked = self.client.ask(request).await?;
+                printer
+                    .follow(&mut self.client, *id.get_or_insert(asked))
+                    .await
+            };
+            tokio::select! {
+                // First the signals: text that comes and comes must not keep them waiting.
+                biased;
+                code = signals.next() => {
+                    if printer.arrived() || leaving.is_some() {
+                        return Ok(leaving.unwrap_or(code));
+                    }
+                    *leaving = Some(code);
+                    printer.hurry();
+                    request = self.cancel();
+                }
+                done = step => return done,
+            }
         }
     }
 }

@@ -1,15 +1,20 @@
 //! A turn as it is printed: `send` and `result` do it alike.
 
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
-use clsess_proto::{ErrorCode, Event, EventKind, Failure, Outcome, Reply, TurnReport};
+use clsess_proto::{ErrorCode, Event, EventKind, Failure, Outcome, Reply, TurnId, TurnReport};
 use serde::Serialize;
 
 use crate::cli::{Format, OutputOptions, When};
 use crate::client::{Client, Incoming, unexpected};
-use crate::output::{BROKEN_PIPE, Output, brief, json_line};
+use crate::live::{Live, Said};
+use crate::output::{Output, brief, cannot_print, json_line, plain, say};
 use crate::progress::Progress;
 use crate::stdout::Stdout;
+
+/// How long a reader that takes nothing is waited for when a signal has come.
+const HURRY: Duration = Duration::from_millis(500);
 
 /// The last line of `-o stream-json`: the event, and all that is known of the turn.
 #[derive(Serialize)]
@@ -20,21 +25,30 @@ struct ResultLine<'a> {
     report: &'a TurnReport,
 }
 
+/// How much of it still reaches stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    /// All of it, however long that takes.
+    All,
+    /// What is taken within [`HURRY`].
+    InAHurry,
+    /// Nothing.
+    Nothing,
+}
+
 /// Prints one turn.
 pub struct Printer {
     format: Format,
     /// Texts are printed as they come.
-    live: bool,
+    texts: Option<Live>,
     output: Output,
     out: Stdout,
+    writing: Writing,
     progress: Progress,
-    /// The messages as they stand on stdout.
-    shown: Vec<String>,
-    /// The text of the message that comes again after a retry, as far as it has come.
-    again: Option<String>,
+    /// The turn, as soon as it is known.
+    turn: Option<TurnId>,
     last_seq: u64,
-    /// Events were missed: the rest of the texts comes with the end.
-    behind: bool,
+    arrived: bool,
 }
 
 impl Printer {
@@ -50,27 +64,61 @@ impl Printer {
             };
         Self {
             format: options.output,
-            live,
+            texts: live.then(Live::default),
             output: *output,
             out: Stdout::new(),
+            writing: Writing::All,
             progress: Progress::new(text && !output.quiet, live),
-            shown: Vec::new(),
-            again: None,
+            turn: None,
             last_seq: 0,
-            behind: false,
+            arrived: false,
         }
     }
 
     /// Whether the events of the turn are needed.
     #[must_use]
     pub fn wants_events(&self) -> bool {
-        self.live || self.format == Format::StreamJson || self.progress.shows()
+        self.texts.is_some() || self.format == Format::StreamJson || self.progress.shows()
     }
 
     /// Whether all texts of the turn are needed.
     #[must_use]
     pub fn wants_texts(&self) -> bool {
-        self.live
+        self.texts.is_some()
+    }
+
+    /// The turn, where it is known.
+    #[must_use]
+    pub fn turn(&self) -> Option<TurnId> {
+        self.turn
+    }
+
+    /// It is this turn.
+    pub fn follows(&mut self, turn: TurnId) {
+        self.turn = Some(turn);
+    }
+
+    /// Whether the turn has ended, and all that is left is to print that.
+    #[must_use]
+    pub fn arrived(&self) -> bool {
+        self.arrived
+    }
+
+    /// A signal has come: a reader that takes nothing is not waited for.
+    pub fn hurry(&mut self) {
+        self.writing = Writing::InAHurry;
+    }
+
+    /// The turn is told from its beginning again; `same`: by the broker that told
+    /// it so far, whose events have the same numbers.
+    pub fn told_again(&mut self, same: bool) {
+        if same {
+            return;
+        }
+        self.last_seq = 0;
+        if let Some(texts) = &mut self.texts {
+            texts.told_anew();
+        }
     }
 
     /// Prints until the turn has ended; the exit code. Can be dropped between two
@@ -82,7 +130,10 @@ impl Printer {
         loop {
             match client.next(id).await? {
                 Incoming::Event(event) => self.event(event).await,
-                Incoming::Answer(Ok(Reply::Turn(report))) => return Ok(self.end(&report).await),
+                Incoming::Answer(Ok(Reply::Turn(report))) => {
+                    self.arrived = true;
+                    return Ok(self.end(&report).await);
+                }
                 Incoming::Answer(Ok(other)) => return Err(unexpected(&other)),
                 Incoming::Answer(Err(failure)) => {
                     self.progress.clear();
@@ -93,7 +144,14 @@ impl Printer {
     }
 
     async fn event(&mut self, event: Event) {
+        if event.seq <= self.last_seq {
+            // Told before the connection was lost.
+            return;
+        }
         self.last_seq = event.seq;
+        if !self.belongs(&event) {
+            return;
+        }
         if self.format == Format::StreamJson {
             // The end is printed with all that is known of it.
             if !matches!(event.kind, EventKind::Result { .. } | EventKind::Unknown) {
@@ -102,78 +160,40 @@ impl Printer {
             return;
         }
         self.progress.event(&event.kind);
-        if !self.live {
+        let Some(texts) = &mut self.texts else {
             return;
-        }
+        };
         match event.kind {
-            EventKind::Gap { .. } => self.behind = true,
-            EventKind::Text { .. } if self.behind => {}
-            EventKind::Text { message, text } => self.text(message as usize, &text).await,
-            EventKind::Retry { .. } => self.again = Some(String::new()),
+            EventKind::Gap { .. } => texts.missed(),
+            EventKind::Retry { .. } => texts.retry(),
+            EventKind::Text { message, text } => {
+                let said = texts.text(message as usize, &text);
+                self.said(said).await;
+            }
             _ => {}
         }
     }
 
-    /// Prints a piece of a message, unless it stands there already.
-    async fn text(&mut self, message: usize, piece: &str) {
-        while self.shown.len() <= message {
-            self.between().await;
-            self.shown.push(String::new());
-            self.again = None;
+    /// Whether an event is of this turn, or of the session as a whole. What the
+    /// agent does unasked is never part of an asked turn.
+    fn belongs(&mut self, event: &Event) -> bool {
+        match event.turn {
+            Some(turn) => *self.turn.get_or_insert(turn) == turn,
+            None => matches!(
+                event.kind,
+                EventKind::Gap { .. }
+                    | EventKind::Restart { .. }
+                    | EventKind::RateLimit { .. }
+                    | EventKind::Error { .. }
+            ),
         }
-        let Some(mut again) = self.again.take() else {
-            self.shown[message].push_str(piece);
-            return self.write(piece).await;
-        };
-        again.push_str(piece);
-        let shown = &mut self.shown[message];
-        if shown.starts_with(&again) {
-            self.again = Some(again);
-        } else if let Some(new) = again.strip_prefix(shown.as_str()) {
-            let new = new.to_owned();
-            *shown = again;
-            self.write(&new).await;
-        } else {
-            self.shown[message].clone_from(&again);
-            self.differs(&again).await;
-        }
-    }
-
-    /// Says that what stands there is not what the agent says now, and prints that.
-    async fn differs(&mut self, text: &str) {
-        self.output
-            .note("the agent began this text again, and it differs; it follows in full");
-        self.write("\n").await;
-        self.write(text).await;
-    }
-
-    /// A blank line between two messages.
-    async fn between(&mut self) {
-        let gap = match self.shown.last() {
-            None => "",
-            Some(text) if text.is_empty() || text.ends_with("\n\n") => "",
-            Some(text) if text.ends_with('\n') => "\n",
-            Some(_) => "\n\n",
-        };
-        self.write(gap).await;
     }
 
     /// Prints the turn's end; the exit code.
     async fn end(&mut self, report: &TurnReport) -> u8 {
         self.progress.clear();
         match self.format {
-            Format::Text if self.live => {
-                self.settle(report.texts.as_deref().unwrap_or_default())
-                    .await
-            }
-            Format::Text if report.outcome == Outcome::Completed => {
-                let mut answer = report.answer.clone().unwrap_or_default();
-                if !answer.is_empty() && !answer.ends_with('\n') {
-                    answer.push('\n');
-                }
-                self.write(&answer).await;
-            }
-            Format::Text => {}
+            Format::Text => self.end_of_text(report).await,
             Format::Json => self.write(&json_line(report)).await,
             Format::StreamJson => {
                 let line = ResultLine {
@@ -186,8 +206,8 @@ impl Printer {
         }
         for denial in &report.permission_denials {
             // Never silenced: the answer may be worth less for it.
-            let text = format!("clsess: denied: {} {}\n", denial.tool, brief(&denial.input));
-            let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
+            let text = format!("denied: {} {}", denial.tool, brief(&denial.input));
+            say(&format!("clsess: {}\n", plain(&text)));
         }
         if report.outcome == Outcome::Completed {
             return 0;
@@ -199,37 +219,84 @@ impl Printer {
         failure.code.exit()
     }
 
-    /// Prints what of the turn's texts does not stand there yet.
-    async fn settle(&mut self, texts: &[String]) {
-        for (message, text) in texts.iter().enumerate() {
-            if self.shown.len() <= message {
-                self.between().await;
-                self.shown.push(String::new());
+    async fn end_of_text(&mut self, report: &TurnReport) {
+        let well = report.outcome == Outcome::Completed;
+        let answer = report.answer.as_slice();
+        if let Some(live) = &mut self.texts {
+            let said = live.end(report.texts.as_deref().unwrap_or(answer), well);
+            self.said(said).await;
+        } else if well {
+            let mut answer = answer.concat();
+            if !answer.is_empty() && !answer.ends_with('\n') {
+                answer.push('\n');
             }
-            let shown = self.shown[message].clone();
-            if let Some(rest) = text.strip_prefix(shown.as_str()) {
-                self.write(rest).await;
-            } else {
-                self.differs(text).await;
-            }
-            self.shown[message].clone_from(text);
+            self.write(&answer).await;
         }
-        if self
-            .shown
-            .last()
-            .is_some_and(|text| !text.is_empty() && !text.ends_with('\n'))
-        {
-            self.write("\n").await;
+    }
+
+    async fn said(&mut self, said: Said) {
+        if let Some(note) = said.note {
+            self.output.note(note);
         }
+        self.write(&said.text).await;
     }
 
     /// Writes to stdout. A reader that is gone ends the command; its turn goes on.
     async fn write(&mut self, text: &str) {
-        if text.is_empty() {
+        if text.is_empty() || self.writing == Writing::Nothing {
             return;
         }
-        if self.out.write(text.as_bytes()).await.is_err() {
-            std::process::exit(BROKEN_PIPE);
+        let writing = self.out.write(text.as_bytes());
+        let written = if self.writing == Writing::All {
+            writing.await
+        } else if let Ok(written) = tokio::time::timeout(HURRY, writing).await {
+            written
+        } else {
+            self.writing = Writing::Nothing;
+            return;
+        };
+        if let Err(error) = written {
+            cannot_print(&error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn event(turn: Option<TurnId>, kind: EventKind) -> Event {
+        Event {
+            seq: 1,
+            session: "work".into(),
+            turn,
+            kind,
+        }
+    }
+
+    #[test]
+    fn what_is_not_of_this_turn_is_not_printed() {
+        let output = Output::new(&Cli::parse_from(["clsess", "ls"]).global, false);
+        let options = OutputOptions {
+            output: Format::StreamJson,
+            stream: When::Never,
+        };
+        let mut printer = Printer::new(options, &output);
+        let text = || EventKind::Text {
+            message: 0,
+            text: "x".into(),
+        };
+        let limit = EventKind::RateLimit { info: json!({}) };
+        let (own, other) = (TurnId::random(), TurnId::random());
+        assert!(!printer.belongs(&event(None, text())), "it is nobody's");
+        assert!(printer.belongs(&event(None, limit)));
+        assert!(printer.belongs(&event(Some(own), text())));
+        assert_eq!(printer.turn(), Some(own));
+        assert!(!printer.belongs(&event(Some(other), text())));
+        assert!(printer.belongs(&event(Some(own), text())));
     }
 }

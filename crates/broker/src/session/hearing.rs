@@ -110,6 +110,8 @@ impl Session {
                 }
                 return;
             }
+            // An empty piece says nothing: the turn's texts do not count its message.
+            Happening::Text { delta, .. } if delta.is_empty() => return,
             Happening::Text { asked, delta } => {
                 let mut message = 0;
                 if let Some(running) = running

@@ -1,0 +1,210 @@
+//! The way to the broker: where it listens, how it is started, and how it is found
+//! again.
+
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use clsess_broker::{lock, place};
+use clsess_proto::{ErrorCode, Failure};
+use interprocess::local_socket::tokio::Stream;
+use interprocess::local_socket::tokio::prelude::*;
+use interprocess::local_socket::{GenericFilePath, ToFsName};
+use tokio::process::Command;
+use tokio::time::{sleep, timeout};
+
+use crate::client::Client;
+use crate::surroundings::Surroundings;
+
+/// How long a broker that is beginning or ending is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two tries meanwhile.
+const RETRY: Duration = Duration::from_millis(20);
+/// How often one command looks for a broker again that was lost.
+const LOSSES: u32 = 5;
+
+/// Whether a missing broker is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// On first need.
+    IfMissing,
+    /// Never.
+    Never,
+}
+
+impl Client {
+    /// Connects to the broker of these surroundings.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BrokerUnreachable`], [`ErrorCode::Incompatible`].
+    pub async fn connect(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let missing = match Self::find(surroundings).await {
+                Ok(client) => return Ok(client),
+                // Also of one that ended while we were at its door.
+                Err(failure) if failure.code == ErrorCode::BrokerUnreachable => failure,
+                Err(failure) => return Err(failure),
+            };
+            if start == Start::Never {
+                return Err(missing);
+            }
+            start_broker(surroundings).await?;
+            if Instant::now() > until {
+                return Err(missing);
+            }
+            if let Ok(client) = Self::find(surroundings).await {
+                return Ok(client);
+            }
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Connects again when the connection is lost, to the same broker or its
+    /// successor; whether it is the same. What was asked can be asked again under
+    /// the same turn's id.
+    ///
+    /// # Errors
+    /// `why`, when it is another failure or has come too often; and as
+    /// [`Client::connect`].
+    pub async fn again(
+        &mut self,
+        surroundings: &Surroundings,
+        why: Failure,
+    ) -> Result<bool, Failure> {
+        if why.code != ErrorCode::BrokerUnreachable || self.losses >= LOSSES {
+            return Err(why);
+        }
+        let before = self.broker.clone();
+        let losses = self.losses + 1;
+        sleep(RETRY * losses).await;
+        let found = timeout(PATIENCE, Self::connect(surroundings, Start::IfMissing));
+        *self = found.await.map_err(|_| why)??;
+        self.losses = losses;
+        Ok(before.is_some() && self.broker == before)
+    }
+
+    /// The broker of these surroundings: where it should listen, else where its
+    /// lock says that it does.
+    async fn find(surroundings: &Surroundings) -> Result<Self, Failure> {
+        let socket = &surroundings.place.socket;
+        place::check_socket_length(socket)?;
+        let missing = match connect(socket).await {
+            Ok(stream) => {
+                let client = Self::greet(stream).await?;
+                // One whose socket was named on purpose is the one that is meant.
+                if surroundings.socket_named || client.is_of(surroundings) {
+                    return Ok(client);
+                }
+                another(socket, &client)
+            }
+            Err(error) => not_there(socket, &error),
+        };
+        let recorded = match lock::read(&surroundings.place.lock()) {
+            Some(record) if record.socket != *socket => record.socket,
+            _ => return Err(missing),
+        };
+        let Ok(stream) = connect(&recorded).await else {
+            return Err(missing);
+        };
+        let client = Self::greet(stream).await?;
+        if client.is_of(surroundings) {
+            return Ok(client);
+        }
+        Err(another(&recorded, &client))
+    }
+
+    /// Whether this broker is the one that was looked for.
+    fn is_of(&self, surroundings: &Surroundings) -> bool {
+        let said = self.hello.state_dir.as_ref();
+        said.is_none_or(|dir| same_directory(Path::new(dir), &surroundings.place.state))
+    }
+}
+
+/// A directory can be written in many ways, by a symlink for one.
+fn same_directory(one: &Path, other: &Path) -> bool {
+    let real = |dir: &Path| std::fs::canonicalize(dir).ok();
+    one == other || real(one).is_some_and(|one| real(other) == Some(one))
+}
+
+fn another(socket: &Path, client: &Client) -> Failure {
+    let of = client.hello.state_dir.as_deref().unwrap_or_default();
+    let message = format!("the broker at {} is another one, of {of}", socket.display());
+    Failure::new(ErrorCode::BrokerUnreachable, message)
+        .hint("set CLSESS_RUNTIME_DIR, or CLSESS_STATE_DIR to that one's")
+}
+
+fn not_there(socket: &Path, error: &io::Error) -> Failure {
+    let message = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "no broker is running".into(),
+        _ => format!("cannot connect to {}: {error}", socket.display()),
+    };
+    Failure::new(ErrorCode::BrokerUnreachable, message).hint("clsess broker start")
+}
+
+async fn connect(socket: &Path) -> io::Result<Stream> {
+    Stream::connect(socket.to_fs_name::<GenericFilePath>()?).await
+}
+
+/// Starts a broker by `clsess broker start`, whose exit 0 means that it listens.
+/// It gets nothing of our environment: a session's comes with the request.
+async fn start_broker(surroundings: &Surroundings) -> Result<(), Failure> {
+    let fail = |why: String| {
+        Failure::new(
+            ErrorCode::BrokerUnreachable,
+            format!("the broker cannot be started: {why}"),
+        )
+        .hint("clsess broker start; clsess broker logs")
+    };
+    let exe = std::env::current_exe().map_err(|e| fail(e.to_string()))?;
+    let started = Command::new(exe)
+        .args([
+            "broker",
+            "start",
+            "--quiet",
+            "--label",
+            &surroundings.label,
+            "--socket",
+        ])
+        .arg(&surroundings.place.socket)
+        .env_clear()
+        .env("CLSESS_STATE_DIR", &surroundings.state_dir)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .await
+        .map_err(|e| fail(e.to_string()))?;
+    if started.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&started.stderr);
+    let mut lines = said.lines();
+    let why = lines.next().unwrap_or("for no known reason");
+    let failure = fail(why.trim_start_matches("clsess: ").to_owned());
+    Err(match lines.find_map(|line| line.strip_prefix("hint: ")) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_the_same_by_another_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        assert!(same_directory(&real, &link));
+        assert!(same_directory(&real, &dir.path().join("link//../real/")));
+        assert!(!same_directory(&real, dir.path()));
+        // One that is not there yet has only its name.
+        let none = Path::new("/nowhere/x");
+        assert!(same_directory(none, none) && !same_directory(none, &real));
+    }
+}
