@@ -1,0 +1,323 @@
+//! The run itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::children::{pause, run, timed};
+use crate::direct::Direct;
+use crate::idle::{self, Memory};
+use crate::machine;
+use crate::stats::Random;
+use crate::world::{Size, WORK, World};
+
+/// Between two measurements: what the one before left to do is done.
+const SETTLE: Duration = Duration::from_millis(40);
+/// Before anything is counted at rest.
+const REST: Duration = Duration::from_secs(2);
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// `clsess send`.
+    Send,
+    /// The client alone, until it is idle.
+    DirectIdle,
+    /// The same turns until their `result` line.
+    DirectResult,
+    /// `claude -p`.
+    Cold,
+    /// `clsess ls` with one session.
+    LsOne,
+    /// `tmux ls` with one session.
+    TmuxOne,
+    /// `clsess ls` with many.
+    LsMany,
+    /// `tmux ls` with many.
+    TmuxMany,
+    /// `clsess new`.
+    New,
+    /// The client alone, until it has answered `initialize`.
+    DirectNew,
+    /// `clsess --version`: a start of this program that does nothing.
+    Version,
+    /// `true`: a start of any program.
+    True,
+}
+
+impl What {
+    /// For the tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Send => "clsess send",
+            Self::DirectIdle => "client alone, until idle",
+            Self::DirectResult => "client alone, until result",
+            Self::Cold => "claude -p (cold)",
+            Self::LsOne => "clsess ls, 1 session",
+            Self::TmuxOne => "tmux ls, 1 session",
+            Self::LsMany => "clsess ls, 50 sessions",
+            Self::TmuxMany => "tmux ls, 50 sessions",
+            Self::New => "clsess new",
+            Self::DirectNew => "client alone, until initialize",
+            Self::Version => "clsess --version",
+            Self::True => "true",
+        }
+    }
+}
+
+/// Everything that came out.
+#[derive(Debug)]
+pub struct Measured {
+    /// The order.
+    pub seed: u64,
+    /// How busy the machine was before and after.
+    pub load: (String, String),
+    /// The part of the time in which something waited for a processor, ours included.
+    pub pressure: Option<f64>,
+    /// Milliseconds.
+    pub samples: BTreeMap<What, Vec<f64>>,
+    /// What happened at rest.
+    pub idle: Idle,
+    /// Why rows are missing.
+    pub skipped: Vec<String>,
+}
+
+/// A broker and its holder at rest.
+#[derive(Debug)]
+pub struct Idle {
+    /// How long they were watched.
+    pub seconds: u64,
+    /// Context switches of the broker and of the holder.
+    pub switches: (u64, u64),
+    /// System calls of both; absent without strace.
+    pub syscalls: Option<u64>,
+    /// Threads of the broker.
+    pub threads: usize,
+    /// The broker's memory.
+    pub broker: Memory,
+    /// The holder's.
+    pub holder: Memory,
+}
+
+/// Something to measure, at its place in the random order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Task {
+    /// A turn of each client
+    Send,
+    /// `claude -p`
+    Cold,
+    /// Both lists of both programs
+    Ls,
+    /// A session of each kind
+    New,
+    /// Starts of programs that do nothing
+    Floor,
+}
+
+struct Run {
+    world: World,
+    direct: Direct,
+    random: Random,
+    samples: BTreeMap<What, Vec<f64>>,
+    turns: usize,
+}
+
+/// Measures everything.
+pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result<Measured> {
+    let counts = if quick {
+        [
+            (Task::Send, 10),
+            (Task::Cold, 2),
+            (Task::Ls, 10),
+            (Task::New, 3),
+            (Task::Floor, 10),
+        ]
+    } else {
+        [
+            (Task::Send, 120),
+            (Task::Cold, 12),
+            (Task::Ls, 100),
+            (Task::New, 24),
+            (Task::Floor, 60),
+        ]
+    };
+    let mut tasks: Vec<Task> = counts
+        .iter()
+        .filter(|(task, _)| only.is_empty() || only.contains(task))
+        .flat_map(|(task, count)| std::iter::repeat_n(*task, *count))
+        .collect();
+    let mut random = Random::new(seed);
+    random.shuffle(&mut tasks);
+
+    let before = machine::load();
+    let mut world = World::new(clsess)?;
+    world.begin_one()?;
+    world.begin_many()?;
+    world.begin_tmux()?;
+    let (direct, _) = Direct::start(&world.claude, &world.project(), &world.socket())?;
+    let mut run = Run {
+        world,
+        direct,
+        random,
+        samples: BTreeMap::new(),
+        turns: 0,
+    };
+    // The first turn of a client does more, and the first run of a program reads it from disk.
+    for task in [Task::Send, Task::Ls, Task::Floor, Task::Send] {
+        run.task(task)?;
+    }
+    run.samples.clear();
+    let count = tasks.len();
+    let (start, waited) = (Instant::now(), machine::waited());
+    for (number, task) in tasks.into_iter().enumerate() {
+        if number % 50 == 0 {
+            eprintln!("bench: {number} of {count}");
+        }
+        run.task(task)?;
+    }
+    let elapsed = start.elapsed().as_micros() as f64;
+    let pressure = machine::waited()
+        .zip(waited)
+        .map(|(after, before)| (after - before) as f64 / elapsed);
+    eprintln!("bench: at rest");
+    let idle = run.idle(if quick { 2 } else { 10 })?;
+    let mut skipped = Vec::new();
+    if run.world.tmux.is_none() {
+        skipped.push("`ls`: there is no tmux to compare with".to_owned());
+    }
+    if idle.syscalls.is_none() {
+        skipped.push("idle system calls: there is no strace, or it may not".to_owned());
+    }
+    run.direct.end();
+    Ok(Measured {
+        seed,
+        load: (before, machine::load()),
+        pressure,
+        samples: run.samples,
+        idle,
+        skipped,
+    })
+}
+
+impl Run {
+    fn task(&mut self, task: Task) -> Result<()> {
+        match task {
+            Task::Send => self.send(),
+            Task::Cold => self.cold(),
+            Task::Ls => self.ls(),
+            Task::New => self.new_session(),
+            Task::Floor => self.floor(),
+        }
+    }
+
+    fn took(&mut self, what: What, ms: f64) {
+        self.samples.entry(what).or_default().push(ms);
+    }
+
+    /// The same prompt to both, the one after the other.
+    fn send(&mut self) -> Result<()> {
+        self.turns += 1;
+        let prompt = format!("Prompt number {}: what is it?", self.turns);
+        let answer = format!("you said: {prompt}");
+        let first = self.random.below(2);
+        for at in [first, 1 - first] {
+            self.world.wait_idle()?;
+            pause(SETTLE)?;
+            if at == 0 {
+                let mut send = self.world.clsess(Size::One, &["send", WORK, &prompt]);
+                let (ms, said) = timed(&mut send)?;
+                ensure!(said == format!("{answer}\n").as_bytes(), "another answer");
+                self.took(What::Send, ms);
+            } else {
+                let (turn, said) = self.direct.turn(&prompt)?;
+                ensure!(said == answer, "another answer: {said:?}");
+                self.took(What::DirectIdle, turn.idle);
+                self.took(What::DirectResult, turn.result);
+            }
+        }
+        Ok(())
+    }
+
+    fn cold(&mut self) -> Result<()> {
+        pause(SETTLE)?;
+        let mut cold = self.world.command(&self.world.claude);
+        let (ms, said) = timed(cold.args(["-p", "A prompt"]))?;
+        ensure!(said == b"you said: A prompt\n", "another answer");
+        self.took(What::Cold, ms);
+        Ok(())
+    }
+
+    fn ls(&mut self) -> Result<()> {
+        let mut all = [What::LsOne, What::TmuxOne, What::LsMany, What::TmuxMany];
+        self.random.shuffle(&mut all);
+        pause(SETTLE)?;
+        for what in all {
+            let world = &self.world;
+            let (command, lines) = match what {
+                What::LsOne => (Some(world.clsess(Size::One, &["ls"])), 1 + 1),
+                What::LsMany => (
+                    Some(world.clsess(Size::Many, &["ls"])),
+                    1 + crate::world::MANY,
+                ),
+                What::TmuxOne => (world.tmux(Size::One, &["ls"]), 1),
+                _ => (world.tmux(Size::Many, &["ls"]), crate::world::MANY),
+            };
+            let Some(mut command) = command else { continue };
+            let (ms, said) = timed(&mut command)?;
+            let seen = said.iter().filter(|byte| **byte == b'\n').count();
+            ensure!(seen == lines, "{command:?}: {seen} lines");
+            self.took(what, ms);
+        }
+        Ok(())
+    }
+
+    /// A session of each kind, ended again outside of the time.
+    fn new_session(&mut self) -> Result<()> {
+        let first = self.random.below(2);
+        for at in [first, 1 - first] {
+            pause(SETTLE)?;
+            let world = &self.world;
+            if at == 0 {
+                let (ms, _) = timed(&mut world.clsess(Size::One, &["new", "--trust", "other"]))?;
+                run(&mut world.clsess(Size::One, &["kill", "other"]))?;
+                self.took(What::New, ms);
+            } else {
+                let (direct, ms) = Direct::start(&world.claude, &world.project(), &world.socket())?;
+                direct.end();
+                self.took(What::DirectNew, ms);
+            }
+        }
+        Ok(())
+    }
+
+    fn floor(&mut self) -> Result<()> {
+        pause(SETTLE)?;
+        let (ms, _) = timed(&mut self.world.clsess(Size::One, &["--version"]))?;
+        self.took(What::Version, ms);
+        let (ms, _) = timed(&mut Command::new("true"))?;
+        self.took(What::True, ms);
+        Ok(())
+    }
+
+    fn idle(&self, seconds: u64) -> Result<Idle> {
+        self.world.wait_idle()?;
+        let broker = self.world.broker(Size::One)?;
+        let holder = self.world.holder()?;
+        let time = Duration::from_secs(seconds);
+        pause(REST)?;
+        let switches = idle::switches_of(&[broker, holder], time)?;
+        let log = self.world.project().join("strace.log");
+        let syscalls = idle::syscalls(&[broker, holder], time, &log)?;
+        Ok(Idle {
+            seconds,
+            switches: (switches[0], switches[1]),
+            syscalls,
+            threads: idle::threads(broker).context("the broker is gone")?,
+            broker: idle::memory(broker)?,
+            holder: idle::memory(holder)?,
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! What is measured in: brokers, terminal multiplexers and clients of our own, in a directory
+//! that is removed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::children::{self, run};
+
+/// The session that is sent to.
+pub const WORK: &str = "work";
+/// Sessions of the well-filled broker and multiplexer.
+pub const MANY: usize = 50;
+
+/// What may be left of something that was told to end.
+const CLEARING: Duration = Duration::from_secs(3);
+/// How long a session may take to be at rest.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An agent that does nothing: what `ls` shows of it is the same.
+const STUB: &str = r#"#!/bin/sh
+case $1 in --version) echo '2.1.328 (Claude Code)'; exit ;; esac
+while read -r line; do
+    case $line in
+    *'"subtype":"initialize"'*)
+        echo '{"type":"control_response","response":{"subtype":"success","request_id":"clsess-initialize","response":{}}}'
+        ;;
+    esac
+done
+"#;
+
+/// Which broker, or which multiplexer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// With one session.
+    One,
+    /// With [`MANY`].
+    Many,
+}
+
+impl Size {
+    fn label(self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::Many => "many",
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct World {
+    root: PathBuf,
+    clsess: PathBuf,
+    /// The real client.
+    pub claude: PathBuf,
+    /// Absent where it cannot be had.
+    pub tmux: Option<PathBuf>,
+    /// What was started and lives by itself.
+    daemons: Vec<Pid>,
+}
+
+impl World {
+    /// Makes the directories; nothing is started yet.
+    pub fn new(clsess: PathBuf) -> Result<Self> {
+        let base = std::env::var("ANTHROPIC_BASE_URL").unwrap_or_default();
+        ensure!(
+            base.starts_with("http://127.0.0.1:"),
+            "the client would speak to {base:?}"
+        );
+        // Whatever becomes of this program, `fake-api run` removes it.
+        let home = std::env::home_dir().context("no HOME")?;
+        let root = home.join("bench.XXXXXX");
+        let root = nix::unistd::mkdtemp(&root).with_context(|| root.display().to_string())?;
+        let mut world = Self {
+            root,
+            clsess,
+            claude: PathBuf::new(),
+            tmux: find("tmux"),
+            daemons: Vec::new(),
+        };
+        world.claude = find("claude").context("no claude in the PATH")?;
+        for dir in ["project", "tmux"] {
+            std::fs::create_dir(world.root.join(dir))?;
+        }
+        std::fs::write(world.stub(), STUB)?;
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(world.stub(), executable)?;
+        let config = format!("[agent]\npath = {:?}\n", world.stub());
+        std::fs::write(world.root.join("stub.toml"), config)?;
+        Ok(world)
+    }
+
+    fn stub(&self) -> PathBuf {
+        self.root.join("stub")
+    }
+
+    /// The directory that everything runs in.
+    pub fn project(&self) -> PathBuf {
+        self.root.join("project")
+    }
+
+    /// Where the broker's socket would be; for the environment of clients.
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("run/one.sock")
+    }
+
+    /// A command in the project directory. Its broker's places are ours.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.project())
+            .env("CLSESS_STATE_DIR", self.root.join("state"))
+            .env("CLSESS_RUNTIME_DIR", self.root.join("run"))
+            .env_remove("CLSESS_SOCKET")
+            .env_remove("CLSESS_CONFIG");
+        command
+    }
+
+    /// `clsess -L SIZE ARG...`
+    pub fn clsess(&self, size: Size, args: &[&str]) -> Command {
+        let mut command = self.command(&self.clsess);
+        command.args(["-L", size.label()]).args(args);
+        command
+    }
+
+    /// `tmux -L SIZE ARG...`, where there is one.
+    pub fn tmux(&self, size: Size, args: &[&str]) -> Option<Command> {
+        let mut command = self.command(self.tmux.as_ref()?);
+        command
+            .env("TMUX_TMPDIR", self.root.join("tmux"))
+            .env_remove("TMUX")
+            .args(["-f", "/dev/null", "-L", size.label()])
+            .args(args);
+        Some(command)
+    }
+
+    /// The broker with the one session that is sent to.
+    pub fn begin_one(&mut self) -> Result<()> {
+        self.begin_broker(Size::One)?;
+        run(&mut self.clsess(Size::One, &["new", "--trust", WORK]))?;
+        Ok(())
+    }
+
+    /// The broker with many sessions.
+    pub fn begin_many(&mut self) -> Result<()> {
+        self.begin_broker(Size::Many)?;
+        let config = self.root.join("stub.toml").display().to_string();
+        for number in 0..MANY {
+            let name = format!("session-{number}");
+            let new = ["--config", &config, "new", "--trust", &name];
+            run(&mut self.clsess(Size::Many, &new))?;
+        }
+        Ok(())
+    }
+
+    fn begin_broker(&mut self, size: Size) -> Result<()> {
+        run(&mut self.clsess(size, &["broker", "start"]))?;
+        let pid = self.broker(size)?;
+        self.daemons.push(pid);
+        Ok(())
+    }
+
+    /// A multiplexer with one session, and one with many.
+    pub fn begin_tmux(&mut self) -> Result<()> {
+        for (size, count) in [(Size::One, 1), (Size::Many, MANY)] {
+            for number in 0..count {
+                let name = format!("session-{number}");
+                let new = ["new-session", "-d", "-s", &name, "cat"];
+                let Some(mut command) = self.tmux(size, &new) else {
+                    return Ok(());
+                };
+                run(&mut command)?;
+            }
+            let asked = self.tmux(size, &["display-message", "-p", "#{pid}"]);
+            let pid = run(&mut asked.context("no tmux")?)?;
+            self.daemons.push(Pid::from_raw(pid.trim().parse()?));
+        }
+        Ok(())
+    }
+
+    /// The broker's process.
+    pub fn broker(&self, size: Size) -> Result<Pid> {
+        let status = run(&mut self.clsess(size, &["broker", "status", "--json"]))?;
+        pid_of(&serde_json::from_str(&status)?, "pid")
+    }
+
+    /// The process that holds the agent of the session.
+    pub fn holder(&self) -> Result<Pid> {
+        let show = run(&mut self.clsess(Size::One, &["show", "--json", WORK]))?;
+        pid_of(&serde_json::from_str(&show)?, "holder_pid")
+    }
+
+    /// Waits until the session is at rest.
+    pub fn wait_idle(&self) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let show = run(&mut self.clsess(Size::One, &["show", "--json", WORK]))?;
+            let show: Value = serde_json::from_str(&show)?;
+            if show["state"] == "idle" {
+                return Ok(());
+            }
+            ensure!(Instant::now() < until, "it is not idle: {show}");
+            children::pause(Duration::from_millis(10))?;
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for size in [Size::One, Size::Many] {
+            let stop = self.clsess(size, &["broker", "stop", "--grace", "2s"]);
+            let kill = self.tmux(size, &["kill-server"]);
+            for mut command in std::iter::once(stop).chain(kill) {
+                // One that does not do it is found below.
+                let _ = command
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .status();
+            }
+        }
+        let until = Instant::now() + CLEARING;
+        while self.daemons.iter().any(lives) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+        for pid in self.daemons.iter().filter(|pid| lives(pid)) {
+            eprintln!("bench: {pid} did not end when it was told to");
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.root) {
+            eprintln!("bench: {}: {error}", self.root.display());
+        }
+    }
+}
+
+/// Whether a process has not ended; one that nobody has reaped yet has.
+fn lives(pid: &Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
+    state.is_some_and(|state| state != b'Z')
+}
+
+fn pid_of(object: &Value, field: &str) -> Result<Pid> {
+    let pid = object[field]
+        .as_i64()
+        .and_then(|pid| i32::try_from(pid).ok());
+    pid.map(Pid::from_raw)
+        .ok_or_else(|| anyhow!("no {field} in {object}"))
+}
+
+/// Finds a program in the PATH.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let files = std::env::split_paths(&path).map(|dir| dir.join(name));
+    files.into_iter().find(|file| file.is_file())
+}
