@@ -333,10 +333,23 @@ fn a_reader_that_goes_away_leaves_the_turn_running() {
     assert_eq!(shell.wait().ok().text(), "141\n");
     let result = world.clsess(&["result", "work"]).run().ok();
     assert_eq!(result.text(), "an answer\n");
+    // Without --stream the answer is written at the end: the reader has to be gone by then.
+    world
+        .api
+        .rule("more", json!([{"text": "more of it", "hold": "m"}]));
     let script = "clsess send work more | exec sleep 0; echo ${PIPESTATUS[0]}";
-    assert_eq!(world.shell(script).run().ok().text(), "141\n");
+    let shell = world.shell(script).spawn();
+    world.api.wait_hold("m", 1);
+    until("the reader is gone", || {
+        let reads = |what: &str| what.starts_with("sleep") || what.starts_with("bash");
+        let all = world.processes();
+        // What is left of the pipeline is the shell that waits for it.
+        all.iter().filter(|(_, what)| reads(what)).count() == 1
+    });
+    world.api.release("m");
+    assert_eq!(shell.wait().ok().text(), "141\n");
     let result = world.clsess(&["result", "work"]).run().ok();
-    assert_eq!(result.text(), "you said: more\n");
+    assert_eq!(result.text(), "more of it\n");
 }
 
 /// Kills a process of the session in the middle of a turn.
