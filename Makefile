@@ -15,6 +15,7 @@ static = RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --targe
 # The command, the man pages and the completions are all there is; see install.
 build:
 	$(static) -p clsess
+	install -D -m 755 $(release)/clsess target/static/clsess
 
 # Some tests drive the real Claude Code. Where it cannot be had they say that they are skipped.
 test:
@@ -49,11 +50,12 @@ bench:
 docs:
 	UPDATE=1 cargo test --test docs the_committed_files_are_those_of_this_code
 
-$(release)/clsess:
+target/static/clsess:
 	$(MAKE) build
 
-install: $(release)/clsess
-	install -D -m 755 $(release)/clsess $(DESTDIR)$(PREFIX)/bin/clsess
+# From a place that does not depend on rustc: under sudo there may be none.
+install: target/static/clsess
+	install -D -m 755 target/static/clsess $(DESTDIR)$(PREFIX)/bin/clsess
 	install -d $(share)/man/man1 $(share)/man/man5 $(share)/man/man7
 	install -m 644 man/*.1 $(share)/man/man1
 	install -m 644 man/*.5 $(share)/man/man5

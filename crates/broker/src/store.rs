@@ -1,5 +1,5 @@
-//! What is kept of a session besides its turns: `session.json`, `env`, and the
-//! system prompts, each a file of 0600 in the session's directory.
+//! What is kept of a session besides its turns: `session.json` (its settings, system
+//! prompts included) and `env`, each a file of 0600 in the session's directory.
 
 use std::fs;
 use std::io;
