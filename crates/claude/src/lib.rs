@@ -8,6 +8,7 @@
 pub mod command;
 pub mod input;
 mod json;
+pub mod question;
 pub mod record;
 pub mod stream;
 pub mod turn;

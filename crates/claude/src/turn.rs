@@ -413,6 +413,7 @@ impl Tracker {
             Lifecycle::Started => {
                 self.busy = true;
                 self.claim(&[uuid], out);
+                out.push(Happening::Begun { uuid });
             }
             Lifecycle::Completed | Lifecycle::Cancelled => {
                 let run = self.run.as_ref();

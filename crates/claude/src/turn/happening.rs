@@ -24,6 +24,13 @@ pub enum Happening {
         /// Ours.
         uuid: Uuid,
     },
+    /// A run takes our line up. A line that was written while another one ran is part of
+    /// that run if this comes before its end, and a run of its own else (recorded:
+    /// steered, merged).
+    Begun {
+        /// Ours.
+        uuid: Uuid,
+    },
     /// A run begins.
     TurnStarted {
         /// `None`: nobody asked for it.
