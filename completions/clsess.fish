@@ -40,6 +40,16 @@ complete -c clsess -n "__fish_clsess_needs_command" -f -a "result" -d 'Print the
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "ls" -d 'List the sessions'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "list" -d 'List the sessions'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "show" -d 'Show everything about one session'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "wait" -d 'Wait until something is so of sessions'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "log" -d 'List the turns of a session, with their answers'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "events" -d 'Print everything that happens, a line of JSON each'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "queue" -d 'Show or change what waits in a session'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "interrupt" -d 'End the running turn; the session stays'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "questions" -d 'List what the agents ask'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "approve" -d 'Say yes to what an agent asks to do'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "deny" -d 'Say no to a question of an agent'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "answer" -d 'Answer a question of an agent'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "rename" -d 'Give a session another name'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "kill" -d 'End sessions and forget them; says how to take up their conversations again'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "restart" -d 'Start a session\'s agent again; the conversation is kept'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "broker" -d 'The background broker itself'
@@ -77,8 +87,16 @@ complete -c clsess -n "__fish_clsess_using_subcommand send" -l stream -d 'All te
 always\t''
 never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand send" -l timeout -d 'Interrupt the turn after this time (default: 30m; 0: never)' -r
-complete -c clsess -n "__fish_clsess_using_subcommand send" -l on-question -d 'What becomes of the agent\'s questions (default: deny)' -r -f -a "deny\t'The agent is told that nobody is there, and goes on'
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l deadline -d 'Give the turn up after this time, the queue and questions included (0: never)' -r
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l on-busy -d 'What to do when the session is busy (default: queue)' -r -f -a "queue\t'Wait behind those that wait already'
+fail\t'End with exit code 5'
+interrupt\t'Interrupt the running turn, and be the next'
+steer\t'Put the prompt into the running turn'"
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l on-question -d 'What becomes of the agent\'s questions (default: wait where stderr is a terminal, else deny)' -r -f -a "wait\t'It waits for an answer: clsess questions, approve, deny, answer'
+deny\t'The agent is told that nobody is there, and goes on'
 fail\t'The turn ends with exit code 6'"
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l on-limit -d 'What to do when the provider limits the rate or is overloaded (default: fail)' -r -f -a "fail\t'End with exit code 7'
+wait\t'Wait until the limit resets'"
 complete -c clsess -n "__fish_clsess_using_subcommand send" -l key -d 'Never run the prompt of this key twice: the first one\'s answer is given again' -r
 complete -c clsess -n "__fish_clsess_using_subcommand send" -s f -l file -d 'Read the prompt from a file (`-`: stdin); with words it follows them after a blank line' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand send" -s S -l socket -d 'The broker\'s socket' -r -F
@@ -139,6 +157,171 @@ complete -c clsess -n "__fish_clsess_using_subcommand show" -l json -d 'Print JS
 complete -c clsess -n "__fish_clsess_using_subcommand show" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand show" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand wait" -l for -d 'What to wait for' -r -f -a "idle\t'Nothing runs and nothing is queued; a session that is asleep counts'
+question\t'The agent asks something'
+exit\t'There is no agent'
+change\t'The state, the queue or the number of turns is another one than now'"
+complete -c clsess -n "__fish_clsess_using_subcommand wait" -l timeout -d 'End with exit code 124 after this time (0: never)' -r
+complete -c clsess -n "__fish_clsess_using_subcommand wait" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand wait" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand wait" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand wait" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand wait" -l any -d 'Until it is so of any of them, whose name is printed'
+complete -c clsess -n "__fish_clsess_using_subcommand wait" -l json -d 'Print the sessions as JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand wait" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand wait" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand log" -s n -l lines -d 'The last turns only' -r
+complete -c clsess -n "__fish_clsess_using_subcommand log" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand log" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand log" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand log" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand log" -s f -l follow -d 'Go on with each turn as it ends, until the session is gone'
+complete -c clsess -n "__fish_clsess_using_subcommand log" -l json -d 'Print a line of JSON for each turn'
+complete -c clsess -n "__fish_clsess_using_subcommand log" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand log" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand log" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand events" -l since -d 'First what happened after the event of this number, as far as it is kept; a `gap` says what is not' -r
+complete -c clsess -n "__fish_clsess_using_subcommand events" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand events" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand events" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand events" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand events" -l schema -d 'Print the JSON Schema of the lines instead'
+complete -c clsess -n "__fish_clsess_using_subcommand events" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand events" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -l json -d 'Print JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -a "ls" -d 'List the turns that wait (the default)'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -a "list" -d 'List the turns that wait (the default)'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -a "rm" -d 'Take a turn back that waits'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -a "clear" -d 'Take back all turns that wait'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -a "run" -d 'Run the turns that are held back, by a failed start or a limit'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from list" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from list" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from list" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from list" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from rm" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from rm" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from rm" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from rm" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from clear" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from clear" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from clear" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from clear" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from clear" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from clear" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from clear" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from run" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from run" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from run" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from run" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from run" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "ls" -d 'List the turns that wait (the default)'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "rm" -d 'Take a turn back that waits'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "clear" -d 'Take back all turns that wait'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "run" -d 'Run the turns that are held back, by a failed start or a limit'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c clsess -n "__fish_clsess_using_subcommand interrupt" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand interrupt" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand interrupt" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand interrupt" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand interrupt" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand interrupt" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand interrupt" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand questions" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand questions" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand questions" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand questions" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand questions" -l json -d 'Print JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand questions" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand questions" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand questions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand approve" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand approve" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand approve" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand approve" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand approve" -l always -d 'Keep the rules that the agent suggests, so that it does not ask again'
+complete -c clsess -n "__fish_clsess_using_subcommand approve" -l json -d 'Print the question as JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand approve" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand approve" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand approve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand deny" -s m -l message -d 'What the agent is told' -r
+complete -c clsess -n "__fish_clsess_using_subcommand deny" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand deny" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand deny" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand deny" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand deny" -l json -d 'Print the question as JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand deny" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand deny" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand deny" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand answer" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand answer" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand answer" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand answer" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand answer" -l json -d 'Print the question as JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand answer" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand answer" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand answer" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand rename" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand rename" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand rename" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand rename" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand rename" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand rename" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand rename" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -l grace -d 'How long an agent may take to end by itself' -r
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -s L -l label -d 'A separate broker of this name' -r
@@ -243,16 +426,30 @@ complete -c clsess -n "__fish_clsess_using_subcommand version" -l json -d 'Print
 complete -c clsess -n "__fish_clsess_using_subcommand version" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand version" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "new" -d 'Make a session and wait until it is ready; prints its name'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "send" -d 'Run a prompt in a session; prints its answer'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "result" -d 'Print the answer of a turn, and wait for it while it runs'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "ls" -d 'List the sessions'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "show" -d 'Show everything about one session'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "kill" -d 'End sessions and forget them; says how to take up their conversations again'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "restart" -d 'Start a session\'s agent again; the conversation is kept'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "broker" -d 'The background broker itself'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "version" -d 'Print the versions of this command and of the running broker'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show kill restart broker version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "new" -d 'Make a session and wait until it is ready; prints its name'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "send" -d 'Run a prompt in a session; prints its answer'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "result" -d 'Print the answer of a turn, and wait for it while it runs'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "ls" -d 'List the sessions'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "show" -d 'Show everything about one session'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "wait" -d 'Wait until something is so of sessions'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "log" -d 'List the turns of a session, with their answers'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "events" -d 'Print everything that happens, a line of JSON each'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "queue" -d 'Show or change what waits in a session'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "interrupt" -d 'End the running turn; the session stays'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "questions" -d 'List what the agents ask'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "approve" -d 'Say yes to what an agent asks to do'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "deny" -d 'Say no to a question of an agent'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "answer" -d 'Answer a question of an agent'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "rename" -d 'Give a session another name'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "kill" -d 'End sessions and forget them; says how to take up their conversations again'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "restart" -d 'Start a session\'s agent again; the conversation is kept'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "broker" -d 'The background broker itself'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "version" -d 'Print the versions of this command and of the running broker'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "ls" -d 'List the turns that wait (the default)'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "rm" -d 'Take a turn back that waits'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "clear" -d 'Take back all turns that wait'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "run" -d 'Run the turns that are held back, by a failed start or a limit'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "run" -d 'Run the broker in the foreground'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "start" -d 'Start the broker in the background; when this returns 0 it is listening'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "stop" -d 'Stop the broker and its agents; returns when everything is gone'

@@ -157,7 +157,8 @@ fn a_question_ends_the_turn_where_that_is_wanted() {
     assert!(
         done.stderr.ends_with(
             "clsess: the agent asks for permission to use Write\n\
-             hint: allow it beforehand: --permission-mode, or permissions.allow in the agent's settings\n"
+             hint: allow it beforehand (--permission-mode, or permissions.allow in the agent's settings), \
+             or answer it: --on-question wait\n"
         ),
         "{}",
         done.stderr
@@ -287,7 +288,8 @@ fn a_turn_that_nobody_asked_for_is_no_part_of_an_asked_one() {
     world.api.release("n");
     assert_eq!(next.wait().ok().text(), "you said: next\n");
     usable(&world);
-    assert_eq!(world.show("work")["turns"], 3);
+    // What nobody asked for is a turn too.
+    assert_eq!(world.show("work")["turns"], 4);
 }
 
 #[test]

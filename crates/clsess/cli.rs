@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use serde::Deserialize;
 
 /// Named warm Claude Code sessions that answer from the shell
 ///
@@ -23,7 +24,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 the agent reported an error, or another failure; 2 usage; 3 no such session \
-or turn; 4 it exists already; 6 a question needs an answer; 7 rate limited or overloaded; 8 not \
+turn or question; 4 it exists already; 5 busy; 6 a question needs an answer; 7 rate limited or overloaded; 8 not \
 logged in; 9 the agent died, outcome unknown; 10 ended by somebody else; 11 broker not reachable; \
 124 timed out; 128+n ended by signal n.";
 
@@ -100,6 +101,26 @@ pub enum Command {
     Ls(Ls),
     /// Show everything about one session
     Show(Show),
+    /// Wait until something is so of sessions
+    Wait(Wait),
+    /// List the turns of a session, with their answers
+    Log(Log),
+    /// Print everything that happens, a line of JSON each
+    Events(Events),
+    /// Show or change what waits in a session
+    Queue(Queue),
+    /// End the running turn; the session stays
+    Interrupt(Interrupt),
+    /// List what the agents ask
+    Questions(Questions),
+    /// Say yes to what an agent asks to do
+    Approve(Approve),
+    /// Say no to a question of an agent
+    Deny(Deny),
+    /// Answer a question of an agent
+    Answer(Answer),
+    /// Give a session another name
+    Rename(Rename),
     /// End sessions and forget them; says how to take up their conversations again
     Kill(Kill),
     /// Start a session's agent again; the conversation is kept
@@ -192,12 +213,37 @@ pub enum Format {
     StreamJson,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum OnQuestion {
+    /// It waits for an answer: clsess questions, approve, deny, answer
+    Wait,
     /// The agent is told that nobody is there, and goes on
     Deny,
     /// The turn ends with exit code 6
     Fail,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBusy {
+    /// Wait behind those that wait already
+    Queue,
+    /// End with exit code 5
+    Fail,
+    /// Interrupt the running turn, and be the next
+    Interrupt,
+    /// Put the prompt into the running turn
+    Steer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLimit {
+    /// End with exit code 7
+    Fail,
+    /// Wait until the limit resets
+    Wait,
 }
 
 #[derive(Args, Debug)]
@@ -210,9 +256,18 @@ pub struct Send {
     /// Interrupt the turn after this time (default: 30m; 0: never)
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub timeout: Option<Duration>,
-    /// What becomes of the agent's questions (default: deny)
+    /// Give the turn up after this time, the queue and questions included (0: never)
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub deadline: Option<Duration>,
+    /// What to do when the session is busy (default: queue)
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub on_busy: Option<OnBusy>,
+    /// What becomes of the agent's questions (default: wait where stderr is a terminal, else deny)
     #[arg(long, value_enum, value_name = "POLICY")]
     pub on_question: Option<OnQuestion>,
+    /// What to do when the provider limits the rate or is overloaded (default: fail)
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub on_limit: Option<OnLimit>,
     /// Never run the prompt of this key twice: the first one's answer is given again
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
@@ -258,6 +313,161 @@ pub struct Show {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Wait {
+    /// The sessions
+    #[arg(required = true)]
+    pub names: Vec<String>,
+    /// What to wait for
+    #[arg(long = "for", value_enum, value_name = "WHAT", default_value = "idle")]
+    pub until: Until,
+    /// Until it is so of any of them, whose name is printed
+    #[arg(long)]
+    pub any: bool,
+    /// End with exit code 124 after this time (0: never)
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Print the sessions as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Until {
+    /// Nothing runs and nothing is queued; a session that is asleep counts
+    Idle,
+    /// The agent asks something
+    Question,
+    /// There is no agent
+    Exit,
+    /// The state, the queue or the number of turns is another one than now
+    Change,
+}
+
+#[derive(Args, Debug)]
+pub struct Log {
+    /// The session: its name, or the id of one that was killed
+    pub name: String,
+    /// Only this turn: its id, a unique beginning of it, or -1 (the last), -2 ...
+    #[arg(allow_negative_numbers = true, conflicts_with_all = ["lines", "follow"])]
+    pub turn: Option<String>,
+    /// The last turns only
+    #[arg(short = 'n', long, value_name = "N")]
+    pub lines: Option<u64>,
+    /// Go on with each turn as it ends, until the session is gone
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Print a line of JSON for each turn
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Events {
+    /// The sessions (default: all, those of later too)
+    pub names: Vec<String>,
+    /// First what happened after the event of this number, as far as it is kept; a `gap` says
+    /// what is not
+    #[arg(long, value_name = "SEQ", conflicts_with = "schema")]
+    pub since: Option<u64>,
+    /// Print the JSON Schema of the lines instead
+    #[arg(long, conflicts_with = "names")]
+    pub schema: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Queue {
+    /// The session
+    pub name: String,
+    #[command(subcommand)]
+    pub command: Option<QueueCommand>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// List the turns that wait (the default)
+    #[command(visible_alias = "list")]
+    Ls,
+    /// Take a turn back that waits
+    Rm {
+        /// Its id, a unique beginning of it, or -1 (the last), -2 ...
+        #[arg(allow_negative_numbers = true)]
+        turn: String,
+    },
+    /// Take back all turns that wait
+    Clear,
+    /// Run the turns that are held back, by a failed start or a limit
+    Run,
+}
+
+#[derive(Args, Debug)]
+pub struct Interrupt {
+    /// The session
+    pub name: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Questions {
+    /// The session (default: all)
+    pub name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Approve {
+    /// The session
+    pub name: String,
+    /// The question: its id or a unique beginning of it (default: the only one)
+    pub id: Option<String>,
+    /// Keep the rules that the agent suggests, so that it does not ask again
+    #[arg(long)]
+    pub always: bool,
+    /// Print the question as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Deny {
+    /// The session
+    pub name: String,
+    /// The question: its id or a unique beginning of it (default: the only one)
+    pub id: Option<String>,
+    /// What the agent is told
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+    /// Print the question as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Answer {
+    /// The session
+    pub name: String,
+    /// The question's id or a unique beginning of it of at least 8 characters, where there are
+    /// several; then the answer, or one for each question that is asked at once: an option's
+    /// label or number, or any other text
+    #[arg(required = true, value_name = "[ID] TEXT", trailing_var_arg = true)]
+    pub texts: Vec<String>,
+    /// Print the question as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Rename {
+    /// The session
+    pub old: String,
+    /// Its new name
+    pub new: String,
 }
 
 #[derive(Args, Debug)]

@@ -12,7 +12,8 @@ use clsess_proto::{ErrorCode, Failure, Settings, valid_name};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use crate::cli::{self, AgentOptions, OnQuestion};
+use crate::cli::{self, AgentOptions, OnBusy, OnLimit, OnQuestion};
+use crate::commands::ms;
 
 /// How long an agent may take to be ready when nothing else is said.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -52,7 +53,14 @@ struct Options {
     turn_timeout: Option<Duration>,
     #[serde(deserialize_with = "a_duration")]
     start_timeout: Option<Duration>,
-    on_question: Option<Policy>,
+    on_question: Option<OnQuestion>,
+    on_busy: Option<OnBusy>,
+    on_limit: Option<OnLimit>,
+    #[serde(deserialize_with = "a_duration")]
+    question_timeout: Option<Duration>,
+    #[serde(deserialize_with = "a_duration")]
+    stall_after: Option<Duration>,
+    allow_from: Option<Vec<String>>,
     history: Option<u32>,
     env_forget: Option<Vec<String>>,
 }
@@ -68,13 +76,6 @@ struct Agent {
 #[serde(rename_all = "lowercase")]
 enum Driver {
     Stream,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Policy {
-    Deny,
-    Fail,
 }
 
 fn a_duration<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
@@ -105,8 +106,12 @@ pub struct Resolved {
     pub start_timeout: Duration,
     /// How long a turn may take; zero: for ever.
     pub turn_timeout: Duration,
-    /// What becomes of questions.
-    pub on_question: OnQuestion,
+    /// What becomes of questions, where that is said.
+    pub on_question: Option<OnQuestion>,
+    /// What to do when the session is busy.
+    pub on_busy: OnBusy,
+    /// What to do about the provider's limits.
+    pub on_limit: OnLimit,
 }
 
 impl Config {
@@ -230,10 +235,9 @@ impl Config {
                 .or(first(&layers, |layer| layer.start_timeout))
                 .unwrap_or(START_TIMEOUT),
             turn_timeout: first(&layers, |layer| layer.turn_timeout).unwrap_or(TURN_TIMEOUT),
-            on_question: match first(&layers, |layer| layer.on_question) {
-                None | Some(Policy::Deny) => OnQuestion::Deny,
-                Some(Policy::Fail) => OnQuestion::Fail,
-            },
+            on_question: first(&layers, |layer| layer.on_question),
+            on_busy: first(&layers, |layer| layer.on_busy).unwrap_or(OnBusy::Queue),
+            on_limit: first(&layers, |layer| layer.on_limit).unwrap_or(OnLimit::Fail),
         })
     }
 
@@ -259,6 +263,9 @@ impl Config {
             agent_args: [self.agent.args.clone(), layered, line.agent_args.clone()].concat(),
             history: first(layers, |o| o.history),
             env_forget: first(layers, |o| o.env_forget.clone()).unwrap_or_default(),
+            allow_from: first(layers, |o| o.allow_from.clone()).unwrap_or_default(),
+            question_timeout_ms: first(layers, |o| o.question_timeout).map(ms),
+            stall_after_ms: first(layers, |o| o.stall_after).map(ms),
         }
     }
 }

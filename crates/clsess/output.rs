@@ -151,11 +151,25 @@ pub fn table(rows: &[Vec<String>]) -> String {
 /// A JSON value in a few words for people.
 #[must_use]
 pub fn brief(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
-    };
-    let mut short: String = plain(&text).chars().take(BRIEF).collect();
+    match value {
+        Value::String(text) => brief_text(text),
+        value => brief_text(&value.to_string()),
+    }
+}
+
+/// The name of an outcome, a state and the like, as it is in JSON.
+#[must_use]
+pub fn name_of<T: Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
+
+/// The beginning of a text, on a line, for people.
+#[must_use]
+pub fn brief_text(text: &str) -> String {
+    let mut short: String = plain(text).chars().take(BRIEF).collect();
     if text.chars().nth(BRIEF).is_some() {
         short.push('…');
     }

@@ -53,7 +53,9 @@ impl Progress {
                 line(bar, &format!("· {name} {}", brief(input)));
                 bar.set_message(plain(name));
             }
-            EventKind::Question { tool, input } => line(bar, &format!("? {tool} {}", brief(input))),
+            EventKind::Question { .. } => bar.set_message("waiting for an answer"),
+            EventKind::QuestionResolved { .. } => bar.set_message("working"),
+            EventKind::Steered { .. } => bar.set_message("put into the running turn"),
             EventKind::Retry {
                 attempt,
                 max,
@@ -64,6 +66,14 @@ impl Progress {
                 &format!("· {error}: trying again ({attempt} of {max})"),
             ),
             _ => {}
+        }
+    }
+
+    /// Lets something else be said on stderr.
+    pub fn pause(&self, says: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(says),
+            None => says(),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use clsess_proto::{
-    Event, EventKind, Failure, Hello, New, OnQuestion, Outcome, Reply, Request, Send, Settings,
-    ToBroker, ToClient, TurnId, TurnReport, frame,
+    Event, EventKind, Failure, Hello, New, OnBusy, OnLimit, OnQuestion, Outcome, Reply, Request,
+    Send, Settings, ToBroker, ToClient, TurnId, TurnReport, frame,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -43,6 +43,9 @@ fn exchange() -> String {
         turn,
         prompt: "hi\n".to_owned(),
         timeout_ms: 60_000,
+        deadline_ms: 0,
+        on_busy: OnBusy::Queue,
+        on_limit: OnLimit::Fail,
         on_question: OnQuestion::Deny,
         wait: true,
         events: true,
@@ -134,6 +137,8 @@ fn new_session() -> New {
 
 fn report(turn: TurnId) -> TurnReport {
     TurnReport {
+        steered_into: None,
+        origin: None,
         session: "work".to_owned(),
         turn,
         outcome: Outcome::Completed,
@@ -188,13 +193,10 @@ fn decoded(bytes: &mut &[u8]) -> String {
             let length = number(bytes, 2);
             map(bytes, length)
         }
-        0x90..=0x9f => {
-            let items: Vec<_> = (0..kind & 0x0f).map(|_| decoded(bytes)).collect();
-            let line = format!("[{}]", items.join(", "));
-            if line.len() <= LINE {
-                return line;
-            }
-            format!("[\n  {}\n]", items.join(",\n  "))
+        0x90..=0x9f => array(bytes, usize::from(kind & 0x0f)),
+        0xdc => {
+            let length = number(bytes, 2);
+            array(bytes, length)
         }
         0xa0..=0xbf => text(bytes, usize::from(kind & 0x1f)),
         0xd9 => {
@@ -214,6 +216,15 @@ fn decoded(bytes: &mut &[u8]) -> String {
         0xce => number(bytes, 4).to_string(),
         other => panic!("no example has a {other:#x} yet"),
     }
+}
+
+fn array(bytes: &mut &[u8], length: usize) -> String {
+    let items: Vec<_> = (0..length).map(|_| decoded(bytes)).collect();
+    let line = format!("[{}]", items.join(", "));
+    if line.len() <= LINE {
+        return line;
+    }
+    format!("[\n  {}\n]", items.join(",\n  "))
 }
 
 fn map(bytes: &mut &[u8], length: usize) -> String {

@@ -15,13 +15,14 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::disk::Disk;
+use crate::feed::Sequence;
 use crate::journal::Journal;
 use crate::listen::{self, Watch};
 use crate::lock::{Lock, Record};
 use crate::log::LogFile;
 use crate::place::Place;
 use crate::registry::Registry;
-use crate::session::{self, Agents, Command, Seed};
+use crate::session::{self, Agents, Command, Seed, now_ms};
 use crate::store::SessionRecord;
 use crate::{conn, log};
 
@@ -45,6 +46,8 @@ pub struct Shared {
     pub registry: Registry,
     /// Its way to the disk.
     pub disk: Disk,
+    /// The numbers of its sessions' events.
+    pub sequence: Arc<Sequence>,
     /// What it knows of agents' programs.
     pub agents: Agents,
     /// Tells it to stop, with the grace in milliseconds.
@@ -187,6 +190,7 @@ async fn serve(place: Place, lock: Lock, listener: OwnedFd) -> io::Result<()> {
     let shared = Arc::new(Shared {
         registry: Registry::default(),
         disk: Disk::start()?,
+        sequence: Arc::new(Sequence::new(now_ms())),
         agents: Agents::default(),
         stop,
         bound: listen::Bound::at(&place.socket),
@@ -311,6 +315,7 @@ fn load_session(shared: &Arc<Shared>, dir: &Path) -> io::Result<()> {
         dir: dir.to_owned(),
         journal,
         env: None,
+        taken_up: true,
     };
     let handle = session::spawn(Arc::clone(shared), seed);
     shared.registry.insert(name, handle);

@@ -25,7 +25,10 @@ use crate::broker::Shared;
 use crate::create;
 use crate::journal::Journal;
 use crate::place::Place;
-use crate::session::{Answer, Command, Handle, Watched};
+use crate::requests;
+use crate::rights::Caller;
+use crate::session::{Answer, Command, Decision, Handle, Watched};
+use crate::subscription::Subscription;
 
 /// How long a client may take to say who it is.
 const HELLO: Duration = Duration::from_secs(10);
@@ -42,11 +45,13 @@ pub async fn serve(shared: Arc<Shared>, stream: Stream) {
         tracing::warn!(%why, "a connection is refused");
         return;
     }
+    let peer = stream.peer_creds().ok().and_then(|peer| peer.pid());
+    let caller = Arc::new(Caller::of(peer.and_then(|pid| u32::try_from(pid).ok())));
     let (input, output) = tokio::io::split(stream);
     let (frames, outbox) = mpsc::channel(MAX_FRAMES);
     let mut writer = tokio::spawn(write(output, outbox));
     let out = Out { frames };
-    let read = read(&shared, input, &out).await;
+    let read = read(&shared, &caller, input, &out).await;
     // Requests that are under way end with the writer. What was said last still goes
     // out, as far as the client takes it.
     let last_words = async {
@@ -106,6 +111,7 @@ async fn write(output: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Outgo
 /// Reads requests until the client goes; the failure ends the connection.
 async fn read(
     shared: &Arc<Shared>,
+    caller: &Arc<Caller>,
     input: impl AsyncRead + Unpin,
     out: &Out,
 ) -> Result<End, Failure> {
@@ -144,9 +150,12 @@ async fn read(
                 continue;
             }
         };
-        let (shared, out) = (Arc::clone(shared), out.clone());
+        let (shared, caller, out) = (Arc::clone(shared), Arc::clone(caller), out.clone());
         tokio::spawn(async move {
-            let answer = answer(&shared, id, *request, &out);
+            let answer = async {
+                caller.may(&request, &shared.registry)?;
+                answer(&shared, id, *request, &out).await
+            };
             // Polled once in any case: what was asked of a session reaches it.
             let answer = tokio::select! {
                 biased;
@@ -290,7 +299,10 @@ async fn answer(
                     let watched = ask(&handle, command).await?;
                     watching.follow(&handle, watched, out).await
                 }
-                Err(failure) => of_ended(shared, &session, &turn, texts).unwrap_or(Err(failure)),
+                Err(failure) => {
+                    let journal = of_ended(shared, &session).unwrap_or(Err(failure))?;
+                    Ok(Reply::Turn(Box::new(shaped(ended(&journal, &turn)?, texts))))
+                }
             }
         }
         Request::Cancel { session, turn } => {
@@ -302,6 +314,67 @@ async fn answer(
                 texts: false,
             };
             watching.follow(&handle, watched, out).await
+        }
+        Request::Interrupt { session } => {
+            let handle = shared.registry.find(&session)?;
+            let watched = ask(&handle, |reply| Command::Interrupt { reply }).await?;
+            let turn = watched.as_ref().map(|watched| watched.turn);
+            if let Some(mut watched) = watched {
+                // Closed without a report when the broker ends: then it has ended too.
+                let _ = watched.end.wait_for(Option::is_some).await;
+            }
+            Ok(Reply::Interrupted { turn })
+        }
+        Request::Wait {
+            sessions,
+            until,
+            any,
+        } => requests::wait(shared, &sessions, until, any).await,
+        Request::Queue { session } => {
+            let handle = shared.registry.find(&session)?;
+            let turns = ask(&handle, |reply| Command::Queue { reply }).await?;
+            Ok(Reply::Queue { turns })
+        }
+        Request::QueueRemove { session, turn } => {
+            let handle = shared.registry.find(&session)?;
+            let command = |reply| Command::QueueRemove {
+                selector: turn,
+                reply,
+            };
+            let turns = ask(&handle, command).await?;
+            Ok(Reply::Removed { turns })
+        }
+        Request::QueueRun { session } => {
+            let handle = shared.registry.find(&session)?;
+            ask(&handle, |reply| Command::QueueRun { reply }).await?;
+            Ok(Reply::Done {})
+        }
+        Request::Log {
+            session,
+            turn,
+            after,
+            last,
+        } => requests::log(shared, &session, turn, after, last).await,
+        Request::Rename { session, name } => requests::rename(shared, &session, name).await,
+        Request::Questions { session } => requests::questions(shared, session.as_deref()).await,
+        Request::Approve {
+            session,
+            question,
+            always,
+        } => decide(shared, &session, question, Decision::Approve { always }).await,
+        Request::Deny {
+            session,
+            question,
+            message,
+        } => decide(shared, &session, question, Decision::Deny { message }).await,
+        Request::Answer {
+            session,
+            question,
+            texts,
+        } => decide(shared, &session, question, Decision::Answer(texts)).await,
+        Request::Events { sessions, since } => {
+            let subscription = Subscription::new(shared, &sessions, since)?;
+            events(shared, id, subscription, out).await
         }
         Request::List {} => Ok(Reply::Sessions {
             sessions: rows(shared),
@@ -400,9 +473,7 @@ async fn kill(shared: &Shared, named: Vec<String>, all: bool, grace_ms: u64) -> 
                     let killed = ask(&handle, |reply| Command::Kill { grace_ms, reply }).await;
                     if handle.commands.is_closed() {
                         // Its task is gone, be it by a fault: then so is its name.
-                        shared
-                            .registry
-                            .remove(&handle.row.borrow().row.name, handle.id);
+                        shared.registry.remove(handle.id);
                     }
                     killed
                 }
@@ -431,29 +502,76 @@ async fn stop(shared: &Shared, grace_ms: u64) -> Result<Reply, Failure> {
     Ok(Reply::Done {})
 }
 
-/// A turn of a session that was killed, by the session's id.
-fn of_ended(
+/// Answers a question.
+async fn decide(
     shared: &Shared,
     session: &str,
-    turn: &str,
-    texts: bool,
-) -> Option<Result<Reply, Failure>> {
+    question: Option<String>,
+    decision: Decision,
+) -> Result<Reply, Failure> {
+    let handle = shared.registry.find(session)?;
+    let command = |reply| Command::Decide {
+        question,
+        decision,
+        reply,
+    };
+    let question = Box::new(ask(&handle, command).await?);
+    Ok(Reply::Answered { question })
+}
+
+/// Sends what happens, until the client goes or there is nothing left that could.
+async fn events(
+    shared: &Shared,
+    id: u64,
+    mut subscription: Subscription,
+    out: &Out,
+) -> Result<Reply, Failure> {
+    let mut news = shared.sequence.subscribe();
+    let mut stopped = shared.stopped.clone();
+    loop {
+        news.borrow_and_update();
+        let events = subscription.next(shared);
+        let quiet = events.is_empty();
+        for event in events {
+            out.send(&ToClient::Event { id, event }).await;
+        }
+        if !quiet {
+            continue;
+        }
+        if !subscription.goes_on() {
+            return Ok(Reply::Done {});
+        }
+        tokio::select! {
+            _ = news.changed() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return Ok(Reply::Done {}),
+            () = out.frames.closed() => return Ok(Reply::Done {}),
+        }
+    }
+}
+
+/// The journal of a session that was killed, by the session's id.
+pub(crate) fn of_ended(shared: &Shared, session: &str) -> Option<Result<Journal, Failure>> {
     let id = uuid::Uuid::parse_str(session).ok()?;
     let dir = shared.place.ended().join(id.to_string());
     if !dir.is_dir() {
         return None;
     }
-    let report = || {
-        let journal = Journal::open(&dir, None)
-            .map_err(|e| Failure::new(ErrorCode::JournalFailed, format!("cannot be read: {e}")))?;
-        let turn = journal
-            .select(turn)
-            .map_err(|message| Failure::new(ErrorCode::NoSuchTurn, message))?;
-        journal
-            .report(turn)
-            .ok_or_else(|| Failure::new(ErrorCode::NoSuchTurn, "the turn never ended"))
+    let unreadable = |e| {
+        Failure::new(
+            ErrorCode::JournalFailed,
+            format!("the journal cannot be read: {e}"),
+        )
     };
-    Some(report().map(|report| Reply::Turn(Box::new(shaped(report, texts)))))
+    Some(Journal::open(&dir, None).map_err(unreadable))
+}
+
+/// How a turn of it ended.
+fn ended(journal: &Journal, turn: &str) -> Result<TurnReport, Failure> {
+    let none = |message: String| Failure::new(ErrorCode::NoSuchTurn, message);
+    let turn = journal.select(turn).map_err(none)?;
+    journal
+        .report(turn)
+        .ok_or_else(|| none("the turn never ended".to_owned()))
 }
 
 /// The report with all its texts, or without.
@@ -478,16 +596,18 @@ impl Watching {
     /// Sends the turn's events as they come, until it ends.
     async fn follow(&self, handle: &Handle, watched: Watched, out: &Out) -> Result<Reply, Failure> {
         let mut end = watched.end;
-        let mut seen = watched.seen;
+        let mut position = watched.seen;
         let mut news = handle.feed.subscribe();
         loop {
             news.borrow_and_update();
             let report = end.borrow_and_update().clone();
             if self.events {
-                seen = self.forward(handle, watched.turn, seen, out).await;
+                position = self.forward(handle, watched.turn, position, out).await;
             }
             if let Some(report) = report {
-                let report = TurnReport::clone(&report);
+                let mut report = TurnReport::clone(&report);
+                // It may have got another name since.
+                report.session.clone_from(&handle.row.borrow().row.name);
                 return Ok(Reply::Turn(Box::new(shaped(report, self.texts))));
             }
             tokio::select! {
@@ -502,25 +622,25 @@ impl Watching {
         }
     }
 
-    /// Sends what has happened since `seen`, as far as it belongs to the turn.
-    async fn forward(&self, handle: &Handle, turn: TurnId, mut seen: u64, out: &Out) -> u64 {
+    /// Sends what has happened behind a position, as far as it belongs to the turn.
+    async fn forward(&self, handle: &Handle, turn: TurnId, mut position: u64, out: &Out) -> u64 {
         loop {
-            let batch = handle.feed.after(seen);
+            let batch = handle.feed.after(position);
             if batch.events.is_empty() {
-                return batch.seen;
+                return batch.position;
             }
             if batch.missed > 0 {
                 let gap = Event {
-                    seq: seen + batch.missed,
+                    seq: batch.missed_seq,
                     session: handle.row.borrow().row.name.clone(),
                     turn: Some(turn),
                     kind: EventKind::Gap {
-                        missed: batch.missed,
+                        missed: Some(batch.missed),
                     },
                 };
                 self.event(gap, out).await;
             }
-            seen = batch.seen;
+            position = batch.position;
             for event in batch.events {
                 let of_session = matches!(
                     event.kind,

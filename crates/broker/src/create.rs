@@ -17,6 +17,7 @@ use crate::disk::Promise;
 use crate::journal::Journal;
 use crate::place::private_dir;
 use crate::registry::MAX_SESSIONS;
+use crate::requests::bad_name;
 use crate::session::{self, Command, Handle, Seed, now_ms, start_timeout, trusted};
 use crate::store::{self, Env, SessionRecord};
 
@@ -80,11 +81,7 @@ fn without_session(failure: Failure) -> Failure {
 /// The session of that name, where one is and may be.
 fn existing(shared: &Shared, name: &str, exists_ok: bool) -> Result<Option<Handle>, Failure> {
     if !valid_name(name) {
-        return Err(Failure::new(
-            ErrorCode::BadName,
-            format!("{name:?} is no name for a session"),
-        )
-        .hint("letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit"));
+        return Err(bad_name(name));
     }
     match shared.registry.by_name(name) {
         Some(handle) if exists_ok => Ok(Some(handle)),
@@ -189,6 +186,7 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Promise), Failure> {
         dir,
         journal,
         env: Some(env),
+        taken_up: false,
     };
     let handle = session::spawn(Arc::clone(shared), seed);
     shared.registry.insert(name.clone(), handle.clone());

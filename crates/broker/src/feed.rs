@@ -4,7 +4,7 @@
 //! that falls behind what is kept is told how much it missed.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clsess_proto::{Event, EventKind, TurnId};
 use tokio::sync::watch;
@@ -14,13 +14,51 @@ use tokio::sync::watch;
 const MAX_EVENTS: usize = 8192;
 /// Bytes of text in the kept events; the oldest goes first.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of events that a session at rest keeps for those who come back.
+const REST_BYTES: usize = 64 * 1024;
 /// Events that one read takes at most, so that a reader's copy stays small.
 const BATCH: usize = 256;
+
+/// Numbers the events of all sessions of a broker.
+#[derive(Debug)]
+pub struct Sequence {
+    /// The number before the first one.
+    base: u64,
+    last: watch::Sender<u64>,
+}
+
+impl Sequence {
+    /// Begins at a thousand times the milliseconds of Unix time: a later broker's
+    /// numbers are larger than all of an earlier one's, unless that told a million
+    /// events each second all its life or the clock was set back.
+    #[must_use]
+    pub fn new(now_ms: u64) -> Self {
+        let base = now_ms * 1000;
+        Self {
+            base,
+            last: watch::Sender::new(base),
+        }
+    }
+
+    /// A watch on the number of the last event of all sessions.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.last.subscribe()
+    }
+
+    /// The number of the last event of all sessions.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        *self.last.borrow()
+    }
+}
 
 /// The events of one session.
 #[derive(Debug)]
 pub struct Feed {
+    sequence: Arc<Sequence>,
     ring: Mutex<Ring>,
+    /// How many there were.
     latest: watch::Sender<u64>,
 }
 
@@ -28,36 +66,66 @@ pub struct Feed {
 struct Ring {
     events: VecDeque<(Event, usize)>,
     bytes: usize,
-    last_seq: u64,
+    /// Events that there were, the forgotten ones too. A reader's position is the
+    /// number of those that are behind it.
+    pushed: u64,
+    /// The number of the last forgotten one, or of one before all of them.
+    forgotten: u64,
+}
+
+impl Ring {
+    fn forget_beyond(&mut self, events: usize, bytes: usize) {
+        while self.events.len() > events || self.bytes > bytes {
+            match self.events.pop_front() {
+                Some((event, size)) => {
+                    self.bytes -= size;
+                    self.forgotten = event.seq;
+                }
+                None => break,
+            }
+        }
+    }
+
+    /// The position of the first kept event.
+    fn first(&self) -> u64 {
+        self.pushed - self.events.len() as u64
+    }
 }
 
 /// What a reader gets.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Events between the reader's place and the first kept one.
+    /// Events between the reader's position and the first kept one.
     pub missed: u64,
+    /// The number of the last of those.
+    pub missed_seq: u64,
     /// In order.
     pub events: Vec<Event>,
-    /// The reader's new place.
-    pub seen: u64,
-}
-
-impl Default for Feed {
-    fn default() -> Self {
-        Self {
-            ring: Mutex::default(),
-            latest: watch::Sender::new(0),
-        }
-    }
+    /// The reader's new position.
+    pub position: u64,
 }
 
 impl Feed {
+    /// For a session that is new, or `taken_up` from an earlier broker, whose events
+    /// are forgotten.
+    #[must_use]
+    pub fn new(sequence: Arc<Sequence>, taken_up: bool) -> Self {
+        let forgotten = if taken_up { sequence.base } else { 0 };
+        Self {
+            sequence,
+            ring: Mutex::new(Ring {
+                forgotten,
+                ..Ring::default()
+            }),
+            latest: watch::Sender::new(0),
+        }
+    }
+
     /// Adds an event and wakes the readers.
     pub fn push(&self, session: &str, turn: Option<TurnId>, kind: EventKind) {
         let size = weight(&kind);
+        let seq = self.sequence.last() + 1;
         let mut ring = self.ring();
-        ring.last_seq += 1;
-        let seq = ring.last_seq;
         let event = Event {
             seq,
             session: session.to_owned(),
@@ -66,38 +134,42 @@ impl Feed {
         };
         ring.events.push_back((event, size));
         ring.bytes += size;
-        while ring.events.len() > MAX_EVENTS || ring.bytes > MAX_BYTES {
-            match ring.events.pop_front() {
-                Some((_, size)) => ring.bytes -= size,
-                None => break,
-            }
-        }
+        ring.pushed += 1;
+        ring.forget_beyond(MAX_EVENTS, MAX_BYTES);
+        let pushed = ring.pushed;
         drop(ring);
-        self.latest.send_replace(seq);
+        self.latest.send_replace(pushed);
+        self.sequence.last.send_replace(seq);
     }
 
-    /// The number of the last event.
+    /// The position behind the last event.
     #[must_use]
-    pub fn last_seq(&self) -> u64 {
-        self.ring().last_seq
+    pub fn position(&self) -> u64 {
+        self.ring().pushed
     }
 
-    /// A watch on the number of the last event.
+    /// The position behind the event number `seq`, and whether events behind it are
+    /// forgotten already.
+    #[must_use]
+    pub fn since(&self, seq: u64) -> (u64, bool) {
+        let ring = self.ring();
+        let behind = ring.events.partition_point(|(event, _)| event.seq <= seq);
+        (ring.first() + behind as u64, seq < ring.forgotten)
+    }
+
+    /// A watch on the position behind the last event.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.latest.subscribe()
     }
 
-    /// The next events behind `seen`.
+    /// The next events behind a position.
     #[must_use]
-    pub fn after(&self, seen: u64) -> Batch {
+    pub fn after(&self, position: u64) -> Batch {
         let ring = self.ring();
-        let first = ring
-            .events
-            .front()
-            .map_or(ring.last_seq + 1, |(e, _)| e.seq);
-        let missed = first.saturating_sub(seen + 1);
-        let skip = usize::try_from((seen + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        let first = ring.first();
+        let missed = first.saturating_sub(position);
+        let skip = usize::try_from(position.saturating_sub(first)).unwrap_or(usize::MAX);
         let events: Vec<Event> = ring
             .events
             .iter()
@@ -105,25 +177,25 @@ impl Feed {
             .take(BATCH)
             .map(|(event, _)| event.clone())
             .collect();
-        let seen = events.last().map_or(seen + missed, |event| event.seq);
         Batch {
             missed,
+            missed_seq: ring.forgotten,
+            position: position + missed + events.len() as u64,
             events,
-            seen,
         }
     }
 
-    /// Whether anybody waits for events.
+    /// Whether anybody waits for the events of just this session.
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.latest.receiver_count() > 0
     }
 
-    /// Forgets the kept events: nobody can be behind in a session at rest.
-    pub fn clear(&self) {
+    /// A session at rest keeps only the last few of them.
+    pub fn rest(&self) {
         let mut ring = self.ring();
-        ring.events = VecDeque::new();
-        ring.bytes = 0;
+        ring.forget_beyond(MAX_EVENTS, REST_BYTES);
+        ring.events.shrink_to_fit();
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -160,6 +232,10 @@ fn json_size(value: &serde_json::Value) -> usize {
 mod tests {
     use super::*;
 
+    fn feed() -> Feed {
+        Feed::new(Arc::new(Sequence::new(0)), false)
+    }
+
     fn text(feed: &Feed, text: &str) {
         let kind = EventKind::Text {
             message: 0,
@@ -170,32 +246,67 @@ mod tests {
 
     #[test]
     fn readers_get_each_event_once_in_order() {
-        let feed = Feed::default();
+        let feed = feed();
         text(&feed, "a");
         text(&feed, "b");
         let batch = feed.after(0);
-        assert_eq!((batch.missed, batch.seen, batch.events.len()), (0, 2, 2));
+        assert_eq!(
+            (batch.missed, batch.position, batch.events.len()),
+            (0, 2, 2)
+        );
         text(&feed, "c");
-        let batch = feed.after(batch.seen);
-        assert_eq!((batch.missed, batch.seen, batch.events.len()), (0, 3, 1));
+        let batch = feed.after(batch.position);
+        assert_eq!(
+            (batch.missed, batch.position, batch.events.len()),
+            (0, 3, 1)
+        );
         assert!(feed.after(3).events.is_empty());
     }
 
     #[test]
+    fn the_events_of_all_sessions_are_numbered_in_one_row() {
+        let sequence = Arc::new(Sequence::new(5));
+        let one = Feed::new(Arc::clone(&sequence), false);
+        let other = Feed::new(Arc::clone(&sequence), true);
+        for _ in 0..2 {
+            text(&one, "1");
+            text(&other, "2");
+        }
+        let numbers = |feed: &Feed| {
+            feed.after(0)
+                .events
+                .iter()
+                .map(|e| e.seq)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&one), [5001, 5003]);
+        assert_eq!(numbers(&other), [5002, 5004]);
+        assert_eq!(sequence.last(), 5004);
+        assert_eq!(one.since(5001), (1, false));
+        assert_eq!(one.since(5002), (1, false));
+        assert_eq!(one.since(9999), (2, false));
+        assert_eq!(one.since(0), (0, false), "it is new: nothing was before");
+        assert_eq!(other.since(5000), (0, false));
+        assert_eq!(other.since(4999), (0, true), "an earlier broker's are gone");
+    }
+
+    #[test]
     fn a_reader_that_fell_behind_learns_how_far() {
-        let feed = Feed::default();
+        let feed = feed();
         for _ in 0..MAX_EVENTS + 10 {
             text(&feed, "x");
         }
         let batch = feed.after(4);
-        assert_eq!(batch.missed, 6);
+        assert_eq!((batch.missed, batch.missed_seq), (6, 10));
         assert_eq!(batch.events.first().map(|e| e.seq), Some(11));
         assert_eq!(batch.events.len(), BATCH);
+        assert_eq!(feed.since(10), (10, false));
+        assert_eq!(feed.since(9), (10, true));
     }
 
     #[test]
     fn large_events_push_out_others_by_their_bytes() {
-        let feed = Feed::default();
+        let feed = feed();
         text(&feed, "small");
         text(&feed, &"x".repeat(MAX_BYTES - 1024));
         text(&feed, &"y".repeat(2048));
@@ -203,12 +314,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cleared_feed_counts_on() {
-        let feed = Feed::default();
-        text(&feed, "a");
-        feed.clear();
+    fn a_feed_at_rest_keeps_what_is_small() {
+        let feed = feed();
+        text(&feed, &"x".repeat(REST_BYTES));
         text(&feed, "b");
-        let batch = feed.after(1);
-        assert_eq!((batch.missed, batch.seen), (0, 2));
+        feed.rest();
+        let batch = feed.after(0);
+        assert_eq!((batch.missed, batch.position), (1, 2));
     }
 }

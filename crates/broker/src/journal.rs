@@ -11,8 +11,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clsess_proto::{OnQuestion, Outcome, TurnId, TurnReport, Usage};
+use clsess_proto::{LogEntry, OnLimit, OnQuestion, Outcome, TurnId, TurnReport, Usage};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Duration, Instant};
+use uuid::Uuid;
 
 use crate::disk::private_file;
 use crate::session::now_ms;
@@ -35,10 +37,9 @@ pub enum Record {
         at: u64,
         /// The prompt.
         prompt: String,
-        /// As in the request.
-        timeout_ms: u64,
-        /// As in the request.
-        on_question: OnQuestion,
+        /// On what terms.
+        #[serde(flatten)]
+        terms: Terms,
     },
     /// The prompt is being given to the agent.
     Started {
@@ -73,6 +74,51 @@ pub enum Record {
     },
 }
 
+/// On what terms a turn is run: as in the request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Milliseconds from its start until it is interrupted; 0: none.
+    pub timeout_ms: u64,
+    /// What becomes of questions.
+    pub on_question: OnQuestion,
+    /// What becomes of it when a limit refuses it.
+    #[serde(default)]
+    pub on_limit: OnLimit,
+    /// When it is given up, in milliseconds of Unix time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_at: Option<u64>,
+    /// Whether it goes before those that wait.
+    #[serde(default)]
+    pub first: bool,
+    /// How often a limit has refused it.
+    #[serde(default)]
+    pub attempt: u32,
+}
+
+impl Terms {
+    /// The uuid of its line: the agent runs none twice, so each attempt has its own.
+    #[must_use]
+    pub fn wire(&self, turn: TurnId) -> Uuid {
+        match self.attempt {
+            0 => turn.0,
+            n => Uuid::new_v5(&turn.0, &n.to_be_bytes()),
+        }
+    }
+
+    /// Whether it is to be given up by now.
+    #[must_use]
+    pub fn overdue(&self) -> bool {
+        self.deadline_at.is_some_and(|at| at <= now_ms())
+    }
+
+    /// When it is given up.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let left = self.deadline_at?.saturating_sub(now_ms());
+        Some(Instant::now() + Duration::from_millis(left))
+    }
+}
+
 /// Where a line is in the file.
 #[derive(Clone, Copy, Debug)]
 struct Line {
@@ -91,6 +137,8 @@ struct Entry {
     ended: Option<Line>,
     /// Whether it is in the totals.
     counted: bool,
+    /// Whether nobody asked for it.
+    unasked: bool,
 }
 
 /// What all turns of a session come to.
@@ -220,6 +268,7 @@ impl Journal {
                 let entry = self.entry(report.turn);
                 entry.outcome = report.outcome;
                 entry.ended = Some(place);
+                entry.unasked = report.origin.is_some();
                 if !std::mem::replace(&mut entry.counted, true) {
                     self.totals.turns += 1;
                     self.totals.add(report.usage, report.cost_usd);
@@ -247,6 +296,7 @@ impl Journal {
                 started: false,
                 ended: None,
                 counted: false,
+                unasked: false,
             });
         }
         &mut self.entries[place]
@@ -318,7 +368,7 @@ impl Journal {
     }
 
     /// The turn that `selector` means: an id, a unique beginning of one of at
-    /// least four characters, or `-1` for the last, `-2` and so on.
+    /// least four characters, or `-1` for the last that was asked for, `-2` and so on.
     ///
     /// # Errors
     /// A message for people: which turn is meant is not clear, or there is none.
@@ -327,12 +377,12 @@ impl Journal {
             let back: usize = back
                 .parse()
                 .map_err(|_| format!("{selector} is not a turn"))?;
-            let turn = back
-                .checked_sub(1)
-                .and_then(|n| self.entries.iter().rev().nth(n));
-            return turn.map(|entry| entry.turn).ok_or_else(|| {
-                format!("there is no turn {selector}, only {}", self.entries.len())
-            });
+            let mut asked = self.entries.iter().filter(|entry| !entry.unasked);
+            let count = asked.clone().count();
+            let turn = back.checked_sub(1).and_then(|n| asked.nth_back(n));
+            return turn
+                .map(|entry| entry.turn)
+                .ok_or_else(|| format!("there is no turn {selector}, only {count}"));
         }
         if let Ok(turn) = selector.parse::<TurnId>() {
             return self
@@ -374,12 +424,83 @@ impl Journal {
     /// How a turn ended.
     #[must_use]
     pub fn report(&self, turn: TurnId) -> Option<TurnReport> {
+        self.ended(self.find(turn)?).map(|(_, report)| report)
+    }
+
+    /// The turns behind `after`, or the last `last` of them, oldest first: as many as fit
+    /// into `bytes` of the file, but one at least; and whether there are more.
+    #[must_use]
+    pub fn log(
+        &self,
+        after: Option<TurnId>,
+        last: Option<u64>,
+        bytes: u64,
+    ) -> (Vec<LogEntry>, bool) {
+        let from = match after {
+            // One that is forgotten by now was before all that is kept.
+            Some(turn) => self.places.get(&turn).map_or(0, |at| at + 1),
+            None => last.map_or(0, |last| {
+                let last = usize::try_from(last).unwrap_or(usize::MAX);
+                self.entries.len().saturating_sub(last)
+            }),
+        };
+        let mut read = 0;
+        let mut turns = Vec::new();
+        for entry in &self.entries[from.min(self.entries.len())..] {
+            let lines = [entry.queued, entry.ended].into_iter().flatten();
+            read += lines.map(|line| u64::from(line.length)).sum::<u64>();
+            if read > bytes && !turns.is_empty() {
+                return (turns, true);
+            }
+            turns.push(self.log_entry(entry));
+        }
+        (turns, false)
+    }
+
+    /// A turn as the log shows it.
+    #[must_use]
+    pub fn logged(&self, turn: TurnId) -> Option<LogEntry> {
+        self.find(turn).map(|entry| self.log_entry(entry))
+    }
+
+    fn log_entry(&self, entry: &Entry) -> LogEntry {
+        let (mut at, mut prompt) = (0, None);
+        if let Some(Record::Queued {
+            at: sent,
+            prompt: text,
+            ..
+        }) = entry.queued.and_then(|line| self.read(line))
+        {
+            (at, prompt) = (sent, Some(text));
+        }
+        let ended = self.ended(entry);
+        let began = ended
+            .as_ref()
+            .map(|(at, report)| at - report.duration_ms.unwrap_or(0).min(*at));
+        let report = ended.map(|(_, report)| report);
+        let report = report.as_ref();
+        LogEntry {
+            turn: entry.turn,
+            at: if at > 0 { at } else { began.unwrap_or(0) },
+            prompt,
+            answer: report.and_then(|report| report.answer.clone()),
+            outcome: entry.outcome,
+            error: report.and_then(|report| report.error.clone()),
+            cost_usd: report.and_then(|report| report.cost_usd),
+            duration_ms: report.and_then(|report| report.duration_ms),
+            steered_into: report.and_then(|report| report.steered_into),
+            origin: report.and_then(|report| report.origin.clone()),
+        }
+    }
+
+    /// When and how a turn ended.
+    fn ended(&self, entry: &Entry) -> Option<(u64, TurnReport)> {
         let unwritten = self.unwritten.iter().find_map(|record| match record {
-            Record::Ended { report, .. } if report.turn == turn => Some(record.clone()),
+            Record::Ended { report, .. } if report.turn == entry.turn => Some(record.clone()),
             _ => None,
         });
-        match unwritten.or_else(|| self.read(self.find(turn)?.ended?)) {
-            Some(Record::Ended { report, .. }) => Some(*report),
+        match unwritten.or_else(|| self.read(entry.ended?)) {
+            Some(Record::Ended { at, report }) => Some((at, *report)),
             _ => None,
         }
     }

@@ -17,7 +17,10 @@ pub mod lock;
 mod log;
 pub mod place;
 mod registry;
+mod requests;
+mod rights;
 mod session;
 mod store;
+mod subscription;
 
 pub use broker::{Prepared, prepare, run};

@@ -57,12 +57,27 @@ impl Registry {
         self.sessions().insert(name, handle);
     }
 
-    /// Takes a session out, if the name is still that session's.
-    pub fn remove(&self, name: &str, id: Uuid) {
+    /// Takes a session out, whatever its name is by now.
+    pub fn remove(&self, id: Uuid) {
+        self.sessions().retain(|_, handle| handle.id != id);
+    }
+
+    /// Gives a session another name.
+    ///
+    /// # Errors
+    /// [`ErrorCode::SessionExists`] when another one has it; [`ErrorCode::NoSuchSession`].
+    pub fn rename(&self, id: Uuid, name: &str) -> Result<(), Failure> {
         let mut sessions = self.sessions();
-        if sessions.get(name).is_some_and(|handle| handle.id == id) {
-            sessions.remove(name);
+        if sessions.get(name).is_some_and(|handle| handle.id != id) {
+            let message = format!("there is a session {name} already");
+            return Err(Failure::new(ErrorCode::SessionExists, message));
         }
+        let old = sessions.iter().find(|(_, handle)| handle.id == id);
+        let old = old.map(|(old, _)| old.clone());
+        let handle = old.and_then(|old| sessions.remove(&old));
+        let handle = handle.ok_or_else(|| no_such_session(&id.to_string()))?;
+        sessions.insert(name.to_owned(), handle);
+        Ok(())
     }
 
     /// `wanted`, or with the first free number behind it.

@@ -9,7 +9,7 @@ use clsess_broker::{Prepared, lock};
 use clsess_proto::{ErrorCode, Failure, Reply, Request};
 use daemonize::{Daemonize, Outcome};
 
-use super::{ms, wait};
+use super::{ms, wait_for};
 use crate::cli::BrokerCommand;
 use crate::client::{Client, Start, unexpected};
 use crate::output::{Output, print, print_json, table};
@@ -34,8 +34,8 @@ pub fn run(
     match command {
         BrokerCommand::Run => foreground(verbose, surroundings),
         BrokerCommand::Start => start(verbose, surroundings, output),
-        BrokerCommand::Stop { grace } => wait(stop(*grace, surroundings, output)),
-        BrokerCommand::Status { json } => wait(status(*json, surroundings)),
+        BrokerCommand::Stop { grace } => wait_for(stop(*grace, surroundings, output)),
+        BrokerCommand::Status { json } => wait_for(status(*json, surroundings)),
         BrokerCommand::Logs { lines } => logs(*lines, surroundings),
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Ls;
 use crate::client::{Client, Start, unexpected};
-use crate::output::{ago, print, print_json, table};
+use crate::output::{ago, name_of, print, print_json, table};
 use crate::surroundings::Surroundings;
 
 pub async fn run(ls: Ls, surroundings: &Surroundings) -> Result<u8, Failure> {
@@ -43,7 +43,7 @@ fn rows(sessions: &[SessionRow]) -> Vec<Vec<String>> {
     rows.extend(sessions.iter().map(|row| {
         vec![
             row.name.clone(),
-            state(row),
+            name_of(&row.state),
             row.driver.clone(),
             row.queue.to_string(),
             row.turns.to_string(),
@@ -53,14 +53,6 @@ fn rows(sessions: &[SessionRow]) -> Vec<Vec<String>> {
         ]
     }));
     rows
-}
-
-/// The state's name as it is in JSON.
-pub fn state(row: &SessionRow) -> String {
-    match serde_json::to_value(row.state) {
-        Ok(Value::String(state)) => state,
-        _ => String::new(),
-    }
 }
 
 /// Replaces each `#{field}` of `format` by the row's; others stay as they are.

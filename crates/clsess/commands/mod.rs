@@ -1,15 +1,23 @@
 //! One file for each verb.
 
+mod answer;
 mod broker;
+mod events;
+mod interrupt;
 mod kill;
+mod log;
 mod ls;
 mod new;
+mod questions;
+mod queue;
+mod rename;
 mod restart;
 mod result;
 mod send;
 mod show;
 mod turn;
 mod version;
+mod wait;
 
 use std::future::Future;
 
@@ -31,6 +39,15 @@ impl Command {
             Self::Ls(ls) => ls.json,
             Self::Show(show) => show.json,
             Self::Kill(kill) => kill.json,
+            Self::Wait(wait) => wait.json,
+            Self::Log(log) => log.json,
+            Self::Events(_) => true,
+            Self::Queue(queue) => queue.json,
+            Self::Questions(questions) => questions.json,
+            Self::Approve(approve) => approve.json,
+            Self::Deny(deny) => deny.json,
+            Self::Answer(answer) => answer.json,
+            Self::Interrupt(_) | Self::Rename(_) => false,
             Self::Broker(broker) => matches!(broker.command, B::Status { json: true }),
             Self::Version(version) => version.json,
             Self::Restart(restart) => restart.json,
@@ -46,20 +63,30 @@ pub fn run(cli: Cli, surroundings: &Surroundings, output: &Output) -> u8 {
         Command::Broker(broker) => {
             broker::run(&broker.command, cli.global.verbose, surroundings, output)
         }
-        Command::New(new) => wait(new::run(new, surroundings)),
-        Command::Send(send) => wait(send::run(send, surroundings, output)),
-        Command::Result(result) => wait(result::run(result, surroundings, output)),
-        Command::Ls(ls) => wait(ls::run(ls, surroundings)),
-        Command::Show(show) => wait(show::run(show, surroundings)),
-        Command::Kill(kill) => wait(kill::run(kill, surroundings, output)),
-        Command::Restart(restart) => wait(restart::run(restart, surroundings)),
-        Command::Version(version) => wait(version::run(&version, surroundings)),
+        Command::New(new) => wait_for(new::run(new, surroundings)),
+        Command::Send(send) => wait_for(send::run(send, surroundings, output)),
+        Command::Result(result) => wait_for(result::run(result, surroundings, output)),
+        Command::Ls(ls) => wait_for(ls::run(ls, surroundings)),
+        Command::Show(show) => wait_for(show::run(show, surroundings)),
+        Command::Wait(options) => wait_for(wait::run(options, surroundings)),
+        Command::Log(log) => wait_for(log::run(log, surroundings)),
+        Command::Events(events) => wait_for(events::run(events, surroundings)),
+        Command::Queue(queue) => wait_for(queue::run(queue, surroundings, output)),
+        Command::Interrupt(interrupt) => wait_for(interrupt::run(interrupt, surroundings, output)),
+        Command::Questions(questions) => wait_for(questions::run(questions, surroundings)),
+        Command::Approve(approve) => wait_for(answer::approve(approve, surroundings, output)),
+        Command::Deny(deny) => wait_for(answer::deny(deny, surroundings, output)),
+        Command::Answer(answer) => wait_for(answer::answer(answer, surroundings, output)),
+        Command::Rename(rename) => wait_for(rename::run(rename, surroundings)),
+        Command::Kill(kill) => wait_for(kill::run(kill, surroundings, output)),
+        Command::Restart(restart) => wait_for(restart::run(restart, surroundings)),
+        Command::Version(version) => wait_for(version::run(&version, surroundings)),
     };
     done.unwrap_or_else(|failure| output.fail(&failure))
 }
 
 /// Runs a verb on a runtime of this thread.
-fn wait(verb: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+fn wait_for(verb: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -78,6 +105,7 @@ fn wait(verb: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> 
 }
 
 /// A duration for the wire.
-fn ms(duration: std::time::Duration) -> u64 {
+#[must_use]
+pub fn ms(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

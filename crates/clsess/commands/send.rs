@@ -1,6 +1,10 @@
 //! `clsess send`: the main job.
 
-use clsess_proto::{ErrorCode, Failure, OnQuestion, Reply, Request, TurnId};
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use clsess_proto::{ErrorCode, Failure, OnBusy, OnLimit, OnQuestion, Reply, Request, TurnId};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::turn::Printer;
@@ -13,27 +17,83 @@ use crate::prompt;
 use crate::signals::Signals;
 use crate::surroundings::Surroundings;
 
-pub async fn run(send: Send, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
+/// How long a broker may take beyond the deadline to say that the turn is given up: it gives
+/// the agent some time to end it.
+const OVERDUE: Duration = Duration::from_secs(20);
+
+pub async fn run(
+    mut send: Send,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<u8, Failure> {
     let config = Config::load(surroundings.config.as_ref())?;
     let resolved = config.resolve(Some(&send.name), &AgentOptions::default())?;
-    let prompt = prompt::read(send.words, send.file.as_deref())?;
+    let prompt = prompt::read(std::mem::take(&mut send.words), send.file.as_deref())?;
+    let on_question = on_question(send.on_question.or(resolved.on_question), send.no_wait);
     let mut printer = Printer::new(send.output, output);
-    let on_question = match send.on_question.unwrap_or(resolved.on_question) {
-        cli::OnQuestion::Deny => OnQuestion::Deny,
-        cli::OnQuestion::Fail => OnQuestion::Fail,
-    };
+    if on_question == OnQuestion::Wait {
+        printer.tells_questions();
+    }
+    let deadline = send.deadline.filter(|deadline| !deadline.is_zero());
     let request = clsess_proto::Send {
-        session: send.name,
+        session: send.name.clone(),
         turn: TurnId::random(),
         prompt,
         timeout_ms: ms(send.timeout.unwrap_or(resolved.turn_timeout)),
+        deadline_ms: deadline.map_or(0, ms),
+        on_busy: match send.on_busy.unwrap_or(resolved.on_busy) {
+            cli::OnBusy::Queue => OnBusy::Queue,
+            cli::OnBusy::Fail => OnBusy::Fail,
+            cli::OnBusy::Interrupt => OnBusy::Interrupt,
+            cli::OnBusy::Steer => OnBusy::Steer,
+        },
         on_question,
+        on_limit: match send.on_limit.unwrap_or(resolved.on_limit) {
+            cli::OnLimit::Fail => OnLimit::Fail,
+            cli::OnLimit::Wait => OnLimit::Wait,
+        },
         wait: !send.no_wait,
         events: printer.wants_events(),
         texts: printer.wants_texts(),
     };
+    let sending = async {
+        let client = Client::connect(surroundings, Start::IfMissing).await?;
+        begin(send, client, config, request, printer, surroundings).await
+    };
+    let Some(deadline) = deadline else {
+        return sending.await;
+    };
+    // A broker that hangs must not make a job hang that has a deadline.
+    let done = tokio::time::timeout(deadline + OVERDUE, sending).await;
+    done.unwrap_or_else(|_| {
+        let message = "the deadline is over, and the broker does not answer";
+        Err(Failure::new(ErrorCode::TimedOut, message).hint("clsess broker status"))
+    })
+}
+
+/// The policy for questions when the command line and the config say nothing: somebody at a
+/// terminal can answer.
+fn on_question(said: Option<cli::OnQuestion>, no_wait: bool) -> OnQuestion {
+    match said {
+        Some(cli::OnQuestion::Wait) => OnQuestion::Wait,
+        Some(cli::OnQuestion::Deny) => OnQuestion::Deny,
+        Some(cli::OnQuestion::Fail) => OnQuestion::Fail,
+        None if !no_wait && io::stderr().is_terminal() => OnQuestion::Wait,
+        None => OnQuestion::Deny,
+    }
+}
+
+async fn begin(
+    send: Send,
+    client: Client,
+    config: Config,
+    request: clsess_proto::Send,
+    mut printer: Printer,
+    surroundings: &Surroundings,
+) -> Result<u8, Failure> {
     let mut sending = Sending {
-        client: Client::connect(surroundings, Start::IfMissing).await?,
+        client,
+        began: Instant::now(),
         surroundings,
         creates: send.create || config.declares(&request.session),
         sent: false,
@@ -55,6 +115,7 @@ struct Sending<'a> {
     client: Client,
     surroundings: &'a Surroundings,
     config: Config,
+    began: Instant,
     /// A missing session is made.
     creates: bool,
     /// The prompt may be with a broker.
@@ -85,8 +146,14 @@ impl Sending<'_> {
         }
     }
 
+    /// The request, with what is left of its deadline.
     fn send(&self) -> Request {
-        Request::Send(Box::new(self.request.clone()))
+        let mut request = self.request.clone();
+        if request.deadline_ms > 0 {
+            let left = request.deadline_ms.saturating_sub(ms(self.began.elapsed()));
+            request.deadline_ms = left.max(1);
+        }
+        Request::Send(Box::new(request))
     }
 
     fn cancel(&self) -> Request {

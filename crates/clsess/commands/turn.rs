@@ -3,9 +3,12 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use clsess_proto::{ErrorCode, Event, EventKind, Failure, Outcome, Reply, TurnId, TurnReport};
+use clsess_proto::{
+    ErrorCode, Event, EventKind, Failure, Outcome, Question, Reply, TurnId, TurnReport,
+};
 use serde::Serialize;
 
+use super::questions::words;
 use crate::cli::{Format, OutputOptions, When};
 use crate::client::{Client, Incoming, unexpected};
 use crate::live::{Live, Said};
@@ -45,6 +48,8 @@ pub struct Printer {
     out: Stdout,
     writing: Writing,
     progress: Progress,
+    /// Questions are told whatever else is.
+    questions: bool,
     /// The turn, as soon as it is known.
     turn: Option<TurnId>,
     last_seq: u64,
@@ -69,16 +74,23 @@ impl Printer {
             out: Stdout::new(),
             writing: Writing::All,
             progress: Progress::new(text && !output.quiet, live),
+            questions: false,
             turn: None,
             last_seq: 0,
             arrived: false,
         }
     }
 
+    /// Questions of the agent wait for somebody: they are told on stderr, wherever that goes.
+    pub fn tells_questions(&mut self) {
+        self.questions = self.format == Format::Text || !io::stderr().is_terminal();
+    }
+
     /// Whether the events of the turn are needed.
     #[must_use]
     pub fn wants_events(&self) -> bool {
-        self.texts.is_some() || self.format == Format::StreamJson || self.progress.shows()
+        let shown = self.texts.is_some() || self.progress.shows();
+        shown || self.questions || self.format == Format::StreamJson
     }
 
     /// Whether all texts of the turn are needed.
@@ -151,6 +163,9 @@ impl Printer {
         self.last_seq = event.seq;
         if !self.belongs(&event) {
             return;
+        }
+        if self.questions {
+            self.progress.pause(|| question(&event));
         }
         if self.format == Format::StreamJson {
             // The end is printed with all that is known of it.
@@ -258,6 +273,39 @@ impl Printer {
         if let Err(error) = written {
             cannot_print(&error);
         }
+    }
+}
+
+/// Tells of a question that waits, and of its end.
+fn question(event: &Event) {
+    let session = &event.session;
+    match &event.kind {
+        EventKind::Question {
+            id,
+            kind,
+            tool,
+            input,
+            text,
+            options,
+        } => {
+            let question = Question {
+                id: id.clone(),
+                session: session.clone(),
+                turn: event.turn,
+                kind: *kind,
+                tool: tool.clone(),
+                input: input.clone(),
+                text: text.clone(),
+                options: options.clone(),
+                asked_at: 0,
+            };
+            let words = words(&question, "");
+            say(&format!("clsess: {session} asks:\n{words}"));
+        }
+        EventKind::QuestionResolved { how, .. } => {
+            say(&format!("clsess: {session}: the question was {how}\n"));
+        }
+        _ => {}
     }
 }
 

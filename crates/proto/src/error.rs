@@ -29,6 +29,14 @@ pub enum ErrorCode {
     NoSuchTurn,
     /// A session of this name exists.
     SessionExists,
+    /// There is no such open question.
+    NoSuchQuestion,
+    /// Somebody else answered the question first, or the agent took it back.
+    QuestionAnswered,
+    /// The answer is none to this question.
+    BadAnswer,
+    /// The session is busy, and the caller wanted to fail then.
+    Busy,
     /// The agent asks something, and the caller wanted to fail then.
     Question,
     /// The provider limits the rate.
@@ -55,6 +63,8 @@ pub enum ErrorCode {
     Incompatible,
     /// The turn took longer than its timeout.
     TimedOut,
+    /// The caller runs inside a session's agent, which may not do this.
+    NotAllowed,
     /// The directory is not trusted.
     UntrustedDirectory,
     /// There is no such directory, or it cannot be entered.
@@ -98,9 +108,10 @@ impl ErrorCode {
         use ErrorCode as E;
         match self {
             E::BadRequest | E::PromptEmpty | E::PromptInvalid | E::PromptTooLong => 2,
-            E::KeyConflict | E::BadName | E::BadConfig => 2,
-            E::NoSuchSession | E::NoSuchTurn => 3,
+            E::KeyConflict | E::BadName | E::BadConfig | E::BadAnswer => 2,
+            E::NoSuchSession | E::NoSuchTurn | E::NoSuchQuestion | E::QuestionAnswered => 3,
             E::SessionExists => 4,
+            E::Busy => 5,
             E::Question => 6,
             E::RateLimited | E::Overloaded => 7,
             E::NotLoggedIn => 8,
@@ -108,7 +119,11 @@ impl ErrorCode {
             E::Interrupted | E::Cancelled | E::Killed | E::Restarted => 10,
             E::BrokerUnreachable | E::BrokerStopping | E::Incompatible | E::UnknownRequest => 11,
             E::TimedOut => 124,
-            E::UntrustedDirectory | E::BadDirectory | E::UnsafePath | E::AgentNotFound => 1,
+            E::NotAllowed
+            | E::UntrustedDirectory
+            | E::BadDirectory
+            | E::UnsafePath
+            | E::AgentNotFound => 1,
             E::AgentTooOld | E::AgentStartFailed | E::StartTimeout => 1,
             E::EnvironmentForgotten | E::ConversationMissing | E::JournalFailed => 1,
             E::AnswerTooLong

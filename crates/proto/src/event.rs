@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Failure, Outcome, TurnId};
+use crate::{Failure, Outcome, QuestionKind, State, TurnId};
 
 /// One thing that happened. As JSON it is a line of `send -o stream-json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Counts the session's events from 1; it starts again with the broker.
+    /// Grows with every event of a broker, over all of its sessions, and is larger in
+    /// each later broker (it begins at a thousand times the milliseconds of Unix time).
     pub seq: u64,
     /// The session's name.
     pub session: String,
@@ -59,19 +60,30 @@ pub enum EventKind {
     },
     /// The agent asks something.
     Question {
+        /// To answer with.
+        id: String,
+        /// What it is about.
+        kind: QuestionKind,
         /// The tool that it asks about.
         tool: String,
-        /// What the tool would be given.
+        /// What the tool would be given; cut to a note when it is very long.
         input: Value,
+        /// The question in words.
+        text: String,
+        /// The answers that it offers; any other text is one too.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        options: Vec<String>,
     },
     /// A question is decided.
     QuestionResolved {
+        /// The question's.
+        id: String,
         /// The tool.
         tool: String,
-        /// `denied`, or `withdrawn` when the agent took it back.
-        how: String,
+        /// How.
+        how: Resolution,
     },
-    /// A permission was denied by this turn's policy.
+    /// A tool was denied to the agent: by somebody, or by the turn's policy.
     Denied {
         /// The tool.
         tool: String,
@@ -97,6 +109,26 @@ pub enum EventKind {
         /// As the agent gives it.
         info: Value,
     },
+    /// The session's state has changed, as `ls` shows it.
+    State {
+        /// The new one.
+        state: State,
+        /// More about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// The session has another name now.
+    Renamed {
+        /// The new one.
+        name: String,
+    },
+    /// The agent begins a turn that nobody asked for: a background task reports.
+    Unasked {},
+    /// The prompt of this turn was put into another one, which runs.
+    Steered {
+        /// The other one.
+        into: TurnId,
+    },
     /// The session's agent is started again.
     Restart {
         /// Why.
@@ -112,12 +144,43 @@ pub enum EventKind {
         /// What.
         error: Failure,
     },
-    /// Events were left out, because they were not taken fast enough.
+    /// Events were left out, because they were not taken fast enough or are not kept
+    /// any more.
     Gap {
-        /// How many.
-        missed: u64,
+        /// How many; absent where that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        missed: Option<u64>,
     },
     /// An event that this build does not know.
     #[serde(other)]
     Unknown,
+}
+
+/// How a question was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// Somebody said yes.
+    Approved,
+    /// Somebody said no, or the turn's policy did.
+    Denied,
+    /// Somebody answered it.
+    Answered,
+    /// The agent took it back: its turn was ended.
+    Withdrawn,
+    /// In a way that this build does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl std::fmt::Display for Resolution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Answered => "answered",
+            Self::Withdrawn => "withdrawn",
+            Self::Unknown => "resolved",
+        })
+    }
 }

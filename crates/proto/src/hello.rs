@@ -13,7 +13,28 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The requests this build's broker understands.
 pub const CAPABILITIES: &[&str] = &[
-    "new", "send", "result", "list", "show", "kill", "restart", "cancel", "status", "stop",
+    "new",
+    "send",
+    "result",
+    "list",
+    "show",
+    "kill",
+    "restart",
+    "cancel",
+    "interrupt",
+    "wait",
+    "queue",
+    "queue_remove",
+    "queue_run",
+    "log",
+    "rename",
+    "questions",
+    "approve",
+    "deny",
+    "answer",
+    "events",
+    "status",
+    "stop",
 ];
 
 /// Who is there: the first frame in each direction.

@@ -17,14 +17,16 @@ mod reply;
 mod request;
 
 pub use error::{ErrorCode, Failure};
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, Resolution};
 pub use hello::{CAPABILITIES, Hello, PROTOCOL, ToBroker, ToClient, VERSION, compatible};
 pub use id::TurnId;
 pub use reply::{
-    BrokerStatus, Denial, Killed, Outcome, Reply, SessionDetail, SessionRow, State, TurnReport,
-    Usage,
+    BrokerStatus, Denial, Killed, LogEntry, Outcome, Question, QuestionKind, QueuedTurn, Reply,
+    SessionDetail, SessionRow, State, TurnReport, Usage,
 };
-pub use request::{New, OnQuestion, Request, Send, Settings, check_prompt, valid_name};
+pub use request::{
+    New, OnBusy, OnLimit, OnQuestion, Request, Send, Settings, Until, check_prompt, valid_name,
+};
 
 /// Longest prompt, in bytes of UTF-8. Longer ones are refused with
 /// [`ErrorCode::PromptTooLong`], never cut. It is the limit that Claude Code

@@ -36,6 +36,44 @@ pub enum Reply {
         /// In the order asked for.
         sessions: Vec<Killed>,
     },
+    /// What was interrupted.
+    Interrupted {
+        /// The turn; absent: nothing ran that anybody had asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        turn: Option<TurnId>,
+    },
+    /// It is so.
+    Waited {
+        /// Of these sessions.
+        sessions: Vec<SessionRow>,
+    },
+    /// The turns that wait, the next one first.
+    Queue {
+        /// They.
+        turns: Vec<QueuedTurn>,
+    },
+    /// Turns that were taken back.
+    Removed {
+        /// They.
+        turns: Vec<TurnId>,
+    },
+    /// Turns of the history.
+    Log {
+        /// They, oldest first.
+        turns: Vec<LogEntry>,
+        /// Whether there are more behind them.
+        more: bool,
+    },
+    /// Open questions, oldest first.
+    Questions {
+        /// They.
+        questions: Vec<Question>,
+    },
+    /// A question that was answered by this request.
+    Answered {
+        /// It.
+        question: Box<Question>,
+    },
     /// The broker itself.
     Status(BrokerStatus),
     /// Nothing more to say.
@@ -127,6 +165,12 @@ pub struct TurnReport {
     /// What the agent wanted to do and was not allowed to.
     #[serde(default)]
     pub permission_denials: Vec<Denial>,
+    /// The turn that this one's prompt was put into: they have one answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steered_into: Option<TurnId>,
+    /// Of a turn that nobody asked for: what began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 /// Tokens of a turn.
@@ -165,6 +209,14 @@ pub enum State {
     Idle,
     /// A turn runs, or work that the agent began by itself.
     Working,
+    /// The agent waits for an answer.
+    Question,
+    /// The provider takes no more for a while; the detail says until when.
+    RateLimited,
+    /// The agent is ready, but not logged in.
+    LoginNeeded,
+    /// The agent is busy, and has not given a byte for a while.
+    Stalled,
     /// The agent is being started again.
     Restarting,
     /// There is no agent; the next `send` starts it.
@@ -173,6 +225,8 @@ pub enum State {
     Failed,
     /// The session is being ended.
     Ending,
+    /// The session is no more: the last that is told of it.
+    Gone,
     /// A state that this build does not know.
     #[serde(other)]
     Unknown,
@@ -201,6 +255,9 @@ pub struct SessionRow {
     pub turns: u64,
     /// Clients that are attached.
     pub attached: u64,
+    /// Agents and commands that run in the background of the agent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub background: u64,
     /// Seconds since something happened in it.
     pub idle_s: u64,
     /// Its directory.
@@ -234,9 +291,103 @@ pub struct SessionDetail {
     /// What all its turns cost, in US dollars, as the agent counts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
+    /// What the agent asks, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<Question>,
     /// What went wrong last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<Failure>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// A turn that waits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueuedTurn {
+    /// Its id.
+    pub turn: TurnId,
+    /// When it was sent, in milliseconds of Unix time.
+    pub at: u64,
+    /// The beginning of its prompt.
+    pub prompt: String,
+    /// Why it waits, when it does not only wait for those before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+}
+
+/// A turn of the history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// Its id.
+    pub turn: TurnId,
+    /// When it was sent, or began by itself, in milliseconds of Unix time.
+    pub at: u64,
+    /// The prompt; absent for a turn that nobody asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// As in the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    /// How it stands, or ended.
+    pub outcome: Outcome,
+    /// As in the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// As in the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+    /// As in the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// As in the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steered_into: Option<TurnId>,
+    /// As in the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+}
+
+/// An open question of an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    /// To answer with.
+    pub id: String,
+    /// The session's name.
+    pub session: String,
+    /// The turn that asks; absent: none that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<TurnId>,
+    /// What it is about.
+    pub kind: QuestionKind,
+    /// The tool.
+    pub tool: String,
+    /// What the tool would be given; cut to a note when it is very long.
+    pub input: Value,
+    /// The question in words.
+    pub text: String,
+    /// The answers that it offers; any other text is one too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// When it was asked, in milliseconds of Unix time.
+    pub asked_at: u64,
+}
+
+/// What a question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuestionKind {
+    /// Whether a tool may be used.
+    Permission,
+    /// Something that the agent wants to know.
+    Question,
+    /// Whether its plan is approved.
+    Plan,
+    /// Something that this build does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What became of a session that was to be killed.

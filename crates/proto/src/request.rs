@@ -66,6 +66,111 @@ pub enum Request {
         /// The turn.
         turn: TurnId,
     },
+    /// Ends the turn that runs, asked for or not; the session stays. Answer:
+    /// `interrupted`, when it has ended.
+    Interrupt {
+        /// Name or id.
+        session: String,
+    },
+    /// Waits for something to be so of sessions. Answer: `waited`.
+    Wait {
+        /// Names or ids.
+        sessions: Vec<String>,
+        /// What.
+        until: Until,
+        /// Of one of them; else of all.
+        #[serde(default)]
+        any: bool,
+    },
+    /// The turns that wait. Answer: `queue`.
+    Queue {
+        /// Name or id.
+        session: String,
+    },
+    /// Takes turns back that wait. Answer: `removed`.
+    QueueRemove {
+        /// Name or id.
+        session: String,
+        /// A turn's id or a unique beginning of one; absent: all that wait.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        turn: Option<String>,
+    },
+    /// Runs the turns that are held back, by a failed start or by a limit. Answer:
+    /// `done`.
+    QueueRun {
+        /// Name or id.
+        session: String,
+    },
+    /// Turns of the history, oldest first. Answer: `log`, with as many as fit.
+    Log {
+        /// Name or id; also the id of a session that was killed.
+        session: String,
+        /// Only this turn: as in `result`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        turn: Option<String>,
+        /// Those behind this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<TurnId>,
+        /// Only so many of the last.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<u64>,
+    },
+    /// Gives a session another name. Answer: `session`.
+    Rename {
+        /// Name or id.
+        session: String,
+        /// The new name.
+        name: String,
+    },
+    /// The open questions of the agents. Answer: `questions`.
+    Questions {
+        /// Name or id; absent: of all sessions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+    },
+    /// Says yes to a permission or a plan. Answer: `answered`.
+    Approve {
+        /// Name or id.
+        session: String,
+        /// The question's id or a unique beginning of it; absent: the only one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        question: Option<String>,
+        /// Also keep the rules that the agent suggests, so that it does not ask again.
+        #[serde(default)]
+        always: bool,
+    },
+    /// Says no to a question of any kind. Answer: `answered`.
+    Deny {
+        /// Name or id.
+        session: String,
+        /// As in `approve`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        question: Option<String>,
+        /// What the agent is told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// Answers a question. Answer: `answered`.
+    Answer {
+        /// Name or id.
+        session: String,
+        /// As in `approve`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        question: Option<String>,
+        /// A text for each question that is asked at once: the label or the number of an
+        /// option, several with `, ` between them, or any other text.
+        texts: Vec<String>,
+    },
+    /// What happens from now on. Events come until the client goes; answer: `done`, when
+    /// none of the named sessions is left.
+    Events {
+        /// Names or ids; empty: all sessions, those of later too.
+        #[serde(default)]
+        sessions: Vec<String>,
+        /// First what happened after this number and is still kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<u64>,
+    },
     /// The broker itself. Answer: `status`.
     Status {},
     /// Stops the broker. Answer: `done`, after everything has ended; then the
@@ -149,6 +254,17 @@ pub struct Settings {
     /// Names of variables that are not kept on disk; `*` stands for anything.
     #[serde(default)]
     pub env_forget: Vec<String>,
+    /// Sessions whose agents may send to this one.
+    #[serde(default)]
+    pub allow_from: Vec<String>,
+    /// How long a question waits while nobody waits for its turn, in milliseconds;
+    /// then it is denied. Absent: 30 minutes; 0: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question_timeout_ms: Option<u64>,
+    /// After how long without a byte of a busy agent the session is called stalled,
+    /// in milliseconds. Absent: 5 minutes; 0: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stall_after_ms: Option<u64>,
 }
 
 /// See [`Request::Send`].
@@ -163,9 +279,19 @@ pub struct Send {
     /// Milliseconds from the start of the turn until it is interrupted; 0: none.
     #[serde(default)]
     pub timeout_ms: u64,
+    /// Milliseconds from this request until the turn is given up, the queue and
+    /// questions included; 0: none.
+    #[serde(default)]
+    pub deadline_ms: u64,
+    /// What to do when the session is busy.
+    #[serde(default)]
+    pub on_busy: OnBusy,
     /// What becomes of the agent's questions.
     #[serde(default)]
     pub on_question: OnQuestion,
+    /// What to do about the provider's limits.
+    #[serde(default)]
+    pub on_limit: OnLimit,
     /// False: answer as soon as the prompt is safely in the journal.
     pub wait: bool,
     /// Also send the turn's events.
@@ -208,6 +334,49 @@ pub enum OnQuestion {
     Deny,
     /// The turn ends with [`crate::ErrorCode::Question`].
     Fail,
+    /// It waits for somebody's answer.
+    Wait,
+}
+
+/// What becomes of a prompt for a busy session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBusy {
+    /// It waits behind those that wait already.
+    #[default]
+    Queue,
+    /// It is refused with [`crate::ErrorCode::Busy`].
+    Fail,
+    /// The running turn is interrupted, and this one is the next.
+    Interrupt,
+    /// It is put into the running turn; where none runs it waits.
+    Steer,
+}
+
+/// What becomes of a turn that the provider refuses for its limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLimit {
+    /// It fails.
+    #[default]
+    Fail,
+    /// It waits until the limit resets.
+    Wait,
+}
+
+/// What `wait` waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// Nothing runs and nothing is queued; a session without an agent counts.
+    #[default]
+    Idle,
+    /// The agent asks something.
+    Question,
+    /// There is no agent.
+    Exit,
+    /// The state, the queue or the number of turns is another one than now.
+    Change,
 }
 
 /// Whether `name` may name a session: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.

@@ -5,9 +5,9 @@
 
 use clsess_proto::frame::{self, FrameError};
 use clsess_proto::{
-    Denial, ErrorCode, Event, EventKind, Failure, Hello, New, OnQuestion, Outcome, Reply, Request,
-    Send, SessionDetail, SessionRow, Settings, State, ToBroker, ToClient, TurnId, TurnReport,
-    Usage, compatible, valid_name,
+    Denial, ErrorCode, Event, EventKind, Failure, Hello, New, OnBusy, OnLimit, OnQuestion, Outcome,
+    Reply, Request, Send, SessionDetail, SessionRow, Settings, State, ToBroker, ToClient, TurnId,
+    TurnReport, Usage, compatible, valid_name,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -35,6 +35,9 @@ fn send(prompt: &str) -> Send {
         turn: turn(),
         prompt: prompt.into(),
         timeout_ms: 5,
+        deadline_ms: 0,
+        on_busy: OnBusy::Queue,
+        on_limit: OnLimit::Fail,
         on_question: OnQuestion::Fail,
         wait: true,
         events: false,
@@ -53,6 +56,7 @@ fn row() -> SessionRow {
         queue: 2,
         turns: 3,
         attached: 0,
+        background: 0,
         idle_s: 4,
         cwd: "/src".into(),
     }
@@ -101,6 +105,8 @@ fn requests_come_back_as_they_were() {
 #[test]
 fn answers_and_events_come_back_as_they_were() {
     let report = TurnReport {
+        steered_into: Some(turn()),
+        origin: Some("x".into()),
         session: "work".into(),
         turn: turn(),
         outcome: Outcome::TimedOut,
@@ -122,6 +128,7 @@ fn answers_and_events_come_back_as_they_were() {
         }],
     };
     let detail = SessionDetail {
+        questions: Vec::new(),
         row: row(),
         agent_session_id: Uuid::from_u128(5),
         pid: Some(1),
@@ -158,7 +165,8 @@ fn answers_and_events_come_back_as_they_were() {
         EventKind::Result {
             outcome: Outcome::Completed,
         },
-        EventKind::Gap { missed: 3 },
+        EventKind::Gap { missed: Some(3) },
+        EventKind::Gap { missed: None },
     ] {
         there_and_back(&ToClient::Event {
             id: 1,
@@ -313,6 +321,9 @@ fn requests_are_held_to_their_form() {
             id: 1,
             request: Box::new(Request::Send(Box::new(Send {
                 timeout_ms: 0,
+                deadline_ms: 0,
+                on_busy: OnBusy::Queue,
+                on_limit: OnLimit::Fail,
                 on_question: OnQuestion::Deny,
                 texts: false,
                 session: "w".into(),

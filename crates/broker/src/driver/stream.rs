@@ -11,6 +11,7 @@ use clsess_holder::protocol::{Exit, Reply, Start};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::held::{Held, Pipes, StartError};
 use super::lines::Lines;
@@ -41,6 +42,14 @@ pub enum BodyEvent {
     },
 }
 
+/// A line for the agent.
+#[derive(Debug)]
+struct Outgoing {
+    bytes: Vec<u8>,
+    /// The uuid of the prompt that it is.
+    prompt: Option<Uuid>,
+}
+
 /// A warm agent.
 #[derive(Debug)]
 pub struct StreamBody {
@@ -48,7 +57,7 @@ pub struct StreamBody {
     stdin: Option<pipe::Sender>,
     /// What the agent has not taken yet. It is bounded by its one writer: a prompt
     /// and a few control lines.
-    outgoing: VecDeque<Vec<u8>>,
+    outgoing: VecDeque<Outgoing>,
     /// Bytes of the first of `outgoing` that are written.
     written: usize,
     /// The input is closed once `outgoing` is empty.
@@ -60,8 +69,8 @@ pub struct StreamBody {
     end: Option<(Exit, bool)>,
     /// The end of what a dead holder has left behind.
     orphans: Option<JoinHandle<()>>,
-    /// A line was thrown away of which the agent had not one byte.
-    undelivered: bool,
+    /// The prompts that were thrown away before the agent had one byte of them.
+    undelivered: Vec<Uuid>,
     buffer: Box<[u8]>,
 }
 
@@ -91,7 +100,7 @@ impl StreamBody {
             stderr_tail: Vec::new(),
             end: None,
             orphans: None,
-            undelivered: false,
+            undelivered: Vec::new(),
             buffer: vec![0; READ].into_boxed_slice(),
         })
     }
@@ -121,15 +130,18 @@ impl StreamBody {
     }
 
     /// Puts a line in the way of the agent. It is tried at once, so that an idle
-    /// agent has it before this returns.
-    pub fn write(&mut self, line: Vec<u8>) {
+    /// agent has it before this returns. `prompt`: the uuid of the prompt that it is.
+    pub fn write(&mut self, line: Vec<u8>, prompt: Option<Uuid>) {
         if self.stdin.is_none() {
-            self.undelivered = true;
+            self.undelivered.extend(prompt);
             return;
         }
-        self.outgoing.push_back(line);
+        self.outgoing.push_back(Outgoing {
+            bytes: line,
+            prompt,
+        });
         while let (Some(stdin), Some(first)) = (&self.stdin, self.outgoing.front()) {
-            match stdin.try_write(&first[self.written..]) {
+            match stdin.try_write(&first.bytes[self.written..]) {
                 Ok(n) => self.advance(n),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => self.input_broken(),
@@ -153,11 +165,11 @@ impl StreamBody {
         self.held.kill();
     }
 
-    /// Whether the last line for the agent was thrown away before it had one byte of
-    /// it: then it has not had it at all.
+    /// The prompts that were thrown away before the agent had one byte of them: it has
+    /// not had them at all.
     #[must_use]
-    pub fn undelivered(&self) -> bool {
-        self.undelivered
+    pub fn undelivered(&self) -> &[Uuid] {
+        &self.undelivered
     }
 
     /// The next line of the agent.
@@ -189,7 +201,8 @@ impl StreamBody {
     /// One thing that happens: to the input, to the outputs, or at the holder.
     async fn step(&mut self) -> Option<BodyEvent> {
         let ended = self.end.is_some();
-        let unwritten = self.outgoing.front().map(|first| &first[self.written..]);
+        let first = self.outgoing.front();
+        let unwritten = first.map(|first| &first.bytes[self.written..]);
         tokio::select! {
             wrote = write(self.stdin.as_mut(), unwritten) => {
                 match wrote {
@@ -272,7 +285,7 @@ impl StreamBody {
         if self
             .outgoing
             .front()
-            .is_some_and(|first| self.written >= first.len())
+            .is_some_and(|first| self.written >= first.bytes.len())
         {
             self.outgoing.pop_front();
             self.written = 0;
@@ -285,10 +298,12 @@ impl StreamBody {
     /// Nobody reads any more. That the agent is gone comes from the holder.
     fn input_broken(&mut self) {
         self.stdin = None;
-        // Of the first of several some may have arrived; of the only one, none has.
-        self.undelivered |= self.outgoing.len() == 1 && self.written == 0;
-        self.outgoing.clear();
-        self.written = 0;
+        let written = std::mem::take(&mut self.written);
+        let lines = self.outgoing.drain(..).enumerate();
+        // Some of the first one may have arrived.
+        let none = lines.filter(|(at, _)| *at > 0 || written == 0);
+        self.undelivered
+            .extend(none.filter_map(|(_, line)| line.prompt));
     }
 
     fn keep_stderr(&mut self, piece: &[u8]) {

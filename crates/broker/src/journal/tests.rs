@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use clsess_proto::{OnQuestion, Outcome, TurnId, TurnReport, Usage};
+use clsess_proto::{Outcome, TurnId, TurnReport, Usage};
 use uuid::Uuid;
 
-use super::{FILE, Journal, Record};
+use super::{FILE, Journal, Record, Terms};
 
 fn id(n: u128) -> TurnId {
     TurnId(Uuid::from_u128(n << 96 | n))
@@ -17,8 +17,10 @@ fn queued(n: u128) -> Record {
         turn: id(n),
         at: 1,
         prompt: format!("prompt {n} \n\u{1f600}"),
-        timeout_ms: 7,
-        on_question: OnQuestion::Deny,
+        terms: Terms {
+            timeout_ms: 7,
+            ..Terms::default()
+        },
     }
 }
 
@@ -28,6 +30,8 @@ fn started(n: u128) -> Record {
 
 fn ended(n: u128) -> Record {
     let report = TurnReport {
+        steered_into: None,
+        origin: None,
         session: "work".into(),
         turn: id(n),
         outcome: Outcome::Completed,

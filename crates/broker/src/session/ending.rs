@@ -132,9 +132,7 @@ impl Session {
             cwd: began.then(|| self.record.cwd.clone()),
             error: None,
         };
-        self.shared
-            .registry
-            .remove(&self.record.name, self.record.id);
+        self.shared.registry.remove(self.record.id);
         // Nothing is to be read of a session that never had a turn.
         let keep = self.journal.select("-1").is_ok();
         if let Err(error) = self.shared.bury(&self.dir, self.record.id, keep) {

@@ -3,7 +3,7 @@
 use clsess_claude::turn::Happening;
 use clsess_claude::version::Version;
 use clsess_claude::{BadLine, input, parse};
-use clsess_proto::{ErrorCode, EventKind, Failure, TurnId};
+use clsess_proto::{ErrorCode, EventKind, Failure};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -29,7 +29,7 @@ impl Session {
                     // Why may quote the line, and that an answer.
                     tracing::warn!(session = %self.record.name, "a bad line of the agent");
                     tracing::debug!(%bad);
-                    if let Some(running) = &mut self.running {
+                    for running in self.running.iter_mut().chain(&mut self.steered) {
                         running.damaged = true;
                     }
                 }
@@ -44,17 +44,19 @@ impl Session {
         match happening {
             // One that comes when the start was given up comes too late.
             Happening::Ready(_) if self.start_failure.is_some() => {}
-            Happening::Ready(_) => self.step(Event::Ready),
+            Happening::Ready(ready) => {
+                self.logged_out = ready.not_logged_in;
+                self.step(Event::Ready);
+            }
             Happening::InitFailed { text } if self.life == Life::Starting => {
                 let message = format!("the agent refuses to start: {}", text.trim());
                 self.abort_start(Failure::new(ErrorCode::AgentStartFailed, message));
             }
             Happening::Version(version) => self.version_told(version),
             Happening::Accepted { uuid } => {
-                let turn = TurnId(uuid);
-                if self.running.as_ref().is_none_or(|r| r.turn != turn) {
+                let Some(turn) = self.with_agent(uuid).map(|running| running.turn) else {
                     return;
-                }
+                };
                 if !self.record.began {
                     self.record.began = true;
                     self.save_record();
@@ -73,7 +75,13 @@ impl Session {
                     self.save_record();
                 }
             }
-            Happening::TurnEnded { asked, end } => self.turn_ended(asked.map(TurnId), end),
+            Happening::Begun { uuid } => self.begun(uuid),
+            Happening::TurnStarted { asked: None } => self.unasked_began(),
+            Happening::TurnEnded { asked, end } => {
+                self.retrying = None;
+                self.tool = None;
+                self.turn_ended(asked, end);
+            }
             Happening::Idle => self.step(Event::Idle),
             Happening::Running => self.step(Event::Busy),
             Happening::BackgroundTasks { count } => self.background = count,
@@ -99,11 +107,12 @@ impl Session {
 
     /// What a turn says and does on its way, for those who watch.
     pub(super) fn progress(&mut self, happening: Happening) {
+        self.heed(&happening);
         let running = self.running.as_mut();
         let (asked, kind) = match happening {
             Happening::MessageStart { asked, again } => {
                 if let Some(running) = running
-                    && asked == Some(running.turn.0)
+                    && asked == Some(running.wire)
                     && !again
                 {
                     running.message_open = true;
@@ -115,7 +124,7 @@ impl Session {
             Happening::Text { asked, delta } => {
                 let mut message = 0;
                 if let Some(running) = running
-                    && asked == Some(running.turn.0)
+                    && asked == Some(running.wire)
                 {
                     running.first_text.get_or_insert_with(Instant::now);
                     running.streamed = true;
@@ -131,7 +140,7 @@ impl Session {
             }
             Happening::Said { asked, text } => {
                 // A block that was streamed has been told; one that was not, has not.
-                let Some(running) = running.filter(|r| asked == Some(r.turn.0)) else {
+                let Some(running) = running.filter(|r| asked == Some(r.wire)) else {
                     return;
                 };
                 if std::mem::take(&mut running.streamed) || text.is_empty() {
@@ -161,7 +170,7 @@ impl Session {
                 ..
             } => (asked, EventKind::ToolResult { is_error }),
             Happening::Retry(retry) => (
-                running.map(|r| r.turn.0),
+                running.map(|r| r.wire),
                 EventKind::Retry {
                     attempt: retry.attempt,
                     max: retry.max,
@@ -176,18 +185,58 @@ impl Session {
                     "resets_at": limit.resets_at,
                     "kind": limit.kind,
                 });
-                (running.map(|r| r.turn.0), EventKind::RateLimit { info })
+                (running.map(|r| r.wire), EventKind::RateLimit { info })
             }
             // A subagent's tools, whole blocks after their deltas, the beginning of a run.
             _ => return,
         };
-        self.tell(asked.map(TurnId), kind);
+        let unasked = || self.unasked.as_ref().map(|unasked| unasked.turn);
+        let turn = match asked {
+            Some(wire) => self.with_agent(wire).map(|running| running.turn),
+            None => unasked(),
+        };
+        self.tell(turn, kind);
+    }
+
+    /// What a happening says of the session as a whole.
+    fn heed(&mut self, happening: &Happening) {
+        match happening {
+            Happening::Retry(retry) => {
+                let error = retry.error.as_deref().unwrap_or("no connection");
+                let why = format!("{error}: try {} of {}", retry.attempt, retry.max);
+                let limit = retry.status == Some(429);
+                self.retrying = Some((why, limit));
+            }
+            Happening::RateLimit(limit) => self.limit_told(limit),
+            Happening::Tool {
+                asked,
+                subagent,
+                id,
+                name,
+                input,
+            } => {
+                if name == "ExitPlanMode" {
+                    self.questions.plan = Some((id.clone(), input.clone()));
+                }
+                if !subagent {
+                    self.tool = Some(name.clone());
+                }
+                if let Some(running) = asked.and_then(|wire| self.with_agent(wire)) {
+                    running.tools = true;
+                }
+            }
+            Happening::ToolResult {
+                subagent: false, ..
+            } => self.tool = None,
+            Happening::MessageStart { .. } => self.retrying = None,
+            _ => {}
+        }
     }
 
     /// Writes a line for the agent, if there is one.
     pub(super) fn write(&mut self, line: Vec<u8>) {
         if let Some(body) = &mut self.body {
-            body.write(line);
+            body.write(line, None);
         }
     }
 }

@@ -4,17 +4,21 @@ mod ending;
 mod hearing;
 mod launch;
 pub mod life;
+mod limits;
 mod questions;
 mod queue;
 mod report;
 mod task;
 mod turns;
-mod view;
+pub mod view;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clsess_proto::{Failure, Killed, Send, SessionDetail, SessionRow, TurnId, TurnReport};
+use clsess_proto::{
+    Failure, Killed, LogEntry, Question, QueuedTurn, Send, SessionDetail, SessionRow, TurnId,
+    TurnReport,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -23,6 +27,7 @@ use crate::feed::Feed;
 use crate::store::Env;
 
 pub use launch::{Agents, trusted};
+pub use questions::Decision;
 pub use task::{Seed, spawn, start_timeout};
 
 /// Commands that wait for a session; who sends more waits with them.
@@ -51,6 +56,60 @@ pub enum Command {
         turn: TurnId,
         /// The turn.
         reply: Answer<Watched>,
+    },
+    /// End what runs.
+    Interrupt {
+        /// The turn, if anybody asked for it.
+        reply: Answer<Option<Watched>>,
+    },
+    /// The turns that wait.
+    Queue {
+        /// They.
+        reply: Answer<Vec<QueuedTurn>>,
+    },
+    /// Take turns back that wait.
+    QueueRemove {
+        /// Which; absent: all.
+        selector: Option<String>,
+        /// Those that were taken back.
+        reply: Answer<Vec<TurnId>>,
+    },
+    /// Run what is held back.
+    QueueRun {
+        /// When it is begun.
+        reply: Answer<()>,
+    },
+    /// Turns of the history.
+    Log {
+        /// Only this one.
+        selector: Option<String>,
+        /// Those behind this one.
+        after: Option<TurnId>,
+        /// Only so many of the last.
+        last: Option<u64>,
+        /// They, and whether there are more.
+        reply: Answer<(Vec<LogEntry>, bool)>,
+    },
+    /// It has another name now.
+    Rename {
+        /// The name.
+        name: String,
+        /// When it knows.
+        reply: Answer<()>,
+    },
+    /// What the agent asks.
+    Questions {
+        /// Here it is.
+        reply: Answer<Vec<Question>>,
+    },
+    /// Answer a question.
+    Decide {
+        /// Which; absent: the only one.
+        question: Option<String>,
+        /// What is answered.
+        decision: Decision,
+        /// The question.
+        reply: Answer<Question>,
     },
     /// Have the agent ready.
     Wake {
@@ -99,7 +158,7 @@ pub type Answer<T> = oneshot::Sender<Result<T, Failure>>;
 pub struct Watched {
     /// Its id.
     pub turn: TurnId,
-    /// Its events come after this number.
+    /// Its events come after this position in the feed.
     pub seen: u64,
     /// Becomes the report when the turn ends; closed without one when the broker
     /// ends.
@@ -130,6 +189,10 @@ pub struct Row {
     pub active_at: u64,
     /// The agent's conversation.
     pub agent_session_id: Uuid,
+    /// The holder's process: what descends from it is the agent's.
+    pub holder: Option<u32>,
+    /// Sessions whose agents may send to this one.
+    pub allow_from: Arc<[String]>,
 }
 
 impl Row {

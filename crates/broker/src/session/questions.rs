@@ -1,78 +1,366 @@
-//! Questions of the agent, decided by the policy of the turn that asks.
+//! Questions of the agent: decided at once by the policy of the turn that asks, or kept open
+//! until somebody answers. The first answer wins; who comes later is told so.
+
+use std::collections::VecDeque;
 
 use clsess_claude::input;
-use clsess_claude::turn::{Question, QuestionKind};
-use clsess_proto::{Denial, ErrorCode, EventKind, Failure, OnQuestion, TurnId};
+use clsess_claude::question::{answered, words};
+use clsess_claude::stream::Json;
+use clsess_claude::turn::{Question as Asked, QuestionKind as Kind};
+use clsess_proto::{
+    Denial, ErrorCode, EventKind, Failure, OnQuestion, Question, QuestionKind, Resolution, TurnId,
+};
+use tokio::time::{Duration, Instant};
 
 use super::hearing::event_json;
+use super::now_ms;
 use super::task::Session;
 
 /// Denials of one turn that are kept for its report; the rest is only events.
 const MAX_DENIALS: usize = 256;
+/// Questions that are open at a time; more are denied.
+const MAX_OPEN: usize = 64;
+/// Decided questions that are remembered, for those who answer too late.
+const MAX_DECIDED: usize = 64;
+/// Characters of the question's id that may stand for it.
+const SHORTEST: usize = 4;
+/// How long a question waits while nobody waits for its turn, when the session does not say.
+const UNWATCHED: Duration = Duration::from_secs(30 * 60);
 
 /// What the agent is told when nobody can answer.
 const NOBODY: &str = "Nobody is there to answer: this prompt came from a program that runs unattended. \
      Go on without it, and say in your answer what you could not do.";
+/// What the agent is told when somebody says no without a word.
+const NO: &str = "The user does not want this. Go on without it, or ask what they want instead.";
+
+/// A question that waits for an answer.
+pub(super) struct Open {
+    pub(super) told: Question,
+    kind: Kind,
+    input: Json,
+    suggestions: Option<Json>,
+    /// When it is denied if nobody waits for its turn.
+    due: Option<Instant>,
+}
+
+/// The questions of one agent.
+#[derive(Default)]
+pub(super) struct Questions {
+    pub(super) open: Vec<Open>,
+    /// The last ones that were decided, the newest last.
+    decided: VecDeque<(String, Resolution)>,
+    /// The tool call that asks for a plan's approval: its id, and its input with the plan.
+    pub(super) plan: Option<(String, Json)>,
+}
+
+/// What somebody says to a question.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// Yes; with the rules that the agent suggests.
+    Approve {
+        /// Whether the rules too.
+        always: bool,
+    },
+    /// No.
+    Deny {
+        /// What the agent is told.
+        message: Option<String>,
+    },
+    /// Answers, one for each question that is asked at once.
+    Answer(Vec<String>),
+}
 
 impl Session {
-    /// Decides a question at once.
-    pub(super) fn question(&mut self, question: &Question) {
+    /// A question comes.
+    pub(super) fn question(&mut self, question: &Asked) {
         let line = &question.line;
-        let turn = question.asked.map(TurnId);
-        let running = self.running.as_mut().filter(|r| Some(r.turn) == turn);
-        // What nobody asked for has nobody who could want to fail.
-        let policy = running.as_ref().map_or(OnQuestion::Deny, |r| r.on_question);
-        let input = event_json(line.input.get());
-        if let Some(running) = running
-            && running.denials.len() < MAX_DENIALS
-        {
-            running.denials.push(Denial {
-                tool: line.tool.clone(),
-                input: input.clone(),
-            });
+        let asking = question.asked.and_then(|wire| self.with_agent(wire));
+        let asking = asking.map(|running| (running.turn, running.terms.on_question));
+        let asked = asking.is_some();
+        let policy = asking.map_or(self.policy, |(_, policy)| policy);
+        let turn = asking.map(|(turn, _)| turn);
+        let turn = turn.or(self.unasked.as_ref().map(|unasked| unasked.turn));
+        let open = self.opened(question, turn);
+        let (id, tool) = (open.told.id.clone(), open.told.tool.clone());
+        self.tell(turn, asked_event(&open.told));
+        let room = self.questions.open.len() < MAX_OPEN;
+        self.questions.open.push(open);
+        match policy {
+            OnQuestion::Wait if room => self.people_decide(),
+            // What nobody asked for has nobody who could want to fail.
+            OnQuestion::Fail if asked => {
+                self.stops_at_question(failure(question.kind, &tool));
+                self.deny(&id, NOBODY, true);
+            }
+            _ => self.deny(&id, NOBODY, false),
         }
-        self.tell(
-            turn,
-            EventKind::Question {
+        tracing::debug!(session = %self.record.name, id = %line.request_id, ?policy, "a question");
+    }
+
+    fn opened(&self, question: &Asked, turn: Option<TurnId>) -> Open {
+        let line = &question.line;
+        let call = line.tool_use_id.as_ref();
+        let plan = self
+            .questions
+            .plan
+            .as_ref()
+            .filter(|(id, _)| Some(id) == call);
+        let words = words(question.kind, line, plan.map(|(_, input)| input));
+        let unwatched = self.record.settings.question_timeout_ms;
+        let unwatched = unwatched.map_or(UNWATCHED, Duration::from_millis);
+        Open {
+            told: Question {
+                id: line.request_id.clone(),
+                session: self.record.name.clone(),
+                turn,
+                kind: match question.kind {
+                    Kind::Permission => QuestionKind::Permission,
+                    Kind::Question => QuestionKind::Question,
+                    Kind::Plan => QuestionKind::Plan,
+                },
                 tool: line.tool.clone(),
-                input: input.clone(),
+                input: event_json(line.input.get()),
+                text: words.text,
+                options: words.options,
+                asked_at: now_ms(),
             },
-        );
-        let fails = policy == OnQuestion::Fail;
-        if fails {
-            self.stops_at_question(failure(question));
+            kind: question.kind,
+            input: line.input.clone(),
+            suggestions: line.suggestions.clone(),
+            due: (!unwatched.is_zero()).then(|| Instant::now() + unwatched),
         }
-        self.write(input::deny(&line.request_id, NOBODY, fails));
+    }
+
+    /// Stops the clock of the turns that wait for people, and starts it again.
+    fn people_decide(&mut self) {
+        let waits = !self.questions.open.is_empty();
+        for running in self.running.iter_mut().chain(&mut self.steered) {
+            running.waits_for_people(waits);
+        }
+    }
+
+    /// Takes a question off the open ones and tells how it was decided.
+    fn decided(&mut self, id: &str, how: Resolution) -> Option<Open> {
+        let at = self
+            .questions
+            .open
+            .iter()
+            .position(|open| open.told.id == id)?;
+        let open = self.questions.open.remove(at);
+        self.questions.decided.push_back((id.to_owned(), how));
+        if self.questions.decided.len() > MAX_DECIDED {
+            self.questions.decided.pop_front();
+        }
+        let tool = open.told.tool.clone();
+        if how == Resolution::Denied {
+            self.denied(&open.told);
+        }
+        let id = id.to_owned();
         self.tell(
-            turn,
+            open.told.turn,
+            EventKind::QuestionResolved { id, tool, how },
+        );
+        self.people_decide();
+        Some(open)
+    }
+
+    /// Keeps a denial for the report of its turn.
+    fn denied(&mut self, question: &Question) {
+        let denial = Denial {
+            tool: question.tool.clone(),
+            input: question.input.clone(),
+        };
+        self.tell(
+            question.turn,
             EventKind::Denied {
-                tool: line.tool.clone(),
-                input,
+                tool: denial.tool.clone(),
+                input: denial.input.clone(),
             },
         );
-        self.tell(
-            turn,
-            EventKind::QuestionResolved {
-                tool: line.tool.clone(),
-                how: "denied".to_owned(),
-            },
-        );
+        let mut running = self.running.iter_mut().chain(&mut self.steered);
+        let running = running.find(|running| Some(running.turn) == question.turn);
+        let unasked = self.unasked.as_mut();
+        let unasked = unasked.filter(|unasked| Some(unasked.turn) == question.turn);
+        let denials = running
+            .map(|r| &mut r.denials)
+            .or(unasked.map(|u| &mut u.denials));
+        if let Some(denials) = denials
+            && denials.len() < MAX_DENIALS
+        {
+            denials.push(denial);
+        }
+    }
+
+    fn deny(&mut self, id: &str, message: &str, interrupt: bool) {
+        if self.decided(id, Resolution::Denied).is_some() {
+            self.write(input::deny(id, message, interrupt));
+        }
     }
 
     /// The agent needs no answer any more; ours is on its way or not wanted.
-    pub(super) fn question_gone(&self, request_id: &str) {
-        tracing::debug!(session = %self.record.name, request_id, "a question is gone");
+    pub(super) fn question_gone(&mut self, request_id: &str) {
+        self.decided(request_id, Resolution::Withdrawn);
+    }
+
+    /// No question outlives its agent.
+    pub(super) fn questions_gone(&mut self) {
+        while let Some(open) = self.questions.open.first() {
+            let id = open.told.id.clone();
+            self.decided(&id, Resolution::Withdrawn);
+        }
+        self.questions.plan = None;
+    }
+
+    /// The open questions.
+    pub(super) fn open_questions(&self) -> Vec<Question> {
+        let open = self.questions.open.iter();
+        open.map(|open| open.told.clone()).collect()
+    }
+
+    /// Somebody answers.
+    pub(super) fn decide(
+        &mut self,
+        question: Option<&str>,
+        decision: Decision,
+    ) -> Result<Question, Failure> {
+        let open = self.open_question(question)?;
+        let (id, told) = (open.told.id.clone(), open.told.clone());
+        let (how, line) = answer_line(open, decision, &self.record.name)?;
+        self.decided(&id, how);
+        self.write(line);
+        Ok(told)
+    }
+
+    /// The open question that is meant.
+    fn open_question(&self, wanted: Option<&str>) -> Result<&Open, Failure> {
+        let name = &self.record.name;
+        let open = &self.questions.open;
+        let none = |message| Failure::new(ErrorCode::NoSuchQuestion, message);
+        let Some(wanted) = wanted else {
+            return match open.as_slice() {
+                [one] => Ok(one),
+                [] => Err(match self.questions.decided.back() {
+                    Some((_, how)) => {
+                        none(format!("{name} asks nothing; the last question was {how}"))
+                    }
+                    None => none(format!("{name} asks nothing")),
+                }),
+                several => Err(Failure::new(
+                    ErrorCode::BadRequest,
+                    format!("{name} asks {} questions: say which one", several.len()),
+                )
+                .hint(format!("clsess questions {name}"))),
+            };
+        };
+        let short = wanted.len() < SHORTEST;
+        let is = |id: &str| id == wanted || (!short && id.starts_with(wanted));
+        let mut found = open.iter().filter(|open| is(&open.told.id));
+        match (found.next(), found.next()) {
+            (Some(open), None) => return Ok(open),
+            (Some(_), Some(_)) => {
+                let message = format!("several questions begin with {wanted}");
+                return Err(Failure::new(ErrorCode::BadRequest, message));
+            }
+            (None, _) => {}
+        }
+        match self.questions.decided.iter().rev().find(|(id, _)| is(id)) {
+            Some((_, how)) => Err(Failure::new(
+                ErrorCode::QuestionAnswered,
+                format!("too late: this question was {how} already"),
+            )),
+            None => Err(none(format!("{name} has no question {wanted}"))
+                .hint(format!("clsess questions {name}"))),
+        }
+    }
+
+    /// When the next question is to be denied because nobody looks.
+    pub(super) fn question_due(&self) -> Option<Instant> {
+        self.questions.open.iter().filter_map(|open| open.due).min()
+    }
+
+    /// Denies what nobody looks at; what somebody does gets the same time again.
+    pub(super) fn question_deadlines(&mut self, now: Instant) {
+        let unwatched = self.record.settings.question_timeout_ms;
+        let again = now + unwatched.map_or(UNWATCHED, Duration::from_millis);
+        let mut ignored = Vec::new();
+        let watched: Vec<TurnId> = self
+            .running
+            .iter()
+            .chain(&self.steered)
+            .filter(|running| running.end.receiver_count() > 0)
+            .map(|running| running.turn)
+            .collect();
+        for open in &mut self.questions.open {
+            if open.due.is_none_or(|at| at > now) {
+                continue;
+            }
+            if open.told.turn.is_some_and(|turn| watched.contains(&turn)) {
+                open.due = Some(again);
+            } else {
+                ignored.push(open.told.id.clone());
+            }
+        }
+        for id in ignored {
+            self.deny(&id, NOBODY, false);
+        }
     }
 }
 
-fn failure(question: &Question) -> Failure {
-    let tool = &question.line.tool;
-    let what = match question.kind {
-        QuestionKind::Permission => format!("the agent asks for permission to use {tool}"),
-        QuestionKind::Question => "the agent asks a question".to_owned(),
-        QuestionKind::Plan => "the agent asks for approval of its plan".to_owned(),
+/// What is written for a decision, and what it is called.
+fn answer_line(
+    open: &Open,
+    decision: Decision,
+    name: &str,
+) -> Result<(Resolution, Vec<u8>), Failure> {
+    let id = &open.told.id;
+    let bad =
+        |message: &str, hint: String| Err(Failure::new(ErrorCode::BadAnswer, message).hint(hint));
+    match (decision, open.kind) {
+        (Decision::Deny { message }, _) => {
+            let message = message.as_deref().unwrap_or(NO);
+            Ok((Resolution::Denied, input::deny(id, message, false)))
+        }
+        (Decision::Approve { .. }, Kind::Question) => bad(
+            "this is a question, not a permission: it wants an answer",
+            format!("clsess answer {name} TEXT"),
+        ),
+        (Decision::Approve { always: true }, _) if open.suggestions.is_none() => bad(
+            "the agent suggests no rule for this, so it cannot be approved for always",
+            format!("clsess approve {name}"),
+        ),
+        (Decision::Approve { always }, _) => {
+            let rules = open.suggestions.as_ref().filter(|_| always);
+            Ok((Resolution::Approved, input::allow(id, &open.input, rules)))
+        }
+        (Decision::Answer(texts), Kind::Question) => match answered(&open.input, &texts) {
+            Ok(input) => Ok((Resolution::Answered, input::allow(id, &input, None))),
+            Err(why) => bad(&why, format!("clsess questions {name}")),
+        },
+        (Decision::Answer(_), _) => bad(
+            "this is no question with an answer, but something to approve or deny",
+            format!("clsess approve {name}; clsess deny {name} -m TEXT"),
+        ),
+    }
+}
+
+fn asked_event(question: &Question) -> EventKind {
+    EventKind::Question {
+        id: question.id.clone(),
+        kind: question.kind,
+        tool: question.tool.clone(),
+        input: question.input.clone(),
+        text: question.text.clone(),
+        options: question.options.clone(),
+    }
+}
+
+fn failure(kind: Kind, tool: &str) -> Failure {
+    let what = match kind {
+        Kind::Permission => format!("the agent asks for permission to use {tool}"),
+        Kind::Question => "the agent asks a question".to_owned(),
+        Kind::Plan => "the agent asks for approval of its plan".to_owned(),
     };
     Failure::new(ErrorCode::Question, what).hint(
-        "allow it beforehand: --permission-mode, or permissions.allow in the agent's settings",
+        "allow it beforehand (--permission-mode, or permissions.allow in the agent's settings), or answer it: --on-question wait",
     )
 }

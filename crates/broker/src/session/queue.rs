@@ -2,29 +2,46 @@
 
 use std::sync::Arc;
 
-use clsess_proto::{ErrorCode, EventKind, Failure, Outcome, Send, TurnId, check_prompt};
+use clsess_claude::input;
+use clsess_proto::{
+    ErrorCode, EventKind, Failure, OnBusy, Outcome, QueuedTurn, Send, TurnId, check_prompt,
+};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::ending::EndWhy;
 use super::life::{Event, Life};
 use super::report::Ended;
 use super::task::Session;
-use super::turns::Queued;
+use super::turns::{Queued, Stop};
 use super::{Watched, now_ms};
-use crate::journal::Record;
+use crate::journal::{Record, Terms};
 
 /// Turns that may wait in one session; more are refused with
 /// [`ErrorCode::TooMany`]. Their prompts wait on disk, not in memory.
 const MAX_QUEUE: usize = 10_000;
+
+/// Bytes of a waiting turn's prompt that a list of the queue shows.
+const SHOWN: usize = 1024;
+/// Turns that a list of the queue shows.
+const MAX_LISTED: usize = 1000;
 
 impl Session {
     /// Takes up what the broker before this one left open: what waited waits again,
     /// what ran is lost.
     pub(super) fn take_up_open_turns(&mut self) {
         for open in self.journal.open_turns() {
-            let queued = Queued::new(open.turn, self.feed.last_seq());
+            let (at, terms) = match self.journal.queued(open.turn) {
+                Some(Record::Queued { at, terms, .. }) => (at, terms),
+                // Its prompt is lost, which is said when it is its turn.
+                _ => (0, Terms::default()),
+            };
+            let queued = Queued::new(open.turn, at, terms, self.feed.position());
             if !open.started {
-                self.queue.push_back(queued);
+                match terms.first {
+                    true => self.push_front(queued),
+                    false => self.push_back(queued),
+                }
                 continue;
             }
             let failure = Failure::new(
@@ -48,19 +65,36 @@ impl Session {
             return Err(why.failure());
         }
         check_prompt(&request.prompt)?;
+        if request.on_busy == OnBusy::Fail && self.is_busy() {
+            let name = &self.record.name;
+            return Err(
+                Failure::new(ErrorCode::Busy, format!("{name} is busy")).hint(format!(
+                    "clsess wait {name}; --on-busy queue waits by itself"
+                )),
+            );
+        }
         if self.queue.len() >= MAX_QUEUE {
             let message = format!("{MAX_QUEUE} turns wait already in {}", self.record.name);
             return Err(Failure::new(ErrorCode::TooMany, message));
         }
         let turn = request.turn;
-        let seen = self.feed.last_seq();
+        let seen = self.feed.position();
+        let at = now_ms();
+        let interrupts = request.on_busy == OnBusy::Interrupt;
+        let terms = Terms {
+            timeout_ms: request.timeout_ms,
+            on_question: request.on_question,
+            on_limit: request.on_limit,
+            deadline_at: (request.deadline_ms > 0).then(|| at.saturating_add(request.deadline_ms)),
+            first: interrupts,
+            attempt: 0,
+        };
         self.journal
             .write(&Record::Queued {
                 turn,
-                at: now_ms(),
+                at,
                 prompt: request.prompt,
-                timeout_ms: request.timeout_ms,
-                on_question: request.on_question,
+                terms,
             })
             .map_err(|e| {
                 let failure = self.journal_failed(&e);
@@ -68,16 +102,94 @@ impl Session {
                 Failure { message, ..failure }
             })?;
         let durable = self.shared.disk.sync(self.journal.file());
-        let ahead = self.queue.len() as u64 + u64::from(self.running.is_some());
+        let waiting = if interrupts {
+            0
+        } else {
+            self.queue.len() as u64
+        };
+        let ahead = waiting + u64::from(self.running.is_some());
         self.tell(Some(turn), EventKind::Queued { ahead });
-        let queued = Queued::new(turn, seen);
+        let mut queued = Queued::new(turn, at, terms, seen);
+        queued.steers = request.on_busy == OnBusy::Steer;
         let watched = Watched {
             durable: Some(durable),
             ..queued.watched()
         };
-        self.queue.push_back(queued);
+        if interrupts {
+            self.push_front(queued);
+            self.stop_turn(
+                Outcome::Interrupted,
+                Failure::new(
+                    ErrorCode::Interrupted,
+                    "another prompt has interrupted the turn",
+                ),
+            );
+        } else {
+            self.push_back(queued);
+        }
+        self.steer_next();
         self.step(Event::Wanted);
         Ok(watched)
+    }
+
+    /// Whether a prompt would have to wait for others. An agent that only finishes the turn
+    /// that has just been answered is not busy.
+    fn is_busy(&self) -> bool {
+        let by_itself =
+            self.life == Life::Settling && (self.background > 0 || self.unasked.is_some());
+        self.running.is_some() || !self.queue.is_empty() || by_itself
+    }
+
+    pub(super) fn push_back(&mut self, queued: Queued) {
+        self.due_with(&queued);
+        self.queue.push_back(queued);
+    }
+
+    pub(super) fn push_front(&mut self, queued: Queued) {
+        self.due_with(&queued);
+        self.queue.push_front(queued);
+    }
+
+    fn due_with(&mut self, queued: &Queued) {
+        let due = self.queue_due.into_iter().chain(queued.terms.deadline());
+        self.queue_due = due.min();
+    }
+
+    /// Gives up the turns that have waited for too long.
+    pub(super) fn queue_deadlines(&mut self, now: Instant) {
+        if self.queue_due.is_none_or(|at| at > now) {
+            return;
+        }
+        self.queue_due = None;
+        for queued in std::mem::take(&mut self.queue) {
+            if queued.terms.overdue() {
+                let failure =
+                    Failure::new(ErrorCode::TimedOut, "the turn was given up before it began")
+                        .hint("give it longer with --deadline");
+                self.finish_queued(&queued, Ended::without(Outcome::TimedOut, failure));
+            } else {
+                self.push_back(queued);
+            }
+        }
+    }
+
+    /// Puts the next prompt that wants it into the running turn: one at a time, since the
+    /// agent would make one prompt of two that it has not taken up yet.
+    pub(super) fn steer_next(&mut self) {
+        let Some(running) = &self.running else { return };
+        let into = running.turn;
+        let free = running.stopping.is_none() && self.life == Life::Working;
+        if !free || self.steered.iter().any(|steered| !steered.begun) {
+            return;
+        }
+        let Some(at) = self.queue.iter().position(|queued| queued.steers) else {
+            return;
+        };
+        if let Some(queued) = self.queue.remove(at)
+            && let Some((queued, prompt)) = self.started(queued)
+        {
+            self.steer(queued, &prompt, into);
+        }
     }
 
     /// Whether a turn that has ended never reached the agent, for a reason that may
@@ -118,7 +230,8 @@ impl Session {
     }
 
     pub(super) fn watch(&self, turn: TurnId) -> Result<Watched, Failure> {
-        if let Some(running) = self.running.as_ref().filter(|r| r.turn == turn) {
+        let mut with_agent = self.running.iter().chain(&self.steered);
+        if let Some(running) = with_agent.find(|r| r.turn == turn) {
             return Ok(running.watched());
         }
         if let Some(queued) = self.queue.iter().find(|q| q.turn == turn) {
@@ -137,7 +250,7 @@ impl Session {
         Ok(Watched {
             turn,
             // Nobody looks for the events of a turn that is over.
-            seen: self.feed.last_seq(),
+            seen: self.feed.position(),
             end: watch::Sender::new(Some(Arc::new(report))).subscribe(),
             durable: None,
         })
@@ -146,11 +259,14 @@ impl Session {
     /// Takes a queued turn back, or interrupts a running one.
     pub(super) fn cancel(&mut self, turn: TurnId) -> Result<Watched, Failure> {
         let watched = self.watch(turn)?;
-        if let Some(at) = self.queue.iter().position(|queued| queued.turn == turn) {
-            if let Some(queued) = self.queue.remove(at) {
-                let failure = Failure::new(ErrorCode::Cancelled, "the turn was taken back");
-                self.finish_queued(&queued, Ended::without(Outcome::Cancelled, failure));
-            }
+        if self.take_back(turn) {
+            return Ok(watched);
+        }
+        if self.steered.iter().any(|steered| steered.turn == turn) {
+            let message = "the turn was taken back; what it had been put into goes on";
+            let failure = Failure::new(ErrorCode::Cancelled, message);
+            let outcome = Outcome::Cancelled;
+            self.stop_steered(turn, Stop { outcome, failure });
         } else if self.running.as_ref().is_some_and(|r| r.turn == turn) {
             self.stop_turn(
                 Outcome::Interrupted,
@@ -160,43 +276,106 @@ impl Session {
         Ok(watched)
     }
 
-    /// Gives the idle agent the next prompt.
-    pub(super) fn next_turn(&mut self) {
-        while let Some(queued) = self.queue.pop_front() {
-            let Some(Record::Queued {
-                prompt,
-                timeout_ms,
-                on_question,
-                ..
-            }) = self.journal.queued(queued.turn)
-            else {
-                let failure =
-                    Failure::new(ErrorCode::JournalFailed, "the prompt cannot be read back");
-                self.finish_queued(&queued, Ended::failed(failure));
-                continue;
-            };
-            let started = Record::Started {
-                turn: queued.turn,
-                at: now_ms(),
-            };
-            // A prompt that may run must never look as if it had not: no record, no run.
-            if let Err(error) = self.journal.write(&started) {
-                let failure = self.journal_failed(&error);
-                self.finish_queued(&queued, Ended::failed(failure));
-                continue;
-            }
-            self.begin(queued, &prompt, timeout_ms, on_question);
-            return;
+    /// Takes a turn out of the queue, if it is there.
+    fn take_back(&mut self, turn: TurnId) -> bool {
+        let at = self.queue.iter().position(|queued| queued.turn == turn);
+        let Some(queued) = at.and_then(|at| self.queue.remove(at)) else {
+            return false;
+        };
+        let failure = Failure::new(ErrorCode::Cancelled, "the turn was taken back");
+        self.finish_queued(&queued, Ended::without(Outcome::Cancelled, failure));
+        true
+    }
+
+    /// Takes waiting turns back: one, or all.
+    pub(super) fn unqueue(&mut self, selector: Option<&str>) -> Result<Vec<TurnId>, Failure> {
+        let Some(selector) = selector else {
+            let all: Vec<TurnId> = self.queue.iter().map(|queued| queued.turn).collect();
+            return Ok(all
+                .into_iter()
+                .filter(|turn| self.take_back(*turn))
+                .collect());
+        };
+        let none = |message| Failure::new(ErrorCode::NoSuchTurn, message);
+        let turn = self.journal.select(selector).map_err(none)?;
+        if self.take_back(turn) {
+            return Ok(vec![turn]);
         }
-        if self.running.is_none() {
-            self.feed_rests();
+        let name = &self.record.name;
+        let failure = none(format!("{selector} does not wait in the queue of {name}"));
+        let runs = self.running.as_ref().is_some_and(|r| r.turn == turn);
+        Err(if runs {
+            failure.hint(format!("it runs; to end it: clsess interrupt {name}"))
+        } else {
+            failure
+        })
+    }
+
+    /// The turns that wait.
+    pub(super) fn waiting(&self) -> Vec<QueuedTurn> {
+        let shown = |queued: &Queued| {
+            let prompt = self.journal.prompt(queued.turn).unwrap_or_default();
+            QueuedTurn {
+                turn: queued.turn,
+                at: queued.at,
+                prompt: prompt[..prompt.floor_char_boundary(SHOWN)].to_owned(),
+                waiting: self
+                    .is_held(queued)
+                    .then(|| "the provider's limit".to_owned()),
+            }
+        };
+        self.queue.iter().take(MAX_LISTED).map(shown).collect()
+    }
+
+    /// Ends what runs: the asked turn, or what the agent does by itself. The turn to wait for.
+    pub(super) fn interrupt(&mut self) -> Option<Watched> {
+        let Some(running) = &self.running else {
+            if self.life == Life::Settling {
+                self.write(input::interrupt("clsess-interrupt-unasked"));
+            }
+            return None;
+        };
+        let watched = running.watched();
+        self.stop_turn(
+            Outcome::Interrupted,
+            Failure::new(ErrorCode::Interrupted, "the turn was interrupted"),
+        );
+        Some(watched)
+    }
+
+    /// Gives the idle agent the next prompt that no limit holds back.
+    pub(super) fn next_turn(&mut self) {
+        while let Some(at) = self.queue.iter().position(|queued| !self.is_held(queued)) {
+            if let Some(queued) = self.queue.remove(at)
+                && let Some((queued, prompt)) = self.started(queued)
+            {
+                self.begin(queued, &prompt);
+                return;
+            }
+        }
+        if self.running.is_none() && self.life == Life::Idle && !self.feed.is_read() {
+            self.feed.rest();
         }
     }
 
-    /// A session at rest keeps no events that nobody reads.
-    pub(super) fn feed_rests(&self) {
-        if self.life == Life::Idle && !self.feed.is_read() {
-            self.feed.clear();
+    /// Writes down that a turn is about to be given to the agent; its prompt. What cannot be
+    /// read or written has failed.
+    fn started(&mut self, queued: Queued) -> Option<(Queued, String)> {
+        let Some(prompt) = self.journal.prompt(queued.turn) else {
+            let failure = Failure::new(ErrorCode::JournalFailed, "the prompt cannot be read back");
+            self.finish_queued(&queued, Ended::failed(failure));
+            return None;
+        };
+        let started = Record::Started {
+            turn: queued.turn,
+            at: now_ms(),
+        };
+        // A prompt that may run must never look as if it had not: no record, no run.
+        if let Err(error) = self.journal.write(&started) {
+            let failure = self.journal_failed(&error);
+            self.finish_queued(&queued, Ended::failed(failure));
+            return None;
         }
+        Some((queued, prompt))
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::hearing::event_json;
 use super::now_ms;
 use super::task::Session;
-use super::turns::{End, Queued, Running, ms};
+use super::turns::{End, Queued, Running, Unasked, ms};
 use crate::journal::Record;
 
 /// How a turn ended, before it is told.
@@ -46,6 +46,45 @@ impl Session {
             ..self.report(running.turn, ended, running.denials)
         };
         self.finish(&running.end, report);
+    }
+
+    /// A turn that was put into another one has ended with it, or before it.
+    pub(super) fn finish_steered(&mut self, steered: Running, ended: Ended, into: Option<TurnId>) {
+        let into = into.filter(|_| steered.begun);
+        let now = Instant::now();
+        let report = TurnReport {
+            duration_ms: Some(ms(now - steered.started)),
+            queued_ms: Some(steered.queued_ms),
+            steered_into: into,
+            // What it cost is counted once, with the other one.
+            usage: None,
+            cost_usd: None,
+            ..self.report(steered.turn, ended, steered.denials)
+        };
+        self.finish(&steered.end, report);
+    }
+
+    /// A turn that nobody asked for has ended.
+    pub(super) fn finish_unasked(&mut self, unasked: Unasked, end: Box<TurnEnd>) {
+        let (outcome, failure) = match end.outcome {
+            Told::Completed => (Outcome::Completed, None),
+            Told::Interrupted => (Outcome::Interrupted, None),
+            Told::Failed => (Outcome::Failed, Some(agent_failure(&end))),
+        };
+        let origin = end.origin.clone().unwrap_or_else(|| "agent".to_owned());
+        let ended = Ended {
+            outcome,
+            failure,
+            end,
+        };
+        let report = TurnReport {
+            duration_ms: Some(ms(unasked.started.elapsed())),
+            origin: Some(origin),
+            ..self.report(unasked.turn, ended, unasked.denials)
+        };
+        let (turn, outcome) = (report.turn, report.outcome);
+        self.write_end(report);
+        self.tell(Some(turn), EventKind::Result { outcome });
     }
 
     pub(super) fn finish_queued(&mut self, queued: &Queued, ended: Ended) {
@@ -100,15 +139,24 @@ impl Session {
             model: end.model,
             agent_session_id: end.agent_session_id,
             permission_denials: denials,
+            steered_into: None,
+            origin: None,
         }
     }
 
     /// Journals the end of a turn and tells everybody.
     pub(super) fn finish(&mut self, end: &End, report: TurnReport) {
         let (turn, outcome) = (report.turn, report.outcome);
+        self.write_end(report.clone());
+        self.last_error.clone_from(&report.error);
+        self.tell(Some(turn), EventKind::Result { outcome });
+        end.send_replace(Some(Arc::new(report)));
+    }
+
+    fn write_end(&mut self, report: TurnReport) {
         let record = Record::Ended {
             at: now_ms(),
-            report: Box::new(report.clone()),
+            report: Box::new(report),
         };
         if let Err(error) = self.journal.write_end(record) {
             // The answer is there all the same; it is written when the disk takes it.
@@ -116,9 +164,6 @@ impl Session {
         } else {
             drop(self.shared.disk.sync(self.journal.file()));
         }
-        self.last_error.clone_from(&report.error);
-        self.tell(Some(turn), EventKind::Result { outcome });
-        end.send_replace(Some(Arc::new(report)));
         if let Err(error) = self.journal.trim() {
             self.journal_failed(&error);
         }

@@ -7,18 +7,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use clsess_claude::record::Home;
-use clsess_claude::turn::Tracker;
+use clsess_claude::turn::{ErrorKind, Outcome, Tracker, TurnEnd};
 use clsess_holder::protocol::Exit;
-use clsess_proto::{ErrorCode, EventKind, Failure, SessionRow, State};
+use clsess_proto::{ErrorCode, EventKind, Failure, OnQuestion, SessionRow, State};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
+use uuid::Uuid;
 
 use super::ending::{EndWaiter, EndWhy};
 use super::launch::{self, Launched};
 use super::life::{self, Action, Event, Life};
+use super::limits::Limit;
+use super::questions::Questions;
 use super::report::Ended;
-use super::turns::{Queued, Running};
-use super::{Answer, COMMANDS, Command, Handle, Row, now_ms};
+use super::turns::{Queued, Running, Unasked};
+use super::{Answer, COMMANDS, Command, Handle, Row, now_ms, view};
 use crate::broker::Shared;
 use crate::driver::stream::{BodyEvent, StreamBody};
 use crate::feed::Feed;
@@ -28,6 +31,10 @@ use crate::store::{self, Env, SessionRecord};
 /// How long an agent may take to be ready when nobody waits with a time of their
 /// own: the wake-up by a queued turn.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a busy agent may give no byte before it is called stalled, when the session
+/// does not say.
+const STALL_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// What an agent that is ended because it hangs gets before SIGKILL.
 const HUNG_GRACE_MS: u32 = 2000;
@@ -43,6 +50,8 @@ pub struct Seed {
     pub journal: Journal,
     /// The environment for the first start; absent: the kept one.
     pub env: Option<Env>,
+    /// Whether it is taken up from an earlier broker.
+    pub taken_up: bool,
 }
 
 /// Everything that can wake the task.
@@ -70,7 +79,28 @@ pub(super) struct Session {
     pub(super) since: u64,
     pub(super) active_at: u64,
     pub(super) queue: VecDeque<Queued>,
+    /// No turn that waits has to be given up before this.
+    pub(super) queue_due: Option<Instant>,
     pub(super) running: Option<Running>,
+    /// Those that were put into the running one, oldest first.
+    pub(super) steered: Vec<Running>,
+    /// What the agent does without having been asked to.
+    pub(super) unasked: Option<Unasked>,
+    /// What becomes of questions that belong to no asked turn: as in the last asked one.
+    pub(super) policy: OnQuestion,
+    pub(super) questions: Questions,
+    /// The provider's limit that was reached last.
+    pub(super) limit: Option<Limit>,
+    /// The agent said that it is not logged in.
+    pub(super) logged_out: bool,
+    /// The request to the provider that the agent tries again, and whether for a limit.
+    pub(super) retrying: Option<(String, bool)>,
+    /// The tool that runs.
+    pub(super) tool: Option<String>,
+    /// When the agent last gave a byte.
+    pub(super) heard: Instant,
+    /// Whether that is too long ago.
+    pub(super) stalled: bool,
     pub(super) body: Option<StreamBody>,
     pub(super) tracker: Tracker,
     pub(super) launching: Option<Launching>,
@@ -86,8 +116,8 @@ pub(super) struct Session {
     pub(super) end_deadline: Option<Instant>,
     /// Why the body is being ended without anybody having asked for it.
     pub(super) body_failure: Option<String>,
-    /// Whether the last agent died before it had a byte of its prompt.
-    pub(super) undelivered: bool,
+    /// The prompts of which the last agent had not one byte when it died.
+    pub(super) undelivered: Vec<Uuid>,
     /// Why the agent has to be started again, until it is.
     pub(super) died: Option<String>,
     pub(super) agent_version: Option<String>,
@@ -104,7 +134,8 @@ pub(super) struct Session {
 #[must_use]
 pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
     let (commands, inbox) = mpsc::channel(COMMANDS);
-    let feed = Arc::new(Feed::default());
+    let feed = Feed::new(Arc::clone(&shared.sequence), seed.taken_up);
+    let feed = Arc::new(feed);
     let now = now_ms();
     let id = seed.record.id;
     let mut session = Session {
@@ -119,7 +150,18 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         since: now,
         active_at: now,
         queue: VecDeque::new(),
+        queue_due: None,
         running: None,
+        steered: Vec::new(),
+        unasked: None,
+        policy: OnQuestion::default(),
+        questions: Questions::default(),
+        limit: None,
+        logged_out: false,
+        retrying: None,
+        tool: None,
+        heard: Instant::now(),
+        stalled: false,
         body: None,
         tracker: Tracker::new(),
         launching: None,
@@ -131,7 +173,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         end_grace_ms: 0,
         end_deadline: None,
         body_failure: None,
-        undelivered: false,
+        undelivered: Vec::new(),
         died: None,
         agent_version: None,
         agent_home: None,
@@ -163,11 +205,14 @@ fn first_row(record: &SessionRecord, now: u64) -> Row {
             queue: 0,
             turns: 0,
             attached: 0,
+            background: 0,
             idle_s: 0,
             cwd: record.cwd.clone(),
         },
         active_at: now,
         agent_session_id: record.agent_session_id,
+        holder: None,
+        allow_from: record.settings.allow_from.clone().into(),
     }
 }
 
@@ -206,10 +251,7 @@ impl Session {
     pub(super) fn step(&mut self, event: Event) {
         let (next, actions) = life::on(self.life, event);
         tracing::debug!(session = %self.record.name, ?event, from = ?self.life, to = ?next);
-        if next != self.life {
-            self.life = next;
-            self.since = now_ms();
-        }
+        self.life = next;
         for action in actions {
             self.act(*action);
         }
@@ -243,7 +285,7 @@ impl Session {
         self.tracker = Tracker::new();
         self.background = 0;
         self.start_failure = None;
-        self.undelivered = false;
+        self.undelivered.clear();
         if let Some(reason) = self.died.take() {
             self.tell(None, EventKind::Restart { reason });
         }
@@ -271,7 +313,7 @@ impl Session {
                 self.agent_version = Some(launched.version);
                 self.agent_home = launched.home;
                 let mut body = launched.body;
-                body.write(launched.greeting);
+                body.write(launched.greeting, None);
                 self.body = Some(body);
                 if self.ending.is_some() {
                     self.end_body();
@@ -332,7 +374,11 @@ impl Session {
     fn body_event(&mut self, event: &BodyEvent) {
         self.active_at = now_ms();
         match event {
-            BodyEvent::Lines => self.lines(),
+            BodyEvent::Lines => {
+                self.heard = Instant::now();
+                self.stalled = false;
+                self.lines();
+            }
             BodyEvent::Exited => self.step(Event::Leaving),
             BodyEvent::LineTooLong => {
                 self.body_failure = Some("it wrote a line beyond all bounds".to_owned());
@@ -351,8 +397,17 @@ impl Session {
         for happening in happenings {
             self.happened(happening);
         }
+        self.questions_gone();
+        self.retrying = None;
+        self.tool = None;
+        self.background = 0;
+        if let Some(unasked) = self.unasked.take() {
+            self.finish_unasked(unasked, lost_unasked());
+        }
         let body = self.body.take();
-        self.undelivered = body.as_ref().is_some_and(StreamBody::undelivered);
+        if let Some(body) = &body {
+            self.undelivered = body.undelivered().to_vec();
+        }
         let said = body.map(|body| body.stderr_tail()).unwrap_or_default();
         let how = self.body_failure.take().unwrap_or_else(|| describe(exit));
         tracing::info!(session = %self.record.name, %how, left, "agent gone");
@@ -397,6 +452,41 @@ impl Session {
             Command::Cancel { turn, reply } => {
                 let watched = self.cancel(turn);
                 let _ = reply.send(watched);
+            }
+            Command::Interrupt { reply } => {
+                let _ = reply.send(Ok(self.interrupt()));
+            }
+            Command::Queue { reply } => {
+                let _ = reply.send(Ok(self.waiting()));
+            }
+            Command::QueueRemove { selector, reply } => {
+                let _ = reply.send(self.unqueue(selector.as_deref()));
+            }
+            Command::QueueRun { reply } => {
+                self.run_queue();
+                let _ = reply.send(Ok(()));
+            }
+            Command::Log {
+                selector,
+                after,
+                last,
+                reply,
+            } => {
+                let _ = reply.send(view::log(&self.journal, selector.as_deref(), after, last));
+            }
+            Command::Rename { name, reply } => {
+                self.rename(name);
+                let _ = reply.send(Ok(()));
+            }
+            Command::Questions { reply } => {
+                let _ = reply.send(Ok(self.open_questions()));
+            }
+            Command::Decide {
+                question,
+                decision,
+                reply,
+            } => {
+                let _ = reply.send(self.decide(question.as_deref(), decision));
             }
             Command::Wake { timeout_ms, reply } => {
                 self.await_start(timeout_ms, reply);
@@ -457,9 +547,27 @@ impl Session {
         let starting = (self.life == Life::Starting)
             .then_some(self.start_deadline)
             .flatten();
-        let turn = self.running.as_ref().and_then(Running::deadline);
-        let ending = self.end_deadline;
-        starting.into_iter().chain(turn).chain(ending).min()
+        let due = [
+            starting,
+            self.turns_due(),
+            self.end_deadline,
+            self.queue_due,
+            self.question_due(),
+            self.limit_due(),
+            self.stall_due(),
+        ];
+        due.into_iter().flatten().min()
+    }
+
+    /// When the agent will have been silent for too long. One that waits for people, or
+    /// for its next try, has said so.
+    fn stall_due(&self) -> Option<Instant> {
+        let busy = matches!(self.life, Life::Working | Life::Settling);
+        let waits = !self.questions.open.is_empty() || self.retrying.is_some();
+        let after = self.record.settings.stall_after_ms;
+        let after = after.map_or(STALL_AFTER, Duration::from_millis);
+        let silent = busy && !waits && !self.stalled && !after.is_zero();
+        silent.then(|| self.heard + after)
     }
 
     fn deadlines(&mut self, now: Instant) {
@@ -471,8 +579,22 @@ impl Session {
         if self.end_deadline.is_some_and(|at| at <= now) {
             self.end_overdue();
         }
-        self.turn_deadline(now);
+        self.turn_deadlines(now);
+        self.queue_deadlines(now);
+        self.question_deadlines(now);
+        self.stalled |= self.stall_due().is_some_and(|at| at <= now);
+        if self.life == Life::Idle && !self.queue.is_empty() {
+            // What a limit held back.
+            self.next_turn();
+        }
     }
+}
+
+/// The end of something unasked whose agent is gone.
+fn lost_unasked() -> Box<TurnEnd> {
+    let kind = Some(ErrorKind::NoResult);
+    let text = "the agent died meanwhile";
+    Box::new(TurnEnd::without_result(Outcome::Failed, kind, text))
 }
 
 /// The agent was not ready in time.

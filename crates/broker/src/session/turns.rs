@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use clsess_claude::input;
 use clsess_claude::turn::{Outcome as Told, TurnEnd};
-use clsess_proto::{Denial, ErrorCode, Failure, OnQuestion, Outcome, TurnId, TurnReport};
+use clsess_proto::{Denial, ErrorCode, EventKind, Failure, Outcome, TurnId, TurnReport};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
+use uuid::Uuid;
 
 use super::Watched;
 use super::ending::EndWhy;
@@ -14,6 +15,7 @@ use super::launch;
 use super::life::Event;
 use super::report::{Ended, judge};
 use super::task::Session;
+use crate::journal::Terms;
 
 /// How long the agent may take to end a turn that it was told to end, before it is
 /// itself ended. Measured: 8 ms while streaming, up to 1.4 s in a tool.
@@ -24,22 +26,30 @@ pub(super) type End = watch::Sender<Option<Arc<TurnReport>>>;
 /// A turn that waits. Its prompt is in the journal.
 pub(super) struct Queued {
     pub(super) turn: TurnId,
+    pub(super) terms: Terms,
     pub(super) since: Instant,
-    /// Its events come after this number.
+    /// When it was sent, in milliseconds of Unix time.
+    pub(super) at: u64,
+    /// Its events come after this position.
     pub(super) seen: u64,
     /// Whether it was put back here once, by an agent that died before it had it.
     pub(super) again: bool,
+    /// Whether it is to be put into the turn that runs, if one does.
+    pub(super) steers: bool,
     pub(super) end: End,
 }
 
 impl Queued {
     /// It waits from now on.
-    pub(super) fn new(turn: TurnId, seen: u64) -> Self {
+    pub(super) fn new(turn: TurnId, at: u64, terms: Terms, seen: u64) -> Self {
         Self {
             turn,
+            terms,
             since: Instant::now(),
+            at,
             seen,
             again: false,
+            steers: false,
             end: watch::Sender::new(None),
         }
     }
@@ -59,13 +69,20 @@ fn watched(turn: TurnId, seen: u64, end: &End) -> Watched {
     }
 }
 
-/// The turn that is with the agent.
+/// A turn that is with the agent.
 pub(super) struct Running {
     pub(super) turn: TurnId,
-    pub(super) on_question: OnQuestion,
+    /// The uuid that its line has: the turn's own, but for one that is tried again.
+    pub(super) wire: Uuid,
+    pub(super) terms: Terms,
+    pub(super) at: u64,
     pub(super) started: Instant,
     pub(super) queued_ms: u64,
     pub(super) first_text: Option<Instant>,
+    /// Whether the agent has taken its line up.
+    pub(super) begun: bool,
+    /// Whether a tool has run in it: then it is not to be tried again.
+    pub(super) tools: bool,
     /// Whether text of the current block has come in pieces.
     pub(super) streamed: bool,
     /// Whether a message has begun that has said nothing yet.
@@ -76,11 +93,15 @@ pub(super) struct Running {
     pub(super) damaged: bool,
     /// When it is to be interrupted.
     pub(super) timeout: Option<Instant>,
+    /// What is left of that while a question is open: waiting for people does not count.
+    pub(super) timeout_left: Option<Duration>,
+    /// When it is to be given up, whatever it waits for.
+    pub(super) deadline: Option<Instant>,
     /// Why it was told to end, and until when it may take.
     pub(super) stopping: Option<(Stop, Instant)>,
     /// Whether it was put back into the queue once.
     pub(super) again: bool,
-    /// Its events come after this number.
+    /// Its events come after this position.
     pub(super) seen: u64,
     /// What was denied to the agent on the way.
     pub(super) denials: Vec<Denial>,
@@ -94,6 +115,41 @@ pub(super) struct Stop {
 }
 
 impl Running {
+    fn new(queued: Queued) -> Self {
+        let now = Instant::now();
+        let mut running = Self {
+            turn: queued.turn,
+            wire: queued.terms.wire(queued.turn),
+            terms: queued.terms,
+            at: queued.at,
+            started: now,
+            queued_ms: ms(now - queued.since),
+            first_text: None,
+            begun: false,
+            tools: false,
+            streamed: false,
+            message_open: true,
+            messages: 0,
+            damaged: false,
+            timeout: None,
+            timeout_left: None,
+            deadline: queued.terms.deadline(),
+            stopping: None,
+            again: queued.again,
+            seen: queued.seen,
+            denials: Vec::new(),
+            end: queued.end,
+        };
+        running.times_out_from(now);
+        running
+    }
+
+    /// Its time counts from now.
+    fn times_out_from(&mut self, now: Instant) {
+        let after = self.terms.timeout_ms;
+        self.timeout = (after > 0).then(|| now + Duration::from_millis(after));
+    }
+
     /// For one more who waits for it.
     pub(super) fn watched(&self) -> Watched {
         watched(self.turn, self.seen, &self.end)
@@ -106,73 +162,144 @@ impl Running {
     }
 
     /// When something is to be done about it.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn due(&self) -> Option<Instant> {
         match &self.stopping {
             Some((_, until)) => Some(*until),
-            None => self.timeout,
+            None => self.timeout.into_iter().chain(self.deadline).min(),
+        }
+    }
+
+    /// It waits for people, or does not any more.
+    pub(super) fn waits_for_people(&mut self, waits: bool) {
+        let now = Instant::now();
+        if waits && let Some(timeout) = self.timeout.take() {
+            self.timeout_left = Some(timeout - now);
+        } else if !waits && let Some(left) = self.timeout_left.take() {
+            self.timeout = Some(now + left);
+        }
+    }
+
+    /// As it waits again.
+    pub(super) fn queued_again(self, since: Instant) -> Queued {
+        Queued {
+            turn: self.turn,
+            terms: self.terms,
+            since,
+            at: self.at,
+            seen: self.seen,
+            again: self.again,
+            steers: false,
+            end: self.end,
+        }
+    }
+
+    /// What is done when it takes too long.
+    fn overdue(&self, now: Instant) -> Stop {
+        let (what, hint) = if self.deadline.is_some_and(|at| at <= now) {
+            let hint = "give it longer with --deadline";
+            ("given up at its deadline", hint)
+        } else {
+            let hint = "give it longer with --timeout (0: no limit) or turn_timeout in the config";
+            ("interrupted", hint)
+        };
+        let after = humane(now - self.started);
+        let message = format!("the turn was {what} after {after}");
+        Stop {
+            outcome: Outcome::TimedOut,
+            failure: Failure::new(ErrorCode::TimedOut, message).hint(hint),
         }
     }
 }
 
 impl Session {
-    pub(super) fn begin(
-        &mut self,
-        queued: Queued,
-        prompt: &str,
-        timeout_ms: u64,
-        on_question: OnQuestion,
-    ) {
-        let now = Instant::now();
-        self.running = Some(Running {
-            turn: queued.turn,
-            on_question,
-            started: now,
-            queued_ms: ms(now - queued.since),
-            first_text: None,
-            streamed: false,
-            message_open: true,
-            messages: 0,
-            damaged: false,
-            again: queued.again,
-            timeout: (timeout_ms > 0).then(|| now + Duration::from_millis(timeout_ms)),
-            stopping: None,
-            seen: queued.seen,
-            denials: Vec::new(),
-            end: queued.end,
-        });
-        // One turn at a time: there is always room for it.
-        let _ = self.tracker.begin(queued.turn.0);
-        if let Some(body) = &mut self.body {
-            body.write(input::user(queued.turn.0, prompt));
-        }
+    /// Gives the idle agent a prompt.
+    pub(super) fn begin(&mut self, queued: Queued, prompt: &str) {
+        let running = Running::new(queued);
+        self.give(&running, prompt);
+        self.policy = running.terms.on_question;
+        self.running = Some(running);
         self.step(Event::TurnBegan);
     }
 
-    pub(super) fn turn_ended(&mut self, asked: Option<TurnId>, end: Box<TurnEnd>) {
-        let Some(turn) = asked else {
-            tracing::info!(session = %self.record.name, origin = ?end.origin, "an unasked turn");
-            return;
-        };
-        let Some(running) = self.running.take_if(|running| running.turn == turn) else {
-            return;
-        };
+    /// Puts a prompt into the turn that runs.
+    pub(super) fn steer(&mut self, queued: Queued, prompt: &str, into: TurnId) {
+        let running = Running::new(queued);
+        self.tell(Some(running.turn), EventKind::Steered { into });
+        self.give(&running, prompt);
+        self.steered.push(running);
+    }
+
+    fn give(&mut self, running: &Running, prompt: &str) {
+        // A few turns at a time: there is always room for it.
+        let _ = self.tracker.begin(running.wire);
+        if let Some(body) = &mut self.body {
+            body.write(input::user(running.wire, prompt), Some(running.wire));
+        }
+    }
+
+    /// The agent has taken a line up.
+    pub(super) fn begun(&mut self, wire: Uuid) {
+        if let Some(running) = self.with_agent(wire) {
+            running.begun = true;
+        }
+        self.steer_next();
+    }
+
+    /// The turn whose line has this uuid.
+    pub(super) fn with_agent(&mut self, wire: Uuid) -> Option<&mut Running> {
+        let mut turns = self.running.iter_mut().chain(&mut self.steered);
+        turns.find(|running| running.wire == wire)
+    }
+
+    pub(super) fn turn_ended(&mut self, asked: Option<Uuid>, end: Box<TurnEnd>) {
         if let Some(model) = &end.model {
             self.model = Some(model.clone());
         }
+        let Some(wire) = asked else {
+            self.unasked_ended(end);
+            return;
+        };
+        if let Some(at) = self.steered.iter().position(|turn| turn.wire == wire) {
+            let steered = self.steered.remove(at);
+            let ended = judge(&steered, end);
+            let into = self.running.as_ref().map(|running| running.turn);
+            self.finish_steered(steered, ended, into);
+            return;
+        }
+        let Some(running) = self.running.take_if(|running| running.wire == wire) else {
+            return;
+        };
         let end = if end.known_already {
-            self.ended_earlier(turn).map_or(end, Box::new)
+            self.ended_earlier(wire).map_or(end, Box::new)
         } else {
             end
         };
         let ended = judge(&running, end);
-        self.finish_running(running, ended);
-        self.step(Event::TurnEnded);
+        self.heed_limits(&ended);
+        if self.is_to_wait_for_limit(&running, &ended) {
+            self.wait_for_limit(running);
+        } else {
+            self.finish_running(running, ended);
+        }
+        self.after_turn();
+    }
+
+    /// What was put into the turn that has ended, and was not taken up by it, runs now.
+    fn after_turn(&mut self) {
+        if self.steered.is_empty() {
+            self.step(Event::TurnEnded);
+            return;
+        }
+        let mut next = self.steered.remove(0);
+        next.times_out_from(Instant::now());
+        self.policy = next.terms.on_question;
+        self.running = Some(next);
     }
 
     /// The end of a turn that the agent had run before and does not run again.
-    fn ended_earlier(&self, turn: TurnId) -> Option<TurnEnd> {
+    fn ended_earlier(&self, wire: Uuid) -> Option<TurnEnd> {
         let home = self.agent_home.as_ref()?;
-        let end = launch::ended_earlier(home, &self.record, turn.0)?;
+        let end = launch::ended_earlier(home, &self.record, wire)?;
         // Its transcript has all of it: that is as good as having heard it.
         let known_already = end.outcome != Told::Completed;
         Some(TurnEnd {
@@ -181,32 +308,33 @@ impl Session {
         })
     }
 
-    /// The agent died with a turn. One of which it had not one byte waits again, once.
+    /// The agent died with its turns. One of which it had not one byte waits again, once.
     pub(super) fn lose_turn(&mut self) {
-        let Some(mut running) = self.running.take() else {
-            return;
-        };
-        if self.undelivered && running.stopping.is_none() && !running.again {
-            self.queue.push_front(Queued {
-                turn: running.turn,
-                since: running.started,
-                seen: running.seen,
-                again: true,
-                end: running.end,
-            });
-            return;
-        }
-        let ended = match running.stopping.take() {
-            Some((stop, _)) => Ended::without(stop.outcome, stop.failure),
-            None => {
-                let why = self.last_error.clone();
-                let failure =
-                    why.unwrap_or_else(|| Failure::new(ErrorCode::AgentDied, "the agent died"));
-                let hint = "what it did is in its conversation; the next send takes it up again";
-                Ended::without(Outcome::Unknown, failure.hint(hint))
+        let steered = std::mem::take(&mut self.steered);
+        let lost = self.running.take().into_iter().chain(steered);
+        for mut running in lost {
+            if self.undelivered.contains(&running.wire)
+                && running.stopping.is_none()
+                && !running.again
+            {
+                running.again = true;
+                let since = running.started;
+                self.queue.push_front(running.queued_again(since));
+                continue;
             }
-        };
-        self.finish_running(running, ended);
+            let ended = match running.stopping.take() {
+                Some((stop, _)) => Ended::without(stop.outcome, stop.failure),
+                None => {
+                    let why = self.died.clone();
+                    let why = why.unwrap_or_else(|| "the agent died".to_owned());
+                    let hint =
+                        "what it did is in its conversation; the next send takes it up again";
+                    let failure = Failure::new(ErrorCode::AgentDied, why).hint(hint);
+                    Ended::without(Outcome::Unknown, failure)
+                }
+            };
+            self.finish_running(running, ended);
+        }
     }
 
     /// Tells the running turn to end.
@@ -220,6 +348,25 @@ impl Session {
             let id = format!("clsess-interrupt-{}", running.turn);
             self.write(input::interrupt(&id));
         }
+    }
+
+    /// Gives up a turn that was put into another one: taken back if the agent has not
+    /// taken it up; else only its sender's waiting ends, since the other one goes on.
+    pub(super) fn stop_steered(&mut self, turn: TurnId, stop: Stop) {
+        let Some(at) = self.steered.iter().position(|steered| steered.turn == turn) else {
+            return;
+        };
+        let steered = &mut self.steered[at];
+        if !steered.begun && steered.stopping.is_none() {
+            let until = Instant::now() + INTERRUPT_GRACE;
+            let line = input::take_back(&format!("clsess-take-back-{turn}"), steered.wire);
+            steered.stopping = Some((stop, until));
+            self.write(line);
+            return;
+        }
+        let steered = self.steered.remove(at);
+        let into = self.running.as_ref().map(|running| running.turn);
+        self.finish_steered(steered, Ended::without(stop.outcome, stop.failure), into);
     }
 
     /// Marks the running turn as one that its question ends.
@@ -236,12 +383,19 @@ impl Session {
         }
     }
 
-    /// Does what is due about the running turn.
-    pub(super) fn turn_deadline(&mut self, now: Instant) {
+    /// When something is due about the turns with the agent.
+    pub(super) fn turns_due(&self) -> Option<Instant> {
+        let turns = self.running.iter().chain(&self.steered);
+        turns.filter_map(Running::due).min()
+    }
+
+    /// Does what is due about the turns with the agent.
+    pub(super) fn turn_deadlines(&mut self, now: Instant) {
+        self.steered_deadlines(now);
         let Some(running) = &mut self.running else {
             return;
         };
-        if running.deadline().is_none_or(|at| at > now) {
+        if running.due().is_none_or(|at| at > now) {
             return;
         }
         if let Some((_, until)) = &mut running.stopping {
@@ -251,25 +405,36 @@ impl Session {
             self.kill_body();
             return;
         }
-        let after = humane(now - running.started);
-        self.stop_turn(
-            Outcome::TimedOut,
-            Failure::new(
-                ErrorCode::TimedOut,
-                format!("the turn was interrupted after {after}"),
-            )
-            .hint("give it longer with --timeout (0: no limit) or turn_timeout in the config"),
-        );
+        let Stop { outcome, failure } = running.overdue(now);
+        self.stop_turn(outcome, failure);
+    }
+
+    fn steered_deadlines(&mut self, now: Instant) {
+        let due = |steered: &Running| steered.due().is_some_and(|at| at <= now);
+        while let Some(steered) = self.steered.iter().find(|steered| due(steered)) {
+            let turn = steered.turn;
+            let stop = match &steered.stopping {
+                Some((stop, _)) => Stop {
+                    outcome: stop.outcome,
+                    failure: stop.failure.clone(),
+                },
+                None => steered.overdue(now),
+            };
+            self.stop_steered(turn, stop);
+        }
     }
 
     /// Tells the turns that their session's body is being ended.
     pub(super) fn end_turns(&mut self, why: EndWhy) {
         let failure = why.failure();
+        let steered = std::mem::take(&mut self.steered);
         if let Some(running) = self.running.take() {
             // It ends sooner when it is told to than when its input ends.
             self.write(input::interrupt("clsess-interrupt-end"));
-            let ended = Ended::without(Outcome::Interrupted, failure);
-            self.finish_running(running, ended);
+            for running in std::iter::once(running).chain(steered) {
+                let ended = Ended::without(Outcome::Interrupted, failure.clone());
+                self.finish_running(running, ended);
+            }
         }
         self.end_queue(why);
     }
@@ -287,6 +452,36 @@ impl Session {
                 let ended = Ended::without(Outcome::Cancelled, failure.clone());
                 self.finish_queued(&queued, ended);
             }
+        }
+    }
+}
+
+/// A turn that nobody asked for, while it runs.
+pub(super) struct Unasked {
+    pub(super) turn: TurnId,
+    pub(super) started: Instant,
+    pub(super) denials: Vec<Denial>,
+}
+
+impl Session {
+    /// The agent begins something by itself.
+    pub(super) fn unasked_began(&mut self) {
+        let unasked = Unasked {
+            turn: TurnId::random(),
+            started: Instant::now(),
+            denials: Vec::new(),
+        };
+        self.tell(Some(unasked.turn), EventKind::Unasked {});
+        self.unasked = Some(unasked);
+    }
+
+    /// It has ended: a turn of its own in the history, and no part of any other.
+    fn unasked_ended(&mut self, end: Box<TurnEnd>) {
+        if self.unasked.is_none() {
+            self.unasked_began();
+        }
+        if let Some(unasked) = self.unasked.take() {
+            self.finish_unasked(unasked, end);
         }
     }
 }

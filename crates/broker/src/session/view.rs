@@ -1,12 +1,21 @@
 //! The session as others see it.
 
-use clsess_proto::{EventKind, SessionDetail, SessionRow, State, TurnId};
+use std::time::{Duration, UNIX_EPOCH};
 
-use super::Row;
+use clsess_proto::{
+    ErrorCode, EventKind, Failure, LogEntry, SessionDetail, SessionRow, State, TurnId,
+};
+
 use super::ending::EndWhy;
 use super::life::Life;
+use super::limits::Limit;
 use super::task::Session;
+use super::{Row, now_ms};
 use crate::driver::stream::StreamBody;
+use crate::journal::Journal;
+
+/// Bytes of the journal that one answer of the log reads; who wants more asks again.
+const LOG_BYTES: u64 = 1024 * 1024;
 
 impl Session {
     /// Adds to what happened.
@@ -18,36 +27,91 @@ impl Session {
         match self.life {
             Life::Asleep => State::Asleep,
             Life::Starting => State::Starting,
+            Life::Idle if self.limits().is_some() => State::RateLimited,
+            Life::Idle if self.logged_out => State::LoginNeeded,
             Life::Idle => State::Idle,
-            Life::Working | Life::Settling => State::Working,
+            Life::Working | Life::Settling => self.busy_state(),
             Life::Ending if self.ending == Some(EndWhy::Restart) => State::Restarting,
-            Life::Ending | Life::Gone => State::Ending,
+            Life::Ending => State::Ending,
+            Life::Gone => State::Gone,
             Life::Failed => State::Failed,
         }
     }
 
-    pub(super) fn state_detail(&self) -> Option<String> {
-        match self.life {
-            Life::Failed => self.last_error.as_ref().map(|f| f.message.clone()),
-            Life::Settling if self.background > 0 => {
-                Some(format!("{} background tasks", self.background))
+    fn busy_state(&self) -> State {
+        if !self.questions.open.is_empty() {
+            State::Question
+        } else if self.stalled {
+            State::Stalled
+        } else if self.retrying.as_ref().is_some_and(|(_, limit)| *limit) {
+            State::RateLimited
+        } else {
+            State::Working
+        }
+    }
+
+    /// The limit that keeps something from running, or would.
+    fn limits(&self) -> Option<&Limit> {
+        let limit = self.limit.as_ref().filter(|limit| limit.holds())?;
+        let held = self.queue.iter().any(|queued| self.is_held(queued));
+        (limit.told || held).then_some(limit)
+    }
+
+    pub(super) fn state_detail(&self, state: State) -> Option<String> {
+        match state {
+            State::Failed => self.last_error.as_ref().map(|f| f.message.clone()),
+            State::LoginNeeded => Some("the agent is not logged in".to_owned()),
+            State::Question => Some(match self.questions.open.as_slice() {
+                [one] => one.told.text.lines().next().unwrap_or_default().to_owned(),
+                several => format!("{} questions", several.len()),
+            }),
+            State::Stalled => Some(match &self.tool {
+                Some(tool) => format!("no byte for a while; {tool} runs"),
+                None => "no byte for a while".to_owned(),
+            }),
+            State::RateLimited => match (self.limits(), &self.retrying) {
+                (Some(limit), _) => Some(format!("until {}", until(limit.until_ms))),
+                (None, Some((why, _))) => Some(why.clone()),
+                (None, None) => None,
+            },
+            State::Working if self.retrying.is_some() => {
+                self.retrying.as_ref().map(|(why, _)| why.clone())
+            }
+            State::Idle | State::Working if self.background > 0 => {
+                let plural = if self.background == 1 { "" } else { "s" };
+                Some(format!("{} background task{plural}", self.background))
             }
             _ => None,
         }
     }
 
-    pub(super) fn publish(&self) {
+    /// Makes what has changed known: to those who list, and to those who watch.
+    pub(super) fn publish(&mut self) {
+        let state = self.state();
+        let detail = self.state_detail(state);
+        let before = self.row.borrow().clone();
+        if before.row.state != state {
+            self.since = now_ms();
+        }
+        if before.row.state != state || before.row.detail != detail {
+            let detail = detail.clone();
+            self.tell(None, EventKind::State { state, detail });
+        }
         let row = Row {
             row: SessionRow {
-                state: self.state(),
+                name: self.record.name.clone(),
+                state,
                 since: self.since,
-                detail: self.state_detail(),
+                detail,
                 queue: self.queue.len() as u64,
                 turns: self.journal.totals().turns,
-                ..self.row.borrow().row.clone()
+                background: self.background as u64,
+                ..before.row
             },
             active_at: self.active_at,
             agent_session_id: self.record.agent_session_id,
+            holder: self.body.as_ref().and_then(StreamBody::holder_pid),
+            allow_from: before.allow_from,
         };
         self.row.send_if_modified(|old| {
             let changed = *old != row;
@@ -56,7 +120,14 @@ impl Session {
         });
     }
 
-    pub(super) fn detail(&self) -> SessionDetail {
+    /// It has another name from now on.
+    pub(super) fn rename(&mut self, name: String) {
+        self.tell(None, EventKind::Renamed { name: name.clone() });
+        self.record.name = name;
+        self.save_record();
+    }
+
+    pub(super) fn detail(&mut self) -> SessionDetail {
         self.publish();
         let totals = self.journal.totals();
         let any = totals.turns > 0;
@@ -69,7 +140,32 @@ impl Session {
             model: self.model.clone(),
             usage: any.then_some(totals.usage),
             cost_usd: any.then_some(totals.cost_usd),
+            questions: self.open_questions(),
             last_error: self.last_error.clone(),
         }
     }
+}
+
+/// A time as people in any zone read it.
+fn until(ms: u64) -> String {
+    let time = UNIX_EPOCH + Duration::from_millis(ms);
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
+/// Turns of a journal: as in the request of that name.
+///
+/// # Errors
+/// [`ErrorCode::NoSuchTurn`].
+pub fn log(
+    journal: &Journal,
+    selector: Option<&str>,
+    after: Option<TurnId>,
+    last: Option<u64>,
+) -> Result<(Vec<LogEntry>, bool), Failure> {
+    let Some(selector) = selector else {
+        return Ok(journal.log(after, last, LOG_BYTES));
+    };
+    let none = |message| Failure::new(ErrorCode::NoSuchTurn, message);
+    let turn = journal.select(selector).map_err(none)?;
+    Ok((journal.logged(turn).into_iter().collect(), false))
 }

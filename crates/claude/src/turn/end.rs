@@ -142,8 +142,9 @@ impl ErrorKind {
 }
 
 impl TurnEnd {
-    /// The end of a turn for which no `result` came.
-    pub(super) fn without_result(outcome: Outcome, error: Option<ErrorKind>, why: &str) -> Self {
+    /// One that came to no result; `text` says why.
+    #[must_use]
+    pub fn without_result(outcome: Outcome, error: Option<ErrorKind>, why: &str) -> Self {
         let error = error.map(|kind| AgentError {
             kind,
             status: None,

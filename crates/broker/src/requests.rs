@@ -1,0 +1,165 @@
+//! Requests that ask several sessions, or more of one than its task answers at once.
+
+use clsess_proto::{
+    ErrorCode, Failure, Question, Reply, SessionRow, State, TurnId, Until, valid_name,
+};
+use futures_util::future::{join_all, select_all};
+use tokio::sync::watch;
+
+use crate::broker::Shared;
+use crate::conn::{ask, of_ended};
+use crate::create::session_reply;
+use crate::session::{Command, Handle, Row, view};
+
+/// `wait`: until something is so of all the sessions, or of any.
+///
+/// # Errors
+/// [`ErrorCode::NoSuchSession`]; [`ErrorCode::Killed`] of a session that goes away meanwhile.
+pub async fn wait(
+    shared: &Shared,
+    names: &[String],
+    until: Until,
+    any: bool,
+) -> Result<Reply, Failure> {
+    let handles: Result<Vec<Handle>, Failure> = names
+        .iter()
+        .map(|name| shared.registry.find(name))
+        .collect();
+    let waiting: Vec<_> = handles?
+        .into_iter()
+        .map(|handle| Box::pin(becomes(handle, until)))
+        .collect();
+    if waiting.is_empty() {
+        return Err(Failure::new(
+            ErrorCode::BadRequest,
+            "no session to wait for",
+        ));
+    }
+    let sessions = if any {
+        vec![select_all(waiting).await.0?]
+    } else {
+        join_all(waiting)
+            .await
+            .into_iter()
+            .collect::<Result<_, _>>()?
+    };
+    Ok(Reply::Waited { sessions })
+}
+
+/// Waits until it is so of a session; its row then.
+async fn becomes(handle: Handle, until: Until) -> Result<SessionRow, Failure> {
+    let mut row = handle.row.clone();
+    let before = row.borrow_and_update().clone();
+    let so = |row: &Row| is_so(row, &before, until);
+    match row.wait_for(so).await {
+        Ok(row) => Ok(row.told()),
+        Err(_) => gone(&handle.row, until),
+    }
+}
+
+/// The session is gone: its last row, where that is what was waited for.
+fn gone(row: &watch::Receiver<Row>, until: Until) -> Result<SessionRow, Failure> {
+    let row = row.borrow().told();
+    match until {
+        Until::Exit | Until::Change => Ok(row),
+        Until::Idle | Until::Question => {
+            let message = format!("{} was killed, or the broker stopped", row.name);
+            Err(Failure::new(ErrorCode::Killed, message))
+        }
+    }
+}
+
+fn is_so(row: &Row, before: &Row, until: Until) -> bool {
+    let (row, before) = (&row.row, &before.row);
+    match until {
+        Until::Idle => match row.state {
+            State::Idle | State::Asleep | State::LoginNeeded | State::RateLimited => row.queue == 0,
+            // Nothing runs before somebody does something about it.
+            State::Failed => true,
+            _ => false,
+        },
+        Until::Question => row.state == State::Question,
+        Until::Exit => matches!(row.state, State::Asleep | State::Failed),
+        Until::Change => {
+            row.state != before.state || row.queue != before.queue || row.turns != before.turns
+        }
+    }
+}
+
+/// `rename`.
+///
+/// # Errors
+/// [`ErrorCode::BadName`], [`ErrorCode::SessionExists`], [`ErrorCode::NoSuchSession`].
+pub async fn rename(shared: &Shared, session: &str, name: String) -> Result<Reply, Failure> {
+    if !valid_name(&name) {
+        return Err(bad_name(&name));
+    }
+    let handle = shared.registry.find(session)?;
+    shared.registry.rename(handle.id, &name)?;
+    ask(&handle, |reply| Command::Rename { name, reply }).await?;
+    Ok(session_reply(&handle, false))
+}
+
+/// It cannot name a session.
+#[must_use]
+pub fn bad_name(name: &str) -> Failure {
+    Failure::new(
+        ErrorCode::BadName,
+        format!("{name:?} is no name for a session"),
+    )
+    .hint("letters, digits, '.', '_' and '-', at most 64, beginning with a letter or digit")
+}
+
+/// `questions`: of one session, or of all.
+///
+/// # Errors
+/// [`ErrorCode::NoSuchSession`].
+pub async fn questions(shared: &Shared, session: Option<&str>) -> Result<Reply, Failure> {
+    let handles = match session {
+        Some(name) => vec![shared.registry.find(name)?],
+        // Only those that ask: a session that is busy with the disk is not waited for.
+        None => shared
+            .registry
+            .all()
+            .into_iter()
+            .filter(|handle| handle.row.borrow().row.state == State::Question)
+            .collect(),
+    };
+    let asked = join_all(
+        handles
+            .iter()
+            .map(|handle| ask(handle, |reply| Command::Questions { reply })),
+    );
+    let mut questions: Vec<Question> = asked.await.into_iter().flatten().flatten().collect();
+    questions.sort_by_key(|question| question.asked_at);
+    Ok(Reply::Questions { questions })
+}
+
+/// `log`: of a session, or of one that was killed.
+///
+/// # Errors
+/// [`ErrorCode::NoSuchSession`], [`ErrorCode::NoSuchTurn`].
+pub async fn log(
+    shared: &Shared,
+    session: &str,
+    selector: Option<String>,
+    after: Option<TurnId>,
+    last: Option<u64>,
+) -> Result<Reply, Failure> {
+    let (turns, more) = match shared.registry.find(session) {
+        Ok(handle) => {
+            let command = |reply| Command::Log {
+                selector,
+                after,
+                last,
+                reply,
+            };
+            ask(&handle, command).await?
+        }
+        Err(failure) => {
+            let journal = of_ended(shared, session).unwrap_or(Err(failure))?;
+            view::log(&journal, selector.as_deref(), after, last)?
+        }
+    };
+    Ok(Reply::Log { turns, more })
+}

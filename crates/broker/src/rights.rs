@@ -1,0 +1,178 @@
+//! Who asks: a user's own program, or one that runs inside a session's agent.
+//!
+//! What descends from an agent descends from its holder, which is its subreaper: whatever forks,
+//! sets a session of its own or loses its parent comes back to it. An agent must not approve
+//! itself, nor act on other sessions behind its user's back. It is a rule for agents that were
+//! talked into something, not a wall against a program of the same user that is after it: that
+//! one can do without us.
+
+use clsess_proto::{ErrorCode, Failure, Request};
+
+use crate::lock::stat_fields;
+use crate::registry::Registry;
+use crate::session::Handle;
+
+/// Ancestors that are looked at; a chain that is longer is nobody's.
+const MAX_ANCESTORS: usize = 256;
+
+/// A client, by the processes that it descends from.
+#[derive(Debug)]
+pub struct Caller {
+    /// Its process and its ancestors, up to but without the first process; `None` when they
+    /// could not be told.
+    ancestors: Option<Vec<u32>>,
+}
+
+/// Where a caller runs.
+enum Inside {
+    /// In no agent.
+    No,
+    /// In this session's agent.
+    Of(Box<Handle>),
+    /// That cannot be told.
+    Unknown,
+}
+
+impl Caller {
+    /// The process that connected, looked at when it did: it may be gone later.
+    #[must_use]
+    pub fn of(pid: Option<u32>) -> Self {
+        Self {
+            ancestors: pid.and_then(ancestors),
+        }
+    }
+
+    fn inside(&self, registry: &Registry) -> Inside {
+        let Some(ancestors) = &self.ancestors else {
+            return Inside::Unknown;
+        };
+        let holds = |handle: &Handle| {
+            let holder = handle.row.borrow().holder;
+            holder.is_some_and(|pid| ancestors.contains(&pid))
+        };
+        match registry.all().into_iter().find(holds) {
+            Some(handle) => Inside::Of(Box::new(handle)),
+            None => Inside::No,
+        }
+    }
+
+    /// Whether it may ask for this.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotAllowed`].
+    pub fn may(&self, request: &Request, registry: &Registry) -> Result<(), Failure> {
+        if reads(request) {
+            return Ok(());
+        }
+        let handle = match self.inside(registry) {
+            Inside::No => return Ok(()),
+            Inside::Of(handle) => handle,
+            Inside::Unknown => {
+                let message = "it cannot be told whether the caller runs inside an agent, since its \
+                               process is gone or in another process namespace";
+                return Err(Failure::new(ErrorCode::NotAllowed, message)
+                    .hint("ask from a shell on the same system"));
+            }
+        };
+        let row = handle.row.borrow();
+        let (from, id) = (&row.row.name, row.row.id.to_string());
+        if let Request::Send(send) = request {
+            return may_send(from, &id, &send.session, registry);
+        }
+        if let Request::Cancel { session, .. } = request
+            && may_send(from, &id, session, registry).is_ok()
+        {
+            return Ok(());
+        }
+        Err(Failure::new(
+            ErrorCode::NotAllowed,
+            format!("this runs inside the agent of {from}, which may not do that"),
+        )
+        .hint("ask the user to do it from a shell of their own"))
+    }
+}
+
+/// Whether the agent of a session may send to another one.
+fn may_send(from: &str, id: &str, to: &str, registry: &Registry) -> Result<(), Failure> {
+    let target = registry.find(to)?;
+    let row = target.row.borrow();
+    let name = &row.row.name;
+    if row.row.id.to_string() == id {
+        let message = format!("this runs inside the agent of {from}, which cannot wait for itself");
+        return Err(Failure::new(ErrorCode::NotAllowed, message));
+    }
+    if row
+        .allow_from
+        .iter()
+        .any(|allowed| allowed == from || allowed == id)
+    {
+        return Ok(());
+    }
+    Err(Failure::new(
+        ErrorCode::NotAllowed,
+        format!("this runs inside the agent of {from}, which may not send to {name}"),
+    )
+    .hint(format!(
+        "if it may: allow_from = [\"{from}\"] in [session.{name}] of the config, before it is made"
+    )))
+}
+
+/// Whether a request changes nothing.
+fn reads(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Result { .. }
+            | Request::List {}
+            | Request::Show { .. }
+            | Request::Wait { .. }
+            | Request::Queue { .. }
+            | Request::Log { .. }
+            | Request::Questions { .. }
+            | Request::Events { .. }
+            | Request::Status {}
+            | Request::Unknown
+    )
+}
+
+/// A process and its ancestors.
+fn ancestors(pid: u32) -> Option<Vec<u32>> {
+    let mut chain = Vec::new();
+    let mut pid = pid;
+    while pid > 1 {
+        if chain.len() == MAX_ANCESTORS {
+            return None;
+        }
+        chain.push(pid);
+        pid = parent(pid)?;
+    }
+    (!chain.is_empty()).then_some(chain)
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    stat_fields(&pid.to_string()).map(|stat| stat.parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_descends_from_its_parents() {
+        let own = std::process::id();
+        let chain = ancestors(own).unwrap();
+        assert_eq!(chain[0], own);
+        assert_eq!(
+            chain.get(1).copied().unwrap_or(1),
+            std::os::unix::process::parent_id()
+        );
+        assert!(ancestors(0).is_none(), "of another namespace");
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_ancestors() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id();
+        child.wait().unwrap();
+        assert!(ancestors(pid).is_none());
+    }
+}

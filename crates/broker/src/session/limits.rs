@@ -1,0 +1,148 @@
+//! The provider's limits: what is known of them, and the turns that wait for their end.
+
+use clsess_claude::stream::RateLimit;
+use clsess_proto::{ErrorCode, EventKind, OnLimit, Outcome};
+use tokio::time::{Duration, Instant};
+
+use super::life::{Event, Life};
+use super::now_ms;
+use super::report::Ended;
+use super::task::Session;
+use super::turns::{Queued, Running};
+use crate::journal::Record;
+
+/// Between two tries where the provider does not say when its limit resets: twice as long
+/// each time.
+const FIRST_TRY: Duration = Duration::from_secs(30);
+/// The longest time between two tries, in steps of doubling.
+const MOST_DOUBLINGS: u32 = 3;
+/// The longest time that a provider's word is taken for. A clock that is wrong must not hold
+/// a turn for ever; a subscription's longest limit is that of a week.
+const LONGEST: Duration = Duration::from_secs(8 * 24 * 60 * 60);
+
+/// A limit that was reached.
+#[derive(Clone, Debug)]
+pub(super) struct Limit {
+    /// When it is worth trying again.
+    pub(super) until: Instant,
+    /// The same in milliseconds of Unix time.
+    pub(super) until_ms: u64,
+    /// Whether the provider said so.
+    pub(super) told: bool,
+    /// How often it was reached in a row.
+    tries: u32,
+}
+
+impl Limit {
+    fn over_in(wait: Duration, told: bool, tries: u32) -> Self {
+        let wait = wait.min(LONGEST);
+        Self {
+            until: Instant::now() + wait,
+            until_ms: now_ms() + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            told,
+            tries,
+        }
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        self.until > Instant::now()
+    }
+}
+
+impl Session {
+    /// The agent tells of its subscription's limit.
+    pub(super) fn limit_told(&mut self, limit: &RateLimit) {
+        let resets = limit
+            .resets_at
+            .filter(|_| limit.status.as_deref() == Some("rejected"));
+        match resets {
+            Some(seconds) => {
+                let wait = (seconds * 1000).saturating_sub(now_ms());
+                self.limit = Some(Limit::over_in(Duration::from_millis(wait), true, 0));
+            }
+            None if limit.status.as_deref() == Some("allowed") => self.limit = None,
+            None => {}
+        }
+    }
+
+    /// What a turn's end says of limits.
+    pub(super) fn heed_limits(&mut self, ended: &Ended) {
+        match ended.failure.as_ref().map(|failure| failure.code) {
+            Some(ErrorCode::RateLimited | ErrorCode::Overloaded) => {
+                if self
+                    .limit
+                    .as_ref()
+                    .is_some_and(|limit| limit.told && limit.holds())
+                {
+                    return;
+                }
+                let tries = self.limit.as_ref().map_or(0, |limit| limit.tries);
+                let wait = FIRST_TRY * 2_u32.pow(tries.min(MOST_DOUBLINGS));
+                self.limit = Some(Limit::over_in(wait, false, tries + 1));
+            }
+            Some(ErrorCode::NotLoggedIn) => self.logged_out = true,
+            None if ended.outcome == Outcome::Completed => {
+                self.limit = None;
+                self.logged_out = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a turn that a limit has refused is to wait for its end. One in which
+    /// something was said or done is not: to run it again would repeat it.
+    pub(super) fn is_to_wait_for_limit(&self, running: &Running, ended: &Ended) -> bool {
+        let code = ended.failure.as_ref().map(|failure| failure.code);
+        running.terms.on_limit == OnLimit::Wait
+            && matches!(code, Some(ErrorCode::RateLimited | ErrorCode::Overloaded))
+            && running.stopping.is_none()
+            && !running.tools
+            && running.messages == 0
+    }
+
+    /// Puts it back in front of the queue. The agent does not run a uuid twice, so its line
+    /// gets another one the next time.
+    pub(super) fn wait_for_limit(&mut self, mut running: Running) {
+        running.terms.attempt += 1;
+        let since = running.started;
+        let queued = running.queued_again(since);
+        let prompt = self.journal.prompt(queued.turn).unwrap_or_default();
+        let record = Record::Queued {
+            turn: queued.turn,
+            at: queued.at,
+            prompt,
+            terms: queued.terms,
+        };
+        if let Err(error) = self.journal.write(&record) {
+            let failure = self.journal_failed(&error);
+            self.finish_queued(&queued, Ended::failed(failure));
+            return;
+        }
+        let info = serde_json::json!({
+            "status": "waiting",
+            "resets_at": self.limit.as_ref().map(|limit| limit.until_ms / 1000),
+        });
+        self.tell(Some(queued.turn), EventKind::RateLimit { info });
+        self.push_front(queued);
+    }
+
+    /// Whether a turn waits for the end of a limit.
+    pub(super) fn is_held(&self, queued: &Queued) -> bool {
+        queued.terms.on_limit == OnLimit::Wait && self.limit.as_ref().is_some_and(Limit::holds)
+    }
+
+    /// When the next held turn is to be tried.
+    pub(super) fn limit_due(&self) -> Option<Instant> {
+        let limit = self.limit.as_ref().filter(|limit| limit.holds())?;
+        let waits = limit.told || self.queue.iter().any(|queued| self.is_held(queued));
+        (self.life == Life::Idle && waits).then_some(limit.until)
+    }
+
+    /// Lets the turns run that were held back.
+    pub(super) fn run_queue(&mut self) {
+        self.limit = None;
+        if !self.queue.is_empty() {
+            self.step(Event::Wanted);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! `clsess interrupt`.
+
+use clsess_proto::{Failure, Reply, Request};
+
+use crate::cli::Interrupt;
+use crate::client::{Client, Start, unexpected};
+use crate::output::Output;
+use crate::surroundings::Surroundings;
+
+pub async fn run(
+    interrupt: Interrupt,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<u8, Failure> {
+    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
+    let session = interrupt.name.clone();
+    match client.call(Request::Interrupt { session }).await? {
+        Reply::Interrupted { turn: Some(_) } => {}
+        Reply::Interrupted { turn: None } => {
+            output.note(&format!("no turn of anybody's runs in {}", interrupt.name));
+        }
+        other => return Err(unexpected(&other)),
+    }
+    Ok(0)
+}
