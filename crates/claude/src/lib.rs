@@ -9,6 +9,7 @@ pub mod command;
 pub mod input;
 mod json;
 pub mod record;
+pub mod sse;
 pub mod stream;
 pub mod turn;
 pub mod version;
