@@ -6,8 +6,8 @@
 
 use std::io::{self, Read};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Longest frame without its length, in bytes; a longer one closes the
 /// connection, because what follows cannot be told from rubbish. It has room for
@@ -69,8 +69,11 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
 /// As [`decode`].
 pub fn decode_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     let mut rest = bytes;
-    let value = rmpv::decode::read_value_with_max_depth(&mut rest, MAX_DEPTH)
-        .map_err(|e| FrameError::Invalid(e.to_string()))?;
+    // rmpv's own reader would take 0xc1, which is no MessagePack, for nil
+    let mut reader = rmp_serde::Deserializer::new(&mut rest);
+    reader.set_max_depth(MAX_DEPTH);
+    let value =
+        rmpv::Value::deserialize(&mut reader).map_err(|e| FrameError::Invalid(e.to_string()))?;
     if !rest.is_empty() {
         return Err(FrameError::Trailing(rest.len()));
     }

@@ -326,6 +326,9 @@ fn requests_are_held_to_their_form() {
         frame::decode_strict::<ToBroker>(&behind),
         Err(FrameError::Trailing(1))
     ));
+    let mut reserved = packed(&good); // later: null, and then a byte that MessagePack never uses
+    *reserved.iter_mut().find(|byte| **byte == 0xc0).unwrap() = 0xc1;
+    assert!(frame::decode_strict::<ToBroker>(&reserved).is_err());
     let bomb = [vec![0x91; 10_000], vec![0xc0]].concat();
     assert!(frame::decode_strict::<ToBroker>(&bomb).is_err());
 }
