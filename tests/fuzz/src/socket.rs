@@ -5,10 +5,9 @@ use std::fmt::Debug;
 use clsess_holder::protocol::{
     Refused, decode_reply, decode_request, encode_reply, encode_request, take_frame,
 };
-use clsess_proto::frame::{self, MAX_FRAME};
+use clsess_proto::frame::{self, FrameError, MAX_FRAME};
 use clsess_proto::{ToBroker, ToClient};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::split::Pieces;
 
@@ -24,18 +23,15 @@ pub fn frames(data: &[u8]) {
 }
 
 fn inside(frame: &[u8]) {
-    message::<ToBroker>(frame);
-    message::<ToClient>(frame);
-}
-
-/// A message that can be read comes back when it is written, and the strict reader reads the same
-/// as the other.
-fn message<T: Serialize + DeserializeOwned + Debug>(frame: &[u8]) {
-    let loose = frame::decode::<T>(frame).ok().map(|it| there_and_back(&it));
-    let Ok(strict) = frame::decode_strict::<T>(frame) else {
+    if let Ok(message) = frame::decode::<ToClient>(frame) {
+        there_and_back(&message, frame::decode);
+    }
+    let loose = frame::decode::<ToBroker>(frame).ok();
+    let loose = loose.map(|it| there_and_back(&it, frame::decode));
+    let Ok(strict) = frame::decode_strict::<ToBroker>(frame) else {
         return;
     };
-    let strict = there_and_back(&strict);
+    let strict = there_and_back(&strict, frame::decode_strict);
     match loose {
         Some(loose) => assert_eq!(loose, strict, "read in two ways"),
         // the one thing that only the strict one takes: a nil where a field can be left out
@@ -45,14 +41,15 @@ fn message<T: Serialize + DeserializeOwned + Debug>(frame: &[u8]) {
 
 const NIL: u8 = 0xc0;
 
-/// Both readers read what was written, and it is the same when it is written again. As bytes: two
-/// that are not numbers are not equal.
-fn there_and_back<T: Serialize + DeserializeOwned + Debug>(message: &T) -> Vec<u8> {
+/// What was written is read, and it is the same when it is written again. As bytes: two that are
+/// not numbers are not equal.
+fn there_and_back<T: Serialize + Debug>(
+    message: &T,
+    decode: fn(&[u8]) -> Result<T, FrameError>,
+) -> Vec<u8> {
     let written = must(frame::encode(message), message);
-    let again: T = must(frame::decode(&written), message);
+    let again = must(decode(&written), message);
     assert_eq!(must(frame::encode(&again), message), written);
-    let strict: T = must(frame::decode_strict(&written), message);
-    assert_eq!(must(frame::encode(&strict), message), written);
     written
 }
 
