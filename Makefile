@@ -10,7 +10,7 @@ target = $(shell rustc -vV | sed -n 's/^host: //p')
 release = target/$(target)/release
 static = RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target $(target)
 
-.PHONY: build test check demo bench docs install clean
+.PHONY: build test check demo bench fuzz docs install clean
 
 # The command, the man pages and the completions are all there is; see install.
 build:
@@ -29,9 +29,9 @@ check:
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
-	cargo deny check licenses bans sources
+	cargo deny --workspace check licenses bans sources
 	@if cargo deny fetch db >/dev/null 2>&1; \
-	then set -x; cargo deny --offline check advisories; \
+	then set -x; cargo deny --workspace --offline check advisories; \
 	else echo 'advisories: skipped, the database cannot be reached'; fi
 
 # With REAL=1 your own logged-in claude, else the real client with a loopback API.
@@ -45,6 +45,28 @@ bench:
 	mkdir -p bench-out
 	$(release)/clsess-bench --json bench-out/bench.json >bench-out/bench.md
 	cat bench-out/bench.md
+
+# Each target for a minute. It needs a C++ compiler, for libFuzzer; the flags are those of cargo-fuzz,
+# and any compiler of Rust takes them. What was found is in fuzz-out, a crash as crash-*: run
+# target/fuzz/TRIPLE/fuzz/fuzz-NAME FILE to see it again.
+FUZZ_SECONDS = 60
+FUZZ_TARGETS = stream tracker lines sse frames holder
+coverage = --cfg fuzzing -C passes=sancov-module -C link-dead-code $(addprefix -C llvm-args=-sanitizer-coverage-, \
+	level=4 inline-8bit-counters pc-table trace-compares)
+
+fuzz:
+	RUSTFLAGS='$(coverage)' cargo build -p clsess-fuzz --features engine --bins \
+		--profile fuzz --target $(target) --target-dir target/fuzz
+	@failed=; for name in $(FUZZ_TARGETS); do \
+		out=fuzz-out/$$name; mkdir -p $$out/corpus; \
+		echo "fuzz: $$name, $(FUZZ_SECONDS) s"; \
+		target/fuzz/$(target)/fuzz/fuzz-$$name $$out/corpus tests/fuzz/corpus/$$name \
+			-artifact_prefix=$$out/ -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 \
+			-max_len=65536 -use_value_profile=1 -print_final_stats=1 >$$out/log 2>&1 \
+			|| { tail -40 $$out/log; failed="$$failed $$name"; }; \
+		grep -E '^Done|number_of_executed|new_units|peak_rss' $$out/log; \
+	done; \
+	[ -z "$$failed" ] || { echo "fuzz: failed:$$failed; the inputs are fuzz-out/NAME/crash-*" >&2; exit 1; }
 
 # Man pages, completions and the example in PROTOCOL.md, made again from the code.
 docs:

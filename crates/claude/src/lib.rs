@@ -10,6 +10,7 @@ pub mod input;
 mod json;
 pub mod question;
 pub mod record;
+pub mod sse;
 pub mod stream;
 pub mod turn;
 pub mod version;

@@ -11,8 +11,8 @@ use std::fmt;
 use uuid::Uuid;
 
 pub use crate::json::Json;
-pub(crate) use read::blocks;
 pub use read::parse;
+pub(crate) use read::{block, blocks};
 
 /// One line of the client.
 #[derive(Clone, Debug, PartialEq)]

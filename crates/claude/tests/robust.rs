@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // a test: helpers are not #[test] functions
 
+mod watched;
+
 use std::path::Path;
+use std::sync::LazyLock;
 
 use clsess_claude::record::{answer_of, trusted};
 use clsess_claude::stream::{BadLine, Line, parse};
@@ -10,8 +13,10 @@ use clsess_claude::turn::{ErrorKind, Happening, MAX_ANSWER, MAX_UUIDS, Outcome, 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use watched::Watched;
 
-fn recordings() -> Vec<Vec<Vec<u8>>> {
+/// The lines of each recording and of each transcript.
+static RECORDINGS: LazyLock<Vec<Vec<Vec<u8>>>> = LazyLock::new(|| {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/2.1.328");
     let mut paths: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
@@ -30,7 +35,13 @@ fn recordings() -> Vec<Vec<Vec<u8>>> {
             .collect()
     };
     paths.iter().map(read).collect()
-}
+});
+
+/// The same, parsed.
+static LINES: LazyLock<Vec<Vec<Line>>> = LazyLock::new(|| {
+    let parsed = |lines: &Vec<Vec<u8>>| lines.iter().filter_map(|line| parse(line).ok()).collect();
+    RECORDINGS.iter().map(parsed).collect()
+});
 
 fn user(number: u128) -> Uuid {
     // 00000001-0000-4000-8000-000000000000, as in the recordings
@@ -52,20 +63,18 @@ fn replace(value: &mut Value, at: &mut usize, with: &Value) {
     }
 }
 
-fn track(lines: &[Vec<u8>]) -> Vec<Happening> {
-    let mut tracker = Tracker::new();
-    let mut happenings = Vec::new();
-    for number in 1..4 {
-        assert!(tracker.begin(user(number)));
-    }
+/// Whatever the lines are, each turn begun ends once at most, and what happens to a turn happens
+/// between the two (see `watched`).
+fn track(lines: &[Vec<u8>]) {
+    let mut watched = Watched::default();
+    (1..4).for_each(|number| watched.begin(user(number)));
     for line in lines {
         if let Ok(line) = parse(line) {
-            tracker.line(line, &mut happenings);
+            watched.line(line);
         }
     }
-    assert!(tracker.open().count() <= 3);
+    watched.gone_with_results();
     let _ = answer_of(lines.iter().map(Vec::as_slice), user(1));
-    happenings
 }
 
 fn odd() -> impl Strategy<Value = Value> {
@@ -97,8 +106,7 @@ proptest! {
 
     #[test]
     fn lines_with_odd_bytes(which in any::<prop::sample::Index>(), changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
-        let recordings = recordings();
-        let mut lines = which.get(&recordings).clone();
+        let mut lines = which.get(&RECORDINGS).clone();
         prop_assume!(!lines.is_empty());
         for (line, at, byte) in &changes {
             let line = line.index(lines.len());
@@ -115,8 +123,7 @@ proptest! {
 
     #[test]
     fn lines_with_odd_values(which in any::<prop::sample::Index>(), changes in proptest::collection::vec((any::<prop::sample::Index>(), 0usize..60, odd()), 1..8)) {
-        let recordings = recordings();
-        let mut lines = which.get(&recordings).clone();
+        let mut lines = which.get(&RECORDINGS).clone();
         prop_assume!(!lines.is_empty());
         for (line, at, with) in &changes {
             let line = line.get_mut(&mut lines);
@@ -129,11 +136,80 @@ proptest! {
 
     #[test]
     fn lines_in_any_order(which in any::<prop::sample::Index>(), order in proptest::collection::vec(any::<prop::sample::Index>(), 0..80)) {
-        let recordings = recordings();
-        let lines = which.get(&recordings);
+        let lines = which.get(&RECORDINGS);
         prop_assume!(!lines.is_empty());
         let shuffled: Vec<_> = order.iter().map(|at| at.get(lines).clone()).collect();
         track(&shuffled);
+    }
+
+    /// Several recordings through one tracker, with lines lost, said twice and moved, while turns
+    /// are begun in between.
+    #[test]
+    fn recordings_through_each_other(steps in steps()) {
+        run(&steps);
+    }
+}
+
+/// What is done to a tracker.
+#[derive(Clone, Debug)]
+enum Step {
+    Begin(u128),
+    /// A stretch of a recording: of which, from where, how many lines, and how often.
+    Lines(prop::sample::Index, prop::sample::Index, usize, usize),
+    /// The client is gone, and another one may come.
+    Gone,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let index = any::<prop::sample::Index>;
+    let step = prop_oneof![
+        3 => (1u128..5).prop_map(Step::Begin),
+        8 => (index(), index(), 1usize..12, 1usize..3).prop_map(|(which, at, count, times)| Step::Lines(which, at, count, times)),
+        1 => Just(Step::Gone),
+    ];
+    proptest::collection::vec(step, 0..40)
+}
+
+fn run(steps: &[Step]) {
+    let mut watched = Watched::default();
+    for step in steps {
+        match step {
+            Step::Begin(number) => watched.begin(user(*number)),
+            Step::Gone => drop(watched.gone_with_results()),
+            Step::Lines(which, at, count, times) => {
+                let lines = which.get(&LINES);
+                if lines.is_empty() {
+                    continue;
+                }
+                let stretch = lines.iter().skip(at.index(lines.len())).take(*count);
+                for line in stretch.flat_map(|line| std::iter::repeat_n(line, *times)) {
+                    watched.line(line.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Every recording with each of its lines lost, said twice, or moved to the end.
+#[test]
+fn recordings_with_one_line_lost_doubled_or_late() {
+    for lines in LINES.iter() {
+        for at in 0..lines.len() {
+            let (before, after) = lines.split_at(at);
+            let (this, after) = after.split_at(1);
+            for order in [
+                [before, after, &[]],
+                [before, this, lines.split_at(at).1],
+                [before, after, this],
+            ] {
+                let mut watched = Watched::default();
+                (1..4).for_each(|number| watched.begin(user(number)));
+                for line in order.concat() {
+                    watched.line(line);
+                }
+                watched.gone_with_results();
+            }
+        }
     }
 }
 

@@ -6,8 +6,8 @@
 
 use std::io::{self, Read};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Longest frame without its length, in bytes; a longer one closes the
 /// connection, because what follows cannot be told from rubbish. It has room for
@@ -53,6 +53,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> {
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     let mut rest = bytes;
     let mut reader = rmp_serde::Deserializer::new(&mut rest);
+    reader.set_max_depth(MAX_DEPTH);
     let message = T::deserialize(&mut reader).map_err(|e| FrameError::Invalid(e.to_string()))?;
     match rest.len() {
         0 => Ok(message),
@@ -69,8 +70,11 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
 /// As [`decode`].
 pub fn decode_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     let mut rest = bytes;
-    let value = rmpv::decode::read_value_with_max_depth(&mut rest, MAX_DEPTH)
-        .map_err(|e| FrameError::Invalid(e.to_string()))?;
+    // rmpv's own reader would take 0xc1, which is no MessagePack, for nil
+    let mut reader = rmp_serde::Deserializer::new(&mut rest);
+    reader.set_max_depth(MAX_STRICT_DEPTH);
+    let value =
+        rmpv::Value::deserialize(&mut reader).map_err(|e| FrameError::Invalid(e.to_string()))?;
     if !rest.is_empty() {
         return Err(FrameError::Trailing(rest.len()));
     }
@@ -78,8 +82,12 @@ pub fn decode_strict<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError>
     rmpv::ext::from_value(value).map_err(|e| FrameError::Invalid(e.to_string()))
 }
 
-/// How deep maps and arrays may lie in each other.
-const MAX_DEPTH: usize = 64;
+/// How deep maps and arrays may lie in each other. An event has the input of a tool, which as
+/// JSON is 127 deep at most; a thread of 2 MiB has room for this much, and not for rmp's 1024.
+const MAX_DEPTH: usize = 256;
+
+/// The same for what has no such input.
+const MAX_STRICT_DEPTH: usize = 64;
 
 /// The fields by which a map says what it is.
 const TAGS: [&str; 2] = ["type", "op"];

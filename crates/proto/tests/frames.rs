@@ -337,7 +337,40 @@ fn requests_are_held_to_their_form() {
         frame::decode_strict::<ToBroker>(&behind),
         Err(FrameError::Trailing(1))
     ));
+    let mut reserved = packed(&good); // later: null, and then a byte that MessagePack never uses
+    *reserved.iter_mut().find(|byte| **byte == 0xc0).unwrap() = 0xc1;
+    assert!(frame::decode_strict::<ToBroker>(&reserved).is_err());
     let bomb = [vec![0x91; 10_000], vec![0xc0]].concat();
+    assert!(frame::decode_strict::<ToBroker>(&bomb).is_err());
+}
+
+/// The deepest that an agent can say is read, and nothing is read at the cost of the stack.
+#[test]
+fn depth_is_bounded() {
+    let event = |depth: usize| {
+        let event = Event {
+            seq: 1,
+            session: "work".into(),
+            turn: None,
+            kind: EventKind::RateLimit { info: json!(-1) },
+        };
+        let mut bytes = frame::encode(&ToClient::Event { id: 1, event }).unwrap();
+        assert_eq!(bytes.pop(), Some(0xff), "-1 is last");
+        bytes.extend(vec![0x91; depth]); // a list of one
+        bytes.push(0xff);
+        bytes
+    };
+    let deepest = "[".repeat(127) + &"]".repeat(127);
+    assert!(serde_json::from_str::<Value>(&deepest).is_ok());
+    assert!(serde_json::from_str::<Value>(&format!("[{deepest}]")).is_err());
+    assert!(frame::decode::<ToClient>(&event(127)).is_ok());
+    for depth in [300, 1000, 1023, 2000] {
+        let error = frame::decode::<ToClient>(&event(depth)).unwrap_err();
+        assert!(matches!(error, FrameError::Invalid(_)), "{error}");
+    }
+    let bomb = vec![0x91; 1_000_000];
+    assert!(frame::decode::<ToClient>(&bomb).is_err());
+    assert!(frame::decode::<ToBroker>(&bomb).is_err());
     assert!(frame::decode_strict::<ToBroker>(&bomb).is_err());
 }
 

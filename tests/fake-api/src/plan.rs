@@ -272,4 +272,6 @@ impl<'a> Plan<'a> {
 }
 
 #[cfg(test)]
+mod read_back;
+#[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use clsess_claude::sse::{Delta, Message, Parser, read};
 use serde_json::{Value, json};
 
 struct Api {
@@ -210,6 +211,46 @@ fn a_client_that_leaves_is_noticed() {
     let reply = api.ask(json!({"cmd": "requests"}));
     assert_eq!(reply["requests"][0]["outcome"], "client_gone");
     assert_eq!(api.ask(json!({"cmd": "stats"}))["held"], json!([]));
+}
+
+/// Feeds the chunks of a chunked answer to the parser one by one, as a tap would see them.
+fn messages(answer: &str) -> Vec<Message> {
+    let (mut parser, mut events) = (Parser::new(), Vec::new());
+    let (head, mut rest) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("transfer-encoding: chunked"), "{head}");
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let (chunk, after) = after.split_at(usize::from_str_radix(size, 16).unwrap());
+        parser.feed(chunk.as_bytes(), &mut events);
+        rest = after.strip_prefix("\r\n").unwrap();
+    }
+    assert!(!parser.end());
+    events.iter().map(read).collect()
+}
+
+#[test]
+fn what_is_served_is_read_back() {
+    let mut api = Api::start();
+    let text = "é\r\n\n data: x \u{2028}😀".repeat(500);
+    api.rule(
+        "go",
+        &json!([{"text": text, "delta_bytes": 5, "hold": "h", "hold_after": 9}]),
+    );
+    let mut stream = api.post(&prompt("go"));
+    api.ask(json!({"cmd": "wait_hold", "name": "h"}));
+    api.ask(json!({"cmd": "release", "name": "h"}));
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let messages = messages(&answer);
+    let said = messages.iter().filter_map(|message| match message {
+        Message::Delta {
+            delta: Delta::Text(text),
+            ..
+        } => Some(text.as_str()),
+        _ => None,
+    });
+    assert_eq!(said.collect::<String>(), text);
+    assert_eq!(messages.last(), Some(&Message::Stop));
+    assert!(!messages.contains(&Message::Other) && !messages.contains(&Message::Bad));
 }
 
 #[test]

@@ -269,7 +269,11 @@ pub(crate) fn blocks(content: Raw<'_>) -> Vec<Block> {
     if let Some(text) = text(content) {
         return vec![Block::Text(text)];
     }
-    let block = |raw| {
+    array(content).into_iter().map(block).collect()
+}
+
+pub(crate) fn block(raw: &RawValue) -> Block {
+    let known = || {
         let content = object::<Content<'_>>(Some(raw))?;
         Some(match text(content.kind)?.as_str() {
             "text" => Block::Text(text(content.text)?),
@@ -283,10 +287,7 @@ pub(crate) fn blocks(content: Raw<'_>) -> Vec<Block> {
             _ => return None,
         })
     };
-    array(content)
-        .into_iter()
-        .map(|raw| block(raw).unwrap_or(Block::Other))
-        .collect()
+    known().unwrap_or(Block::Other)
 }
 
 fn user(b: &Body<'_>, subagent: bool) -> Line {
