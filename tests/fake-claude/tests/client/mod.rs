@@ -51,6 +51,10 @@ impl Client {
     pub fn start_in(dir: TempDir, script: Value, args: &[&str], env: &[(&str, &str)]) -> Self {
         let file = dir.path().join("script.json");
         std::fs::write(&file, script.to_string()).unwrap();
+        // there before the process is, so that it can be watched
+        let mut events = std::fs::OpenOptions::new();
+        events.append(true).create(true);
+        events.open(dir.path().join("events.ndjson")).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_fake-claude"))
             .arg("--script")
             .arg(&file)
@@ -78,7 +82,11 @@ impl Client {
     }
 
     pub fn write_bytes(&mut self, bytes: &[u8]) {
-        self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+        self.try_write(bytes).unwrap();
+    }
+
+    pub fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stdin.as_mut().unwrap().write_all(bytes)
     }
 
     /// A prompt under the uuid of this number.
@@ -120,8 +128,7 @@ impl Client {
     }
 
     pub fn events(&self) -> String {
-        // not there before the process has begun
-        std::fs::read_to_string(self.dir.path().join("events.ndjson")).unwrap_or_default()
+        std::fs::read_to_string(self.dir.path().join("events.ndjson")).unwrap()
     }
 
     pub fn finish(self) -> (Vec<Vec<u8>>, i64) {
