@@ -283,6 +283,7 @@ impl Player {
         }
         let uuid = line["uuid"].as_str().map(str::to_owned);
         if uuid.is_some() && uuid == self.turn.uuid && self.turn.runs() {
+            self.log.tell("absorbed", json!({"uuid": uuid}));
             return;
         }
         let queued = self.turn.runs();

@@ -4,12 +4,7 @@
 
 mod client;
 
-use std::io::Write;
-use std::os::fd::AsFd;
-
-use client::{Client, Ended, uuid};
-use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use client::{Client, Ended, release, uuid, wait_event};
 use serde_json::{Value, json};
 
 fn one(steps: &Value) -> Client {
@@ -119,25 +114,6 @@ fn sigterm_from_outside() {
     release(&client, "h");
     client.idle();
     assert_eq!(client.finish().1, 0);
-}
-
-/// Waits until there is an event of this name.
-fn wait_event(client: &Client, name: &str) {
-    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unwrap();
-    let file = client.dir.path().join("events.ndjson");
-    inotify.add_watch(&file, AddWatchFlags::IN_MODIFY).unwrap();
-    let sign = format!("\"event\":\"{name}\"");
-    while !client.events().contains(&sign) {
-        let mut ready = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
-        assert_ne!(poll(&mut ready, 30_000_u16), Ok(0), "never came: {name}");
-        inotify.read_events().unwrap();
-    }
-}
-
-fn release(client: &Client, name: &str) {
-    let fifo = client.dir.path().join(format!("hold.{name}"));
-    let mut fifo = std::fs::OpenOptions::new().write(true).open(fifo).unwrap();
-    fifo.write_all(b"x").unwrap();
 }
 
 #[test]

@@ -254,7 +254,7 @@ fn a_uuid_that_an_earlier_process_has_run() {
 #[test]
 fn a_turn_in_which_an_earlier_process_died() {
     let script = json!({"rules": [
-        {"steps": [{"say": "Whole."}]},
+        {"steps": ["begin", {"hold": "h"}, {"say": "Whole."}]},
         {"once": true, "steps": [{"delta": "Half"}, {"signal": "KILL"}]},
     ]});
     let mut first = Client::start(script.clone(), &["--session-id", SESSION]);
@@ -265,6 +265,10 @@ fn a_turn_in_which_an_earlier_process_died() {
     let again = [("CLAUDE_CODE_RESUME_INTERRUPTED_TURN", "1")];
     let mut second = Client::start_in(first.dir, script, &resume, &again);
     second.prompt(1, "go");
+    // sent again while it runs again
+    client::wait_event(&second, "absorbed");
+    client::wait_event(&second, "hold");
+    client::release(&second, "h");
     let (lines, code) = second.finish();
     assert_eq!(code, 0);
     resumed("resume_interrupted", 8, &lines, &[user(1)]);

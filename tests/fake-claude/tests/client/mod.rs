@@ -8,10 +8,13 @@
 )]
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -162,4 +165,24 @@ impl Client {
 
 pub fn uuid(number: u32) -> String {
     format!("{number:08x}-0000-4000-8000-000000000000")
+}
+
+/// Waits until there is an event of this name.
+pub fn wait_event(client: &Client, name: &str) {
+    let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unwrap();
+    let file = client.dir.path().join("events.ndjson");
+    inotify.add_watch(&file, AddWatchFlags::IN_MODIFY).unwrap();
+    let sign = format!("\"event\":\"{name}\"");
+    while !client.events().contains(&sign) {
+        let mut ready = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
+        assert_ne!(poll(&mut ready, 30_000_u16), Ok(0), "never came: {name}");
+        inotify.read_events().unwrap();
+    }
+}
+
+/// Lets it go on.
+pub fn release(client: &Client, name: &str) {
+    let fifo = client.dir.path().join(format!("hold.{name}"));
+    let mut fifo = std::fs::OpenOptions::new().write(true).open(fifo).unwrap();
+    fifo.write_all(b"x").unwrap();
 }
