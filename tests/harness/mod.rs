@@ -4,8 +4,8 @@
 //! and a project directory; and a network namespace with nothing but loopback, in which a
 //! `fake-api` answers. Every command of a test runs in that namespace with an environment that
 //! was made from nothing. `World::real` has the real Claude Code in its PATH, `World::bare` has
-//! no agent. Where one of them cannot be had, the test says `skipped: why` and returns; with
-//! `CI=true` that is a failure.
+//! no agent, [`World::fake`] has a scripted stand-in. Where one of them cannot be had, the test says
+//! `skipped: why` and returns; with `CI=true` that is a failure.
 //!
 //! When a world is dropped its broker is stopped, and then nothing may be left in the namespace:
 //! its inode is the tag that no process can lose. What is left all the same fails the test and is
@@ -22,6 +22,7 @@
     reason = "rules are written as literals"
 )]
 
+pub mod fake;
 pub mod told;
 
 use std::ffi::OsStr;
@@ -683,7 +684,7 @@ impl FakeApi {
         let mut child = Command::new(unshare)
             .arg(flags)
             .arg("--")
-            .arg(fake_api())
+            .arg(program_of("fake-api"))
             .arg("serve")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -801,18 +802,18 @@ fn patience_ms() -> u128 {
     PATIENCE.as_millis()
 }
 
-/// The server's program beside the command under test; built where it is missing.
-fn fake_api() -> PathBuf {
-    let file = Path::new(CLSESS).with_file_name("fake-api");
+/// A program of the tests beside the command under test; built where it is missing.
+fn program_of(package: &str) -> PathBuf {
+    let file = Path::new(CLSESS).with_file_name(package);
     if !file.exists() {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "fake-api"]);
+        build.args(["build", "--quiet", "--package", package]);
         if file.parent().is_some_and(|dir| dir.ends_with("release")) {
             build.arg("--release");
         }
         build.current_dir(env!("CARGO_MANIFEST_DIR"));
-        assert!(build.status().unwrap().success(), "cargo build fake-api");
+        assert!(build.status().unwrap().success(), "cargo build {package}");
     }
     file
 }
