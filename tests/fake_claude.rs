@@ -100,7 +100,6 @@ fn every_look_of_a_good_line_is_the_same_line() {
 }
 
 #[test]
-#[ignore = "finding 2: uuids and event types with escapes are not read, and the turn never ends"]
 fn a_line_with_every_character_escaped_is_the_same_line() {
     harmless(&[
         ("nothing", json!([])),
@@ -586,7 +585,6 @@ fn what_belongs_to_others_is_not_the_answer() {
 }
 
 #[test]
-#[ignore = "finding 1: the first turn of a process takes an unasked run's answer for its own"]
 fn an_unasked_turn_before_the_first_asked_one_is_not_the_answer() {
     let alone = json!({"unasked": {"text": "NOT THE ANSWER", "alone": true}});
     harmless(&[("unasked before", json!([alone]))]);
@@ -693,7 +691,6 @@ fn errors_of_the_api() {
 // ---- pipes and processes ----
 
 #[test]
-#[ignore = "finding 4: an agent that cannot say anything any more is waited for until the timeout"]
 fn an_agent_that_closes_its_stdout_and_lives_on_is_not_waited_for() {
     let Some((world, agent)) = World::fake(json!({})) else {
         return;
@@ -711,7 +708,6 @@ fn an_agent_that_closes_its_stdout_and_lives_on_is_not_waited_for() {
 }
 
 #[test]
-#[ignore = "finding 3: a prompt that an agent cannot read any more waits for it until the timeout"]
 fn an_agent_that_closes_its_stdin_never_gets_the_next_prompt_and_another_one_does() {
     let Some((world, agent)) = World::fake(json!({})) else {
         return;

@@ -3,6 +3,8 @@
 //! Lines are scanned into borrowed raw slices and only the slices that are used are decoded, so
 //! a text delta costs no tree.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -131,7 +133,17 @@ pub(crate) fn flag(raw: Raw<'_>) -> Option<bool> {
 
 /// A UUID written as a string.
 pub(crate) fn uuid(raw: Raw<'_>) -> Option<Uuid> {
-    Uuid::parse_str(raw?.get().strip_prefix('"')?.strip_suffix('"')?).ok()
+    Uuid::parse_str(&word(raw)?).ok()
+}
+
+/// A short string, borrowed where it is written without escapes, as names and ids are.
+pub(crate) fn word(raw: Raw<'_>) -> Option<Cow<'_, str>> {
+    let inside = raw?.get().strip_prefix('"')?.strip_suffix('"')?;
+    if inside.contains('\\') {
+        text(raw).map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inside))
+    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use crate::stream::{
     AssistantLine, Block, Event, EventLine, InitLine, Lifecycle, Line, QuestionLine, ResponseLine,
     ResultLine, State, UserLine,
 };
+use crate::version::{RECORDED, Version};
 
 /// Bytes of an answer. Beyond it the answer is cut and the turn has failed.
 pub const MAX_ANSWER: usize = 16 << 20;
@@ -213,6 +214,10 @@ impl Tracker {
 
     fn version(&mut self, version: String, out: &mut Vec<Happening>) {
         if self.version.as_ref() != Some(&version) {
+            // It is known to name user lines: what names none is nobody's, the first run too.
+            self.tells_uuids |= version
+                .parse()
+                .is_ok_and(|version: Version| version >= RECORDED);
             self.version = Some(version.clone());
             out.push(Happening::Version(version));
         }

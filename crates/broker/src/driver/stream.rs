@@ -30,6 +30,9 @@ pub enum BodyEvent {
     Lines,
     /// The agent wrote a line beyond all bounds. Nothing more of it is read.
     LineTooLong,
+    /// A pipe to or from the agent is closed at its end. `Exited` follows, unless it lives
+    /// on; then it is of no use any more.
+    PipeClosed,
     /// The agent itself has exited; `Gone` follows.
     Exited,
     /// The agent and all its processes are gone, and everything it wrote has been
@@ -69,6 +72,8 @@ pub struct StreamBody {
     end: Option<(Exit, bool)>,
     /// The end of what a dead holder has left behind.
     orphans: Option<JoinHandle<()>>,
+    /// It was found out outside of [`StreamBody::next`] that the agent has closed its input.
+    pipe_closed: bool,
     /// The prompts that were thrown away before the agent had one byte of them.
     undelivered: Vec<Uuid>,
     buffer: Box<[u8]>,
@@ -100,6 +105,7 @@ impl StreamBody {
             stderr_tail: Vec::new(),
             end: None,
             orphans: None,
+            pipe_closed: false,
             undelivered: Vec::new(),
             buffer: vec![0; READ].into_boxed_slice(),
         })
@@ -144,7 +150,10 @@ impl StreamBody {
             match stdin.try_write(&first.bytes[self.written..]) {
                 Ok(n) => self.advance(n),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => self.input_broken(),
+                Err(_) => {
+                    self.input_broken();
+                    self.pipe_closed = true;
+                }
             }
         }
     }
@@ -180,6 +189,9 @@ impl StreamBody {
     /// Waits for what comes next. Can be dropped and called again.
     pub async fn next(&mut self) -> BodyEvent {
         loop {
+            if std::mem::take(&mut self.pipe_closed) && self.end.is_none() {
+                return BodyEvent::PipeClosed;
+            }
             if let Some(orphans) = &mut self.orphans {
                 let _ = orphans.await;
                 self.orphans = None;
@@ -206,10 +218,15 @@ impl StreamBody {
         tokio::select! {
             wrote = write(self.stdin.as_mut(), unwritten) => {
                 match wrote {
-                    Ok(n) => self.advance(n),
-                    Err(_) => self.input_broken(),
+                    Ok(n) => {
+                        self.advance(n);
+                        None
+                    }
+                    Err(_) => {
+                        self.input_broken();
+                        Some(BodyEvent::PipeClosed)
+                    }
                 }
-                None
             }
             read = read(self.stdout.as_mut(), &mut self.buffer) => {
                 match read {
@@ -219,7 +236,7 @@ impl StreamBody {
                     }
                     _ => {
                         self.stdout = None;
-                        None
+                        (!ended).then_some(BodyEvent::PipeClosed)
                     }
                 }
             }

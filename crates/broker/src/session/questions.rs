@@ -91,6 +91,8 @@ impl Session {
             OnQuestion::Fail if asked => {
                 self.stops_at_question(failure(question.kind, &tool));
                 self.deny(&id, NOBODY, true);
+                // A background agent's question ends that agent only.
+                self.write(input::interrupt(&format!("clsess-interrupt-{id}")));
             }
             _ => self.deny(&id, NOBODY, false),
         }

@@ -36,6 +36,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// does not say.
 const STALL_AFTER: Duration = Duration::from_secs(5 * 60);
 
+/// How long an agent may live on that has closed one of its pipes. Measured: one that ends
+/// does so within 40 ms.
+const LEAVING: Duration = Duration::from_secs(2);
+
 /// What an agent that is ended because it hangs gets before SIGKILL.
 const HUNG_GRACE_MS: u32 = 2000;
 
@@ -114,6 +118,8 @@ pub(super) struct Session {
     pub(super) end_grace_ms: u32,
     /// When the holder has had long enough to end it.
     pub(super) end_deadline: Option<Instant>,
+    /// Until when an agent that has closed a pipe may take to exit.
+    pub(super) leaves_by: Option<Instant>,
     /// Why the body is being ended without anybody having asked for it.
     pub(super) body_failure: Option<String>,
     /// The prompts of which the last agent had not one byte when it died.
@@ -172,6 +178,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         end_waiters: Vec::new(),
         end_grace_ms: 0,
         end_deadline: None,
+        leaves_by: None,
         body_failure: None,
         undelivered: Vec::new(),
         died: None,
@@ -379,7 +386,13 @@ impl Session {
                 self.stalled = false;
                 self.lines();
             }
-            BodyEvent::Exited => self.step(Event::Leaving),
+            BodyEvent::PipeClosed => {
+                self.leaves_by = Some(Instant::now() + LEAVING);
+            }
+            BodyEvent::Exited => {
+                self.leaves_by = None;
+                self.step(Event::Leaving);
+            }
             BodyEvent::LineTooLong => {
                 self.body_failure = Some("it wrote a line beyond all bounds".to_owned());
                 self.kill_body();
@@ -398,6 +411,8 @@ impl Session {
             self.happened(happening);
         }
         self.questions_gone();
+        self.leaves_by = None;
+        self.stalled = false;
         self.retrying = None;
         self.tool = None;
         self.background = 0;
@@ -555,8 +570,20 @@ impl Session {
             self.question_due(),
             self.limit_due(),
             self.stall_due(),
+            self.leaves_by,
         ];
         due.into_iter().flatten().min()
+    }
+
+    /// The agent has been silent for too long. It is only called so, unless it keeps others
+    /// waiting for nothing: after a turn, with nothing of its own to do.
+    fn stalls(&mut self) {
+        self.stalled = true;
+        let at_work = self.running.is_some() || self.unasked.is_some() || self.background > 0;
+        if self.life == Life::Settling && !at_work && !self.queue.is_empty() {
+            self.body_failure = Some("it did not say that it was ready again".to_owned());
+            self.kill_body();
+        }
     }
 
     /// When the agent will have been silent for too long. One that waits for people, or
@@ -582,7 +609,13 @@ impl Session {
         self.turn_deadlines(now);
         self.queue_deadlines(now);
         self.question_deadlines(now);
-        self.stalled |= self.stall_due().is_some_and(|at| at <= now);
+        if self.stall_due().is_some_and(|at| at <= now) {
+            self.stalls();
+        }
+        if self.leaves_by.take_if(|at| *at <= now).is_some() {
+            self.body_failure = Some("it closed a pipe and lived on".to_owned());
+            self.kill_body();
+        }
         if self.life == Life::Idle && !self.queue.is_empty() {
             // What a limit held back.
             self.next_turn();

@@ -8,7 +8,7 @@ use super::{
     AssistantLine, BadLine, Block, Denial, Event, EventLine, InitLine, Json, Lifecycle, Line,
     QuestionLine, RateLimit, ResponseLine, ResultLine, RetryLine, State, ToolResult, UserLine,
 };
-use crate::json::{Raw, array, count, flag, number, object, text, uuid};
+use crate::json::{Raw, array, count, flag, number, object, text, uuid, word};
 
 /// Reads one line, with or without its line end.
 pub fn parse(line: &[u8]) -> Result<Line, BadLine> {
@@ -200,21 +200,19 @@ fn event(head: &Head<'_>) -> Event {
     let Some(fields) = object::<Fields<'_>>(head.event) else {
         return Event::Other;
     };
-    match fields.kind.map(|raw| raw.get()) {
-        Some(r#""content_block_delta""#) => {
+    match word(fields.kind).as_deref() {
+        Some("content_block_delta") => {
             let Some(delta) = object::<Delta<'_>>(fields.delta) else {
                 return Event::Other;
             };
-            match delta.kind.map(|raw| raw.get()) {
-                Some(r#""text_delta""#) => text(delta.text).map_or(Event::Other, Event::Text),
-                Some(r#""thinking_delta""#) => {
-                    Event::Thinking(text(delta.thinking).unwrap_or_default())
-                }
+            match word(delta.kind).as_deref() {
+                Some("text_delta") => text(delta.text).map_or(Event::Other, Event::Text),
+                Some("thinking_delta") => Event::Thinking(text(delta.thinking).unwrap_or_default()),
                 _ => Event::Other,
             }
         }
-        Some(r#""message_start""#) => Event::MessageStart,
-        Some(r#""message_stop""#) => Event::MessageStop {
+        Some("message_start") => Event::MessageStart,
+        Some("message_stop") => Event::MessageStop {
             abandoned: head.abandoned_blocks.is_some(),
         },
         _ => Event::Other,
