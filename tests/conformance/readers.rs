@@ -1,0 +1,89 @@
+//! Readers of stdout that are slow, or go away.
+
+use serde_json::json;
+
+use crate::harness::{World, until};
+
+#[test]
+fn a_long_answer_streams_whole_past_a_slow_reader() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    let line = "a line of a long answer\n";
+    let times = (3 << 19) / line.len();
+    let respond = json!([{"repeat_text": {"text": line, "times": times}, "delta_bytes": 32}]);
+    world.api.rule("long", respond);
+    // The reader begins when everything has long been said.
+    let script = "clsess send --stream always work long | (read -r x <go; cat)";
+    let fifo = world.project().join("go");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let reader = world.shell(script).spawn();
+    world.api.wait_main(1);
+    let result = world.clsess(&["result", "work"]).run().ok();
+    assert!(result.text() == line.repeat(times));
+    std::fs::write(&fifo, "go\n").unwrap();
+    let done = reader.wait().ok();
+    assert_eq!(done.stderr, "");
+    let same = done.text() == line.repeat(times);
+    assert!(
+        same,
+        "{} bytes of {}",
+        done.stdout.len(),
+        line.len() * times
+    );
+}
+
+#[test]
+fn a_signal_ends_a_command_whose_answer_nobody_takes() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    let respond = json!([{"repeat_text": {"text": "a line\n", "times": 100_000}}]);
+    world.api.rule("long", respond);
+    // Its first byte says that the turn has ended and its answer is being written.
+    let script = "mkfifo out; clsess send work long >out & exec 3<out; \
+                  head -c 1 <&3; kill -TERM $!; wait $!; echo $?";
+    assert_eq!(world.shell(script).run().ok().text(), "a143\n");
+    // The same while the text still comes.
+    let text = json!({"text": "a line\n", "times": 100_000});
+    let respond = json!([
+        {"repeat_text": text, "delta_bytes": 4096, "hold": "h", "hold_after": 100}
+    ]);
+    world.api.rule("long", respond);
+    let script = "clsess send --stream always work long >out & exec 3<out; \
+                  head -c 1 <&3; kill -TERM $!; wait $!; echo $?";
+    assert_eq!(world.shell(script).run().ok().text(), "a143\n");
+}
+
+#[test]
+fn a_reader_that_goes_away_leaves_the_turn_running() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    world.api.rule(
+        "slow",
+        json!([{"text": "an answer", "delta_bytes": 2, "hold": "h", "hold_after": 2}]),
+    );
+    let script =
+        "clsess send --stream always work slow | head -c 1 >/dev/null; echo ${PIPESTATUS[0]}";
+    let shell = world.shell(script).spawn();
+    world.api.wait_hold("h", 1);
+    world.api.release("h");
+    assert_eq!(shell.wait().ok().text(), "141\n");
+    let result = world.clsess(&["result", "work"]).run().ok();
+    assert_eq!(result.text(), "an answer\n");
+    // Without --stream the answer is written at the end: the reader has to be gone by then.
+    world
+        .api
+        .rule("more", json!([{"text": "more of it", "hold": "m"}]));
+    let script = "clsess send work more | exec sleep 0; echo ${PIPESTATUS[0]}";
+    let shell = world.shell(script).spawn();
+    world.api.wait_hold("m", 1);
+    until("the reader is gone", || {
+        let reads = |what: &str| what.starts_with("sleep") || what.starts_with("bash");
+        let all = world.processes();
+        // What is left of the pipeline is the shell that waits for it.
+        all.iter().filter(|(_, what)| reads(what)).count() == 1
+    });
+    world.api.release("m");
+    assert_eq!(shell.wait().ok().text(), "141\n");
+    let result = world.clsess(&["result", "work"]).run().ok();
+    assert_eq!(result.text(), "more of it\n");
+}
