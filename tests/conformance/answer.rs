@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::driver::Driver;
 use crate::harness::World;
 
 /// A tool call that needs nobody's permission.
@@ -23,10 +24,9 @@ fn answered(world: &World, respond: Value, requests: usize) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-#[test]
-fn stdout_is_the_text_of_one_message_whatever_its_blocks() {
+pub fn stdout_is_the_text_of_one_message_whatever_its_blocks(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     for text in [
         "one block",
         "with its newline\n",
@@ -51,10 +51,9 @@ fn stdout_is_the_text_of_one_message_whatever_its_blocks() {
     assert_eq!(answered(&world, between, 1), "ab\n");
 }
 
-#[test]
-fn an_empty_answer_prints_nothing() {
+pub fn an_empty_answer_prints_nothing(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     // The client asks once more when it gets nothing to show.
     world.api.rule(
         "[Your previous response had no visible output.",
@@ -74,10 +73,9 @@ fn an_empty_answer_prints_nothing() {
     assert_eq!(answered(&world, silent, 3), "");
 }
 
-#[test]
-fn the_answer_is_what_follows_the_last_tool_result() {
+pub fn the_answer_is_what_follows_the_last_tool_result(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let (a, b, c) = (read(&world, "a"), read(&world, "b"), read(&world, "c"));
     let rounds = json!([
         {"blocks": [{"text": "before"}, a]},
@@ -95,10 +93,9 @@ fn the_answer_is_what_follows_the_last_tool_result() {
     assert_eq!(world.show("work")["turns"], 2);
 }
 
-#[test]
-fn a_continuation_after_max_tokens_belongs_to_the_answer() {
+pub fn a_continuation_after_max_tokens_belongs_to_the_answer(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let cut = |text: &str| json!({"text": text, "stop_reason": "max_tokens"});
     let two = json!([cut("first half, "), {"text": "second half"}]);
     assert_eq!(answered(&world, two, 2), "first half, second half\n");
@@ -111,10 +108,9 @@ fn a_continuation_after_max_tokens_belongs_to_the_answer() {
     assert_eq!(answered(&world, after_a_tool, 4), "one two three\n");
 }
 
-#[test]
-fn errors_that_pass_leave_no_trace_in_the_answer() {
+pub fn errors_that_pass_leave_no_trace_in_the_answer(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     for status in [429, 500, 529] {
         let respond = json!([{"status": status}, {"text": format!("after {status}")}]);
         assert_eq!(
@@ -125,10 +121,9 @@ fn errors_that_pass_leave_no_trace_in_the_answer() {
     }
 }
 
-#[test]
-fn a_text_that_starts_again_is_printed_once() {
+pub fn a_text_that_starts_again_is_printed_once(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let text = "0123456789 abcdefghij klmnopqrst";
     let broken = |how: &str| {
         let mut step = json!({"text": text, "delta_bytes": 4});
@@ -153,10 +148,9 @@ fn a_text_that_starts_again_is_printed_once() {
     }
 }
 
-#[test]
-fn an_answer_of_five_megabytes_comes_whole() {
+pub fn an_answer_of_five_megabytes_comes_whole(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let line = "five megabytes of this: é 😀\n";
     let times = (5 << 20) / line.len() + 1;
     let respond = json!([{"repeat_text": {"text": line, "times": times}}]);

@@ -2,14 +2,16 @@
 
 use serde_json::json;
 
-use crate::ending::usable;
+use crate::driver::{Ability, Driver};
 use crate::harness::World;
+use crate::turns::usable;
 
-#[test]
-fn a_turn_that_nobody_asked_for_is_no_part_of_an_asked_one() {
+pub fn a_turn_that_nobody_asked_for_is_no_part_of_an_asked_one(driver: &Driver) {
+    if !driver.can(Ability::StaysBetweenTurns) {
+        return;
+    }
     let Some(world) = World::real() else { return };
-    let new = ["new", "work", "--agent-arg=--allowedTools=Bash"];
-    world.clsess(&new).run().ok();
+    driver.session_with(&world, "work", &["--agent-arg=--allowedTools=Bash"]);
     let go = world.project().join("go");
     let command = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
     let input = json!({"command": command, "run_in_background": true});

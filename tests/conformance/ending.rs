@@ -3,48 +3,13 @@
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::harness::{Running, World, alive, send_signal, until};
+use crate::driver::Driver;
+use crate::harness::{World, alive, send_signal, until};
+use crate::turns::{AFTER_A_TOOL, held, usable, usable_after_a_tool};
 
-/// A send whose answer stands still after its first words; it has said them.
-pub fn held(world: &World, args: &[&str]) -> Running {
-    let answer =
-        json!([{"text": "half an answer", "delta_bytes": 4, "hold": "h", "hold_after": 2}]);
-    world.api.rule("slow", answer);
-    let mut line = vec!["send"];
-    line.extend(args);
-    line.extend(["work", "slow"]);
-    let send = world.clsess(&line).spawn();
-    world.api.wait_hold("h", 1);
-    send
-}
-
-/// The session goes on as if nothing had been.
-#[track_caller]
-pub fn usable(world: &World) {
-    assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
-}
-
-pub const AFTER_A_TOOL: &str = "said after the tool";
-
-/// The same after a turn that was ended in a tool. The client puts the next prompt behind the
-/// tool's result then, and fake-api may take it for the same turn: its second step must be
-/// [`AFTER_A_TOOL`] too.
-#[track_caller]
-pub fn usable_after_a_tool(world: &World) {
-    world.api.answer("and now?", AFTER_A_TOOL);
-    let before = world.api.next();
-    assert_eq!(world.send("work", "and now?"), format!("{AFTER_A_TOOL}\n"));
-    let requests = world.api.main_requests(before);
-    assert_eq!(requests.len(), 1);
-    let body = world.api.body(requests[0]["index"].as_u64().unwrap());
-    assert!(body["messages"].to_string().contains("and now?"));
-    assert_eq!(world.api.main_requests(0).len(), 2);
-}
-
-#[test]
-fn a_turn_that_timed_out_leaves_nothing_for_the_next_one() {
+pub fn a_turn_that_timed_out_leaves_nothing_for_the_next_one(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let done = held(&world, &["--timeout", "1s"]).wait().fails(124);
     assert_eq!(done.stdout, b"");
     let (first, hint) = done.stderr.split_once('\n').unwrap();
@@ -71,13 +36,9 @@ fn a_turn_that_timed_out_leaves_nothing_for_the_next_one() {
     assert_eq!(turn["error"]["code"], "timed_out");
 }
 
-#[test]
-fn a_turn_that_timed_out_in_a_tool_takes_the_tool_with_it() {
+pub fn a_turn_that_timed_out_in_a_tool_takes_the_tool_with_it(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world
-        .clsess(&["new", "work", "--agent-arg=--allowedTools=Bash"])
-        .run()
-        .ok();
+    driver.session_with(&world, "work", &["--agent-arg=--allowedTools=Bash"]);
     let file = world.project().join("pid");
     let command = format!(
         "echo $$ > {0}.new; mv {0}.new {0}; sleep 1000",
@@ -95,10 +56,9 @@ fn a_turn_that_timed_out_in_a_tool_takes_the_tool_with_it() {
     usable_after_a_tool(&world);
 }
 
-#[test]
-fn a_signal_interrupts_the_turn_and_keeps_the_session() {
+pub fn a_signal_interrupts_the_turn_and_keeps_the_session(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let signals = [
         (Signal::SIGINT, 130),
         (Signal::SIGTERM, 143),
@@ -118,10 +78,9 @@ fn a_signal_interrupts_the_turn_and_keeps_the_session() {
     assert_eq!(world.show("work")["turns"], 6);
 }
 
-#[test]
-fn a_signal_takes_a_queued_turn_back() {
+pub fn a_signal_takes_a_queued_turn_back(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let running = held(&world, &[]);
     let queued = world.clsess(&["send", "work", "never"]).spawn();
     world.wait_queued("work", 1);
@@ -138,10 +97,9 @@ fn a_signal_takes_a_queued_turn_back() {
     assert_eq!(taken.run().fails(10).json()["outcome"], "cancelled");
 }
 
-#[test]
-fn a_second_signal_leaves_at_once() {
+pub fn a_second_signal_leaves_at_once(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let send = held(&world, &[]);
     let agent = world.agent("work");
     // An agent that stands still cannot end its turn; one signal would wait for that.
@@ -161,10 +119,9 @@ fn a_second_signal_leaves_at_once() {
     usable(&world);
 }
 
-#[test]
-fn an_agent_that_hangs_is_ended_and_its_conversation_goes_on() {
+pub fn an_agent_that_hangs_is_ended_and_its_conversation_goes_on(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     world.send("work", "remember me");
     let send = held(&world, &["--timeout", "1s"]);
     let agent = world.agent("work");

@@ -2,14 +2,13 @@
 
 use serde_json::json;
 
+use crate::driver::Driver;
 use crate::harness::World;
 use crate::harness::told::{check, told};
 
-#[test]
-fn errors_of_the_provider() {
+pub fn errors_of_the_provider(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    let new = world.clsess(&["new", "work", "-e", "CLAUDE_CODE_MAX_RETRIES=0"]);
-    new.run().ok();
+    driver.session_with(&world, "work", &["-e", "CLAUDE_CODE_MAX_RETRIES=0"]);
     let outage = |status: u32| {
         format!(
             "API Error: {status} told {status}. This is a server-side issue, usually temporary — \
@@ -51,10 +50,9 @@ fn errors_of_the_provider() {
     }
 }
 
-#[test]
-fn an_answer_beyond_all_bounds_fails_its_turn_only() {
+pub fn an_answer_beyond_all_bounds_fails_its_turn_only(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let times = clsess_proto::MAX_ANSWER / 64 + 1;
     let text = format!("{}\n", "x".repeat(63));
     world.api.rule(

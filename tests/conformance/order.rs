@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
+use crate::driver::Driver;
 use crate::harness::World;
 
-#[test]
-fn twenty_clients_of_one_session_are_served_in_order_of_arrival() {
+pub fn twenty_clients_of_one_session_are_served_in_order_of_arrival(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     world
         .api
         .rule("first", json!([{"text": "the first", "hold": "h"}]));
@@ -32,10 +32,9 @@ fn twenty_clients_of_one_session_are_served_in_order_of_arrival() {
     assert_eq!(world.show("work")["turns"], 20);
 }
 
-#[test]
-fn twenty_clients_that_come_together_get_each_its_own_answer() {
+pub fn twenty_clients_that_come_together_get_each_its_own_answer(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let prompt = |n| format!("all at once, number {n}");
     let clients: Vec<_> = (0..20)
         .map(|n| world.clsess(&["send", "work", &prompt(n)]).spawn())

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::driver::{Ability, Driver};
 use crate::harness::World;
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -25,10 +26,9 @@ fn assert_no_null(value: &Value) {
     }
 }
 
-#[test]
-fn json_is_one_object_with_everything_about_the_turn() {
+pub fn json_is_one_object_with_everything_about_the_turn(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let done = world.clsess(&["send", "-o", "json", "work", "hi"]);
     let done = done.run().ok();
     assert_eq!(done.stderr, "");
@@ -70,10 +70,9 @@ fn json_is_one_object_with_everything_about_the_turn() {
     assert_eq!(again.run().ok().json(), turn);
 }
 
-#[test]
-fn json_of_a_failed_turn_names_the_error_too() {
+pub fn json_of_a_failed_turn_names_the_error_too(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let refused = json!([{"status": 400, "message": "not like this"}]);
     world.api.rule_repeat("bad", refused);
     let done = world.clsess(&["send", "-o", "json", "work", "bad"]);
@@ -123,10 +122,9 @@ fn texts(events: &[Value], message: u64) -> String {
     texts.map(|e| e["text"].as_str().unwrap()).collect()
 }
 
-#[test]
-fn stream_json_is_an_event_a_line_and_the_result_last() {
+pub fn stream_json_is_an_event_a_line_and_the_result_last(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     std::fs::write(world.project().join("a"), "x\n").unwrap();
     let file = world.project().join("a");
     world.api.rule(
@@ -138,19 +136,20 @@ fn stream_json_is_an_event_a_line_and_the_result_last() {
         ]),
     );
     let events = events(&world, "look");
-    assert_eq!(
-        names(&events),
-        [
-            "queued",
-            "accepted",
-            "thinking",
-            "text",
-            "tool",
-            "tool_result",
-            "text",
-            "result"
-        ]
-    );
+    let mut expected = vec![
+        "queued",
+        "accepted",
+        "thinking",
+        "text",
+        "tool",
+        "tool_result",
+        "text",
+        "result",
+    ];
+    if !driver.can(Ability::TellsThoughts) {
+        expected.retain(|name| *name != "thinking");
+    }
+    assert_eq!(names(&events), expected);
     assert_eq!(events[0]["ahead"], 0);
     assert_eq!(texts(&events, 0), "I look.");
     assert_eq!(texts(&events, 1), "It is an x, é 😀.");
@@ -164,10 +163,12 @@ fn stream_json_is_an_event_a_line_and_the_result_last() {
     assert_eq!(last["answer"], "It is an x, é 😀.");
 }
 
-#[test]
-fn stream_json_tells_retries_and_denials() {
+pub fn stream_json_tells_retries(driver: &Driver) {
+    if !driver.can(Ability::TellsRetries) {
+        return;
+    }
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     world
         .api
         .rule("busy", json!([{"status": 529}, {"text": "now"}]));
@@ -181,7 +182,11 @@ fn stream_json_tells_retries_and_denials() {
         (&retry["attempt"], &retry["status"], &retry["error"]),
         (&json!(1), &json!(529), &json!("overloaded"))
     );
+}
 
+pub fn stream_json_tells_denials(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
     let input = json!({"file_path": world.project().join("new"), "content": "x"});
     let tool = json!({"tool": {"name": "Write", "input": input}});
     world
@@ -206,10 +211,9 @@ fn stream_json_tells_retries_and_denials() {
     assert_eq!(denied.last().unwrap()["permission_denials"], denial);
 }
 
-#[test]
-fn stream_always_prints_all_texts_as_they_come() {
+pub fn stream_always_prints_all_texts_as_they_come(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let file = world.project().join("a");
     std::fs::write(&file, "x\n").unwrap();
     let tool = json!({"tool": {"name": "Read", "input": {"file_path": file}}});
@@ -236,10 +240,9 @@ fn stream_always_prints_all_texts_as_they_come() {
     assert_eq!(answer.text(), "third and last\n");
 }
 
-#[test]
-fn a_message_that_says_nothing_is_no_message() {
+pub fn a_message_that_says_nothing_is_no_message(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let file = world.project().join("a");
     std::fs::write(&file, "x\n").unwrap();
     let tool = json!({"tool": {"name": "Read", "input": {"file_path": file}}});
@@ -265,10 +268,12 @@ fn a_message_that_says_nothing_is_no_message() {
     }
 }
 
-#[test]
-fn stream_always_prints_a_text_that_comes_again_only_once() {
+pub fn stream_always_prints_a_text_that_comes_again_only_once(driver: &Driver) {
+    if !driver.can(Ability::TellsPieces) {
+        return;
+    }
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let text = "0123456789 abcdefghij klmnopqrst";
     for how in ["cut_after", "error_after"] {
         for second in [text, "something else"] {

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
+use crate::driver::Driver;
 use crate::harness::{World, until};
 
-#[test]
-fn a_long_answer_streams_whole_past_a_slow_reader() {
+pub fn a_long_answer_streams_whole_past_a_slow_reader(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let line = "a line of a long answer\n";
     let times = (3 << 19) / line.len();
     let respond = json!([{"repeat_text": {"text": line, "times": times}, "delta_bytes": 32}]);
@@ -32,10 +32,9 @@ fn a_long_answer_streams_whole_past_a_slow_reader() {
     );
 }
 
-#[test]
-fn a_signal_ends_a_command_whose_answer_nobody_takes() {
+pub fn a_signal_ends_a_command_whose_answer_nobody_takes(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let respond = json!([{"repeat_text": {"text": "a line\n", "times": 100_000}}]);
     world.api.rule("long", respond);
     // Its first byte says that the turn has ended and its answer is being written.
@@ -53,10 +52,9 @@ fn a_signal_ends_a_command_whose_answer_nobody_takes() {
     assert_eq!(world.shell(script).run().ok().text(), "a143\n");
 }
 
-#[test]
-fn a_reader_that_goes_away_leaves_the_turn_running() {
+pub fn a_reader_that_goes_away_leaves_the_turn_running(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     world.api.rule(
         "slow",
         json!([{"text": "an answer", "delta_bytes": 2, "hold": "h", "hold_after": 2}]),

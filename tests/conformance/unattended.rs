@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::ending::{AFTER_A_TOOL, usable_after_a_tool};
+use crate::driver::Driver;
 use crate::harness::World;
+use crate::turns::{AFTER_A_TOOL, usable_after_a_tool};
 
 /// A tool call that needs a permission.
 fn write_tool(world: &World) -> Value {
@@ -11,10 +12,9 @@ fn write_tool(world: &World) -> Value {
     json!([{"blocks": [{"tool": {"name": "Write", "input": input}}]}, {"text": AFTER_A_TOOL}])
 }
 
-#[test]
-fn a_question_is_denied_by_default_and_told() {
+pub fn a_question_is_denied_by_default_and_told(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     world.api.rule("write", write_tool(&world));
     for args in [
         &["send"][..],
@@ -41,10 +41,9 @@ fn a_question_is_denied_by_default_and_told() {
     );
 }
 
-#[test]
-fn a_question_ends_the_turn_where_that_is_wanted() {
+pub fn a_question_ends_the_turn_where_that_is_wanted(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     world.api.rule("write", write_tool(&world));
     let args = ["send", "--on-question", "fail", "work", "write"];
     let done = world.clsess(&args).run().fails(6);

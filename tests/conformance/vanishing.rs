@@ -2,13 +2,13 @@
 
 use nix::sys::signal::Signal;
 
-use crate::ending::held;
+use crate::driver::Driver;
 use crate::harness::World;
+use crate::turns::held;
 
-#[test]
-fn a_client_that_vanishes_leaves_its_turn_running() {
+pub fn a_client_that_vanishes_leaves_its_turn_running(driver: &Driver) {
     let Some(world) = World::real() else { return };
-    world.session("work");
+    driver.session(&world, "work");
     let send = held(&world, &[]);
     send.signal(Signal::SIGKILL);
     assert_eq!(send.wait().code, -9);
