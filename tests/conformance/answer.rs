@@ -158,3 +158,101 @@ pub fn an_answer_of_five_megabytes_comes_whole(driver: &Driver) {
     assert!(stdout.len() > 5 << 20);
     assert!(stdout == line.repeat(times));
 }
+
+pub fn a_refused_answer_goes_on_and_a_paused_one_ends(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    let refused = json!([
+        {"text": "I would ", "stop_reason": "refusal"},
+        {"text": "do something else."},
+    ]);
+    assert_eq!(answered(&world, refused, 2), "I would do something else.\n");
+    let paused = json!([{"text": "Paused here.", "stop_reason": "pause_turn"}]);
+    assert_eq!(answered(&world, paused, 1), "Paused here.\n");
+    let turn = world.clsess(&["result", "-o", "json", "work"]).run().ok();
+    assert_eq!(turn.json()["stop_reason"], "pause_turn");
+    assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
+}
+
+pub fn a_tool_that_fails_is_no_answer(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    let missing = world.project().join("missing");
+    let fails = json!({"tool": {"name": "Read", "input": {"file_path": missing}}});
+    let rounds = json!([
+        {"blocks": [{"thinking": "hm"}, {"text": "before"}, read(&world, "a"), fails]},
+        {"blocks": [{"thinking": "so"}, {"text": "between"}, fails]},
+        {"blocks": [{"text": "after"}, {"thinking": "is that all?"}, {"text": " both"}]},
+    ]);
+    assert_eq!(answered(&world, rounds, 3), "after both\n");
+    let no_such_tool = json!({"tool": {"name": "Nothing", "input": {}}});
+    let unknown = json!([{"blocks": [{"text": "before"}, no_such_tool]}, {"text": "after"}]);
+    assert_eq!(answered(&world, unknown, 2), "after\n");
+}
+
+pub fn all_troubles_in_one_turn_leave_no_trace_in_the_answer(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    let text = "0123456789 abcdefghij klmnopqrst";
+    let tool = read(&world, "a");
+    let steps = json!([
+        {"status": 529},
+        {"text": text, "delta_bytes": 4, "cut_after": 3},
+        {"blocks": [{"text": text}, tool]},
+        {"text": text, "delta_bytes": 4, "cut_after": 5},
+        {"text": text},
+    ]);
+    world.api.rule("troubles", steps);
+    let args = ["send", "--stream", "always", "work", "troubles"];
+    let done = world.clsess(&args).run().ok();
+    // Two messages that say the same are two messages.
+    assert_eq!(done.text(), format!("{text}\n\n{text}\n"));
+    assert_eq!(done.stderr, "");
+    assert_eq!(world.api.main_requests(0).len(), 5);
+    let answer = world.clsess(&["result", "work"]).run().ok();
+    assert_eq!(answer.text(), format!("{text}\n"));
+}
+
+pub fn blocks_of_white_space_belong_to_the_answer(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    for (texts, stdout) in [
+        (["one", " ", "two"], "one two\n"),
+        ([" \t ", "one", "two"], " \t onetwo\n"),
+        (["one", "two", "\n\n"], "onetwo\n\n"),
+    ] {
+        let blocks: Vec<_> = texts.iter().map(|text| json!({"text": text})).collect();
+        let answer = answered(&world, json!([{"blocks": blocks}]), 1);
+        assert_eq!(answer, stdout, "{texts:?}");
+    }
+}
+
+pub fn stream_always_ends_an_answer_in_the_same_way(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    let rule = "[Your previous response had no visible output.";
+    world.api.rule(rule, json!([{"blocks": []}]));
+    for (blocks, stdout) in [
+        (json!([]), ""),
+        (json!([{"text": "without"}]), "without\n"),
+        (json!([{"text": "with\n"}]), "with\n"),
+        (json!([{"text": "with two\n\n"}]), "with two\n\n"),
+        (
+            json!([{"text": " \t a"}, {"thinking": "hm"}, {"text": "b\r\n"}]),
+            " \t ab\r\n",
+        ),
+    ] {
+        let prompt = format!("always {blocks}");
+        world.api.rule(&prompt, json!([{ "blocks": blocks }]));
+        let args = ["send", "--stream", "always", "work", &prompt];
+        let done = world.clsess(&args).run().ok();
+        assert_eq!((done.text(), &*done.stderr), (stdout, ""), "{prompt}");
+    }
+    let (line, times) = ("five megabytes of this\n", (5 << 20) / 23 + 1);
+    let long = json!([{"repeat_text": {"text": line, "times": times}}]);
+    world.api.rule("long", long);
+    let args = ["send", "--stream", "always", "work", "long"];
+    let done = world.clsess(&args).run().ok();
+    assert!(done.stdout.len() > 5 << 20);
+    assert!(done.text() == line.repeat(times));
+}

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::driver::Driver;
 use crate::harness::World;
 use crate::harness::told::{check, told};
+use crate::turns::usable;
 
 pub fn errors_of_the_provider(driver: &Driver) {
     let Some(world) = World::real() else { return };
@@ -76,4 +77,24 @@ pub fn an_answer_beyond_all_bounds_fails_its_turn_only(driver: &Driver) {
         .fails(1);
     assert_eq!(done.json()["error"], long.json());
     assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
+}
+
+pub fn an_answer_that_is_never_finished_is_none(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session_with(&world, "work", &["-e", "CLAUDE_CODE_MAX_RETRIES=1"]);
+    let broken = |how: &str| json!({"text": "half an answer", "delta_bytes": 4, how: 2});
+    let short = |how: &str| json!({"text": "half an answer", "stop_reason": how});
+    for (prompt, step, exit) in [
+        ("too many tokens", short("max_tokens"), 1),
+        ("refused", short("refusal"), 1),
+        ("cut off", broken("cut_after"), 1),
+        ("overloaded in the middle", broken("error_after"), 7),
+    ] {
+        world.api.rule_repeat(prompt, json!([step]));
+        let done = world.clsess(&["send", "work", prompt]).run().fails(exit);
+        assert_eq!(done.stdout, b"", "{prompt}");
+        let error = done.stderr.strip_prefix("clsess: API Error: ");
+        assert!(error.is_some(), "{prompt}: {}", done.stderr);
+        usable(&world);
+    }
 }
