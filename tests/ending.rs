@@ -64,34 +64,6 @@ fn whoever_only_looks_leaves_the_turn_alone() {
     assert_eq!(send.wait().ok().text(), "half an answer\n");
 }
 
-/// Kills a process of the session in the middle of a turn.
-fn death(world: &World, victim: &str, how: &str) {
-    world.session("work");
-    assert_eq!(world.send("work", "remember me"), "you said: remember me\n");
-    let send = held(world, &[]);
-    let pid = world.show("work")[victim].as_u64().unwrap();
-    send_signal(u32::try_from(pid).unwrap(), Signal::SIGKILL);
-    let done = send.wait().fails(9);
-    assert_eq!(done.stdout, b"");
-    assert_eq!(
-        done.stderr,
-        format!(
-            "clsess: the agent died, {how}\n\
-             hint: what it did is in its conversation; the next send takes it up again\n"
-        )
-    );
-    let result = world.clsess(&["result", "-o", "json", "work"]).run();
-    assert_eq!(result.fails(9).json()["outcome"], "unknown");
-}
-
-#[test]
-fn the_death_of_the_agent_in_a_turn_is_an_unknown_outcome() {
-    let Some(world) = World::real() else { return };
-    death(&world, "pid", "signal 9");
-    let recalled = world.send("work", "recall");
-    assert_eq!(recalled.lines().next(), Some("remember me"), "{recalled}");
-}
-
 #[test]
 fn the_death_of_the_holder_is_the_death_of_its_agent() {
     let Some(world) = World::real() else { return };
@@ -99,7 +71,20 @@ fn the_death_of_the_holder_is_the_death_of_its_agent() {
     let agent = world.agent("work");
     world.clsess(&["kill", "work"]).run().ok();
     assert!(!alive(agent));
-    death(&world, "holder_pid", "its holder is gone");
+    world.session("work");
+    assert_eq!(world.send("work", "remember me"), "you said: remember me\n");
+    let send = held(&world, &[]);
+    let holder = world.show("work")["holder_pid"].as_u64().unwrap();
+    send_signal(u32::try_from(holder).unwrap(), Signal::SIGKILL);
+    let done = send.wait().fails(9);
+    assert_eq!(done.stdout, b"");
+    assert_eq!(
+        done.stderr,
+        "clsess: the agent died, its holder is gone\n\
+         hint: what it did is in its conversation; the next send takes it up again\n"
+    );
+    let result = world.clsess(&["result", "-o", "json", "work"]).run();
+    assert_eq!(result.fails(9).json()["outcome"], "unknown");
     let agents = |world: &World| {
         let all = world.processes();
         all.iter()

@@ -3,9 +3,9 @@
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::driver::Driver;
+use crate::driver::{Ability, Driver};
 use crate::harness::{World, alive, send_signal, until};
-use crate::turns::{AFTER_A_TOOL, held, usable, usable_after_a_tool};
+use crate::turns::{held, in_a_tool, usable, usable_after_a_tool};
 
 pub fn a_turn_that_timed_out_leaves_nothing_for_the_next_one(driver: &Driver) {
     let Some(world) = World::real() else { return };
@@ -39,21 +39,30 @@ pub fn a_turn_that_timed_out_leaves_nothing_for_the_next_one(driver: &Driver) {
 pub fn a_turn_that_timed_out_in_a_tool_takes_the_tool_with_it(driver: &Driver) {
     let Some(world) = World::real() else { return };
     driver.session_with(&world, "work", &["--agent-arg=--allowedTools=Bash"]);
-    let file = world.project().join("pid");
-    let command = format!(
-        "echo $$ > {0}.new; mv {0}.new {0}; sleep 1000",
-        file.display()
-    );
-    let tool = json!({"tool": {"name": "Bash", "input": {"command": command}}});
-    world
-        .api
-        .rule("sleep", json!([{"blocks": [tool]}, {"text": AFTER_A_TOOL}]));
-    let args = ["send", "--timeout", "3s", "work", "sleep"];
-    world.clsess(&args).run().fails(124);
-    let pid = std::fs::read_to_string(&file).unwrap();
-    let pid = pid.trim().parse().unwrap();
-    until("the tool is gone", || !alive(pid));
-    usable_after_a_tool(&world);
+    let (send, tool) = in_a_tool(&world, &["--timeout", "3s"]);
+    let done = send.wait().fails(124);
+    assert_eq!(done.stdout, b"");
+    until("the tool is gone", || !alive(tool));
+    usable_after_a_tool(&world, "work", 0);
+}
+
+pub fn a_timeout_before_the_first_byte_and_between_two_attempts(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    let late = json!([{"text": "late", "hold": "h"}]);
+    world.api.rule("silent", late);
+    world.api.rule_repeat("busy", json!([{"status": 529}]));
+    for prompt in ["silent", "busy"] {
+        let before = world.api.next();
+        let args = ["send", "--timeout", "1s", "work", prompt];
+        let done = world.clsess(&args).run().fails(124);
+        assert_eq!(done.stdout, b"", "{prompt}");
+        world.api.release("h");
+        usable(&world);
+        let mut prompts = world.api.prompts(before);
+        prompts.dedup();
+        assert_eq!(prompts, [prompt, "and now?"]);
+    }
 }
 
 pub fn a_signal_interrupts_the_turn_and_keeps_the_session(driver: &Driver) {
@@ -76,6 +85,56 @@ pub fn a_signal_interrupts_the_turn_and_keeps_the_session(driver: &Driver) {
         usable(&world);
     }
     assert_eq!(world.show("work")["turns"], 6);
+}
+
+pub fn a_signal_before_the_first_byte_and_between_two_attempts(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    world
+        .api
+        .rule("silent", json!([{"text": "late", "hold": "h"}]));
+    world.api.rule_repeat("busy", json!([{"status": 529}]));
+    for (prompt, requests) in [("silent", 1), ("busy", 2)] {
+        let before = world.api.next();
+        let earlier = u64::try_from(world.api.main_requests(0).len()).unwrap();
+        let send = world.clsess(&["send", "work", prompt]).spawn();
+        world.api.wait_main(earlier + requests);
+        send.signal(Signal::SIGINT);
+        let done = send.wait().fails(130);
+        assert_eq!(done.stdout, b"", "{prompt}");
+        world.api.release("h");
+        usable(&world);
+        let mut prompts = world.api.prompts(before);
+        prompts.dedup();
+        assert_eq!(prompts, [prompt, "and now?"]);
+    }
+}
+
+pub fn a_signal_in_a_tool_takes_the_tool_with_it(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session_with(&world, "work", &["--agent-arg=--allowedTools=Bash"]);
+    let (send, tool) = in_a_tool(&world, &[]);
+    send.signal(Signal::SIGINT);
+    let done = send.wait().fails(130);
+    assert_eq!(done.stdout, b"");
+    until("the tool is gone", || !alive(tool));
+    usable_after_a_tool(&world, "work", 0);
+}
+
+pub fn what_was_printed_of_an_interrupted_turn_does_not_come_again(driver: &Driver) {
+    if !driver.can(Ability::TellsPieces) {
+        return;
+    }
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    let send = held(&world, &["--stream", "always"]);
+    send.wait_stdout(|out| out == b"half an ");
+    send.signal(Signal::SIGINT);
+    let done = send.wait().fails(130);
+    assert_eq!(done.text().trim_end(), "half an");
+    world.api.release("h");
+    let next = world.clsess(&["send", "--stream", "always", "work", "and now?"]);
+    assert_eq!(next.run().ok().text(), "you said: and now?\n");
 }
 
 pub fn a_signal_takes_a_queued_turn_back(driver: &Driver) {
@@ -132,4 +191,23 @@ pub fn an_agent_that_hangs_is_ended_and_its_conversation_goes_on(driver: &Driver
     let recalled = world.send("work", "recall");
     assert_eq!(recalled.lines().next(), Some("remember me"), "{recalled}");
     assert_ne!(world.agent("work"), agent);
+}
+
+pub fn the_death_of_the_agent_in_a_turn_is_an_unknown_outcome(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    assert_eq!(world.send("work", "remember me"), "you said: remember me\n");
+    let send = held(&world, &[]);
+    send_signal(world.agent("work"), Signal::SIGKILL);
+    let done = send.wait().fails(9);
+    assert_eq!(done.stdout, b"");
+    assert_eq!(
+        done.stderr,
+        "clsess: the agent died, signal 9\n\
+         hint: what it did is in its conversation; the next send takes it up again\n"
+    );
+    let result = world.clsess(&["result", "-o", "json", "work"]).run();
+    assert_eq!(result.fails(9).json()["outcome"], "unknown");
+    let recalled = world.send("work", "recall");
+    assert_eq!(recalled.lines().next(), Some("remember me"), "{recalled}");
 }

@@ -78,6 +78,11 @@ suite! {
         a_signal_takes_a_queued_turn_back,
         a_second_signal_leaves_at_once,
         an_agent_that_hangs_is_ended_and_its_conversation_goes_on,
+        a_timeout_before_the_first_byte_and_between_two_attempts,
+        a_signal_before_the_first_byte_and_between_two_attempts,
+        a_signal_in_a_tool_takes_the_tool_with_it,
+        what_was_printed_of_an_interrupted_turn_does_not_come_again,
+        the_death_of_the_agent_in_a_turn_is_an_unknown_outcome,
     }
     errors {
         errors_of_the_provider,
@@ -111,6 +116,7 @@ suite! {
     unattended {
         a_question_is_denied_by_default_and_told,
         a_question_ends_the_turn_where_that_is_wanted,
+        several_questions_of_one_turn_are_all_denied,
     }
     vanishing {
         a_client_that_vanishes_leaves_its_turn_running,
