@@ -70,6 +70,13 @@ suite! {
     }
     background {
         a_turn_that_nobody_asked_for_is_no_part_of_an_asked_one,
+        a_background_agents_report_is_no_part_of_an_answer,
+        a_report_that_comes_during_the_asked_turn_waits_for_its_end,
+        an_interrupted_turns_agent_leaves_nothing_in_the_next_answer,
+        a_question_that_nobody_asked_for_is_denied_and_fails_nothing,
+        a_background_agents_question_is_denied_and_told,
+        #[ignore = "finding: --on-question fail does not interrupt for a background agent's question"]
+        a_background_agents_question_ends_the_turn_where_that_is_wanted,
     }
     ending {
         a_turn_that_timed_out_leaves_nothing_for_the_next_one,
@@ -112,6 +119,8 @@ suite! {
         a_long_answer_streams_whole_past_a_slow_reader,
         a_signal_ends_a_command_whose_answer_nobody_takes,
         a_reader_that_goes_away_leaves_the_turn_running,
+        a_client_that_stands_still_holds_nobody_up,
+        a_reader_that_wants_ten_bytes_gets_them,
     }
     unattended {
         a_question_is_denied_by_default_and_told,
@@ -120,5 +129,7 @@ suite! {
     }
     vanishing {
         a_client_that_vanishes_leaves_its_turn_running,
+        a_killed_clients_place_in_the_queue_is_taken_up_again,
+        a_killed_clients_request_given_again_runs_once,
     }
 }

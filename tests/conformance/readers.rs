@@ -1,16 +1,21 @@
 //! Readers of stdout that are slow, or go away.
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::driver::Driver;
 use crate::harness::{World, until};
 
+/// More pieces of an answer than the broker keeps for a reader that falls behind, and the sockets
+/// and pipes between them hold.
+const MANY_PIECES: usize = 25_000;
+
 pub fn a_long_answer_streams_whole_past_a_slow_reader(driver: &Driver) {
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
-    let line = "a line of a long answer\n";
-    let times = (3 << 19) / line.len();
-    let respond = json!([{"repeat_text": {"text": line, "times": times}, "delta_bytes": 32}]);
+    let (line, times) = ("a line of a long answer\n", MANY_PIECES);
+    let text = json!({"text": line, "times": times});
+    let respond = json!([{"repeat_text": text, "delta_bytes": line.len()}]);
     world.api.rule("long", respond);
     // The reader begins when everything has long been said.
     let script = "clsess send --stream always work long | (read -r x <go; cat)";
@@ -84,4 +89,54 @@ pub fn a_reader_that_goes_away_leaves_the_turn_running(driver: &Driver) {
     assert_eq!(shell.wait().ok().text(), "141\n");
     let result = world.clsess(&["result", "work"]).run().ok();
     assert_eq!(result.text(), "more of it\n");
+}
+
+pub fn a_client_that_stands_still_holds_nobody_up(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    driver.session(&world, "other");
+    let (line, times) = ("a line of a long answer\n", MANY_PIECES);
+    let text = json!({"text": line, "times": times});
+    let respond = json!([
+        {"repeat_text": text, "delta_bytes": line.len(), "hold": "h", "hold_after": 1}
+    ]);
+    world.api.rule("long", respond);
+    let args = ["send", "--stream", "always", "work", "long"];
+    let still = world.clsess(&args).spawn();
+    world.api.wait_hold("h", 1);
+    still.signal(Signal::SIGSTOP);
+    let next = world.clsess(&["send", "work", "next"]).spawn();
+    world.wait_queued("work", 1);
+    world.api.release("h");
+    assert_eq!(world.send("other", "hi"), "you said: hi\n");
+    assert_eq!(next.wait().ok().text(), "you said: next\n");
+    let answer = world.clsess(&["result", "work", "-2"]).run().ok();
+    assert!(answer.text() == line.repeat(times));
+    assert!(still.runs());
+    still.signal(Signal::SIGCONT);
+    let done = still.wait().ok();
+    assert_eq!(done.stderr, "");
+    assert!(
+        done.text() == line.repeat(times),
+        "{} bytes of {}",
+        done.stdout.len(),
+        line.len() * times
+    );
+}
+
+pub fn a_reader_that_wants_ten_bytes_gets_them(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    let (line, times) = ("0123456789abcdef\n", (1 << 20) / 17);
+    let respond = json!([{"repeat_text": {"text": line, "times": times}}]);
+    world.api.rule("long", respond);
+    for stream in ["never", "always"] {
+        let script = format!(
+            "clsess send --stream {stream} work long | head -c 10; echo \" ${{PIPESTATUS[0]}}\""
+        );
+        let done = world.shell(&script).run().ok();
+        assert_eq!(done.text(), "0123456789 141\n", "{stream}");
+        let answer = world.clsess(&["result", "work"]).run().ok();
+        assert!(answer.text() == line.repeat(times), "{stream}");
+    }
 }
