@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::driver::{Ability, Driver};
 use crate::harness::{World, alive, send_signal, until};
+use crate::moments::{Moments, slowly};
 use crate::turns::{held, in_a_tool, usable, usable_after_a_tool};
 
 pub fn a_turn_that_timed_out_leaves_nothing_for_the_next_one(driver: &Driver) {
@@ -108,6 +109,46 @@ pub fn a_signal_before_the_first_byte_and_between_two_attempts(driver: &Driver) 
         prompts.dedup();
         assert_eq!(prompts, [prompt, "and now?"]);
     }
+}
+
+pub fn a_signal_at_any_moment_leaves_nothing_for_the_next_turn(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    let mut moments = Moments::new();
+    let (mut turns, mut interrupted) = (0, 0);
+    for number in 0..20 {
+        let prompt = format!("prompt {number:02}");
+        let answer = slowly(&world, &prompt) + "\n";
+        let before = world.api.next();
+        let send = world.clsess(&["send", "work", &prompt]).spawn();
+        moments.pass();
+        if send.runs() {
+            send_signal(send.pid, Signal::SIGINT);
+        }
+        let done = send.wait();
+        usable(&world);
+        turns += 1;
+        let began = world.show("work")["turns"] != turns;
+        turns += u64::from(began);
+        println!("{prompt}: {}, began: {began}", done.code);
+        let mut prompts = world.api.prompts(before);
+        assert_eq!(prompts.pop().unwrap(), "and now?");
+        // The agent may not have asked the model yet; twice it never does.
+        assert!(prompts.is_empty() || began && prompts == [&*prompt]);
+        // Nothing, or all of it where the turn was over first.
+        let whole = began && {
+            let turn = world.clsess(&["result", "-o", "json", "work", "-2"]).run();
+            turn.json()["outcome"] == "completed"
+        };
+        assert_eq!(done.text(), if whole { &*answer } else { "" }, "{prompt}");
+        match done.code {
+            0 => assert!(whole, "{prompt}"),
+            130 => interrupted += usize::from(began && !whole),
+            // The signal came before the command could take it.
+            code => assert_eq!((code, began), (-2, false), "{}", done.stderr),
+        }
+    }
+    assert!(interrupted > 0, "every client was too fast");
 }
 
 pub fn a_signal_in_a_tool_takes_the_tool_with_it(driver: &Driver) {

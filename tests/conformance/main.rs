@@ -15,6 +15,7 @@
 mod harness;
 
 mod driver;
+mod moments;
 mod turns;
 
 mod answer;
@@ -87,6 +88,7 @@ suite! {
         an_agent_that_hangs_is_ended_and_its_conversation_goes_on,
         a_timeout_before_the_first_byte_and_between_two_attempts,
         a_signal_before_the_first_byte_and_between_two_attempts,
+        a_signal_at_any_moment_leaves_nothing_for_the_next_turn,
         a_signal_in_a_tool_takes_the_tool_with_it,
         what_was_printed_of_an_interrupted_turn_does_not_come_again,
         the_death_of_the_agent_in_a_turn_is_an_unknown_outcome,
