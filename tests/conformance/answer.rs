@@ -93,6 +93,23 @@ pub fn the_answer_is_what_follows_the_last_tool_result(driver: &Driver) {
     assert_eq!(world.show("work")["turns"], 2);
 }
 
+pub fn what_is_said_beside_a_tool_call_is_not_the_answer(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    let tool = read(&world, "a");
+    let between = json!([
+        {"blocks": [{"text": "before"}, tool, {"text": "behind"}], "stop_reason": "tool_use"},
+        {"text": "the answer"},
+    ]);
+    assert_eq!(answered(&world, between, 2), "the answer\n");
+    // Cut off when the call is complete: it is made, and the model is asked on.
+    let cut = json!([
+        {"blocks": [{"text": "before"}, tool], "cut_after": 99},
+        {"text": "the answer"},
+    ]);
+    assert_eq!(answered(&world, cut, 2), "the answer\n");
+}
+
 pub fn a_continuation_after_max_tokens_belongs_to_the_answer(driver: &Driver) {
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");

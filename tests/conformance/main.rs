@@ -58,6 +58,7 @@ suite! {
         stdout_is_the_text_of_one_message_whatever_its_blocks,
         an_empty_answer_prints_nothing,
         the_answer_is_what_follows_the_last_tool_result,
+        what_is_said_beside_a_tool_call_is_not_the_answer,
         a_continuation_after_max_tokens_belongs_to_the_answer,
         errors_that_pass_leave_no_trace_in_the_answer,
         a_text_that_starts_again_is_printed_once,
