@@ -106,6 +106,10 @@ pub fn a_question_ends_the_turn_where_that_is_wanted(driver: &Driver) {
             asked.message
         );
         assert!(done.stderr.ends_with(&expected), "{}", done.stderr);
+        let result = world.clsess(&["result", "-o", "json", asked.session]);
+        let turn = result.run().fails(6).json();
+        assert_eq!(turn["outcome"], "failed");
+        assert_eq!(turn["error"]["code"], "question");
         usable_after_a_tool(&world, asked.session, before);
     }
     assert!(!world.project().join("new").exists());
