@@ -265,3 +265,38 @@ fn variables_that_are_set_but_empty_count_as_unset() {
     assert!(world.socket().exists());
     world.clsess(&["-S", "", "ls"]).run().fails(2);
 }
+
+#[test]
+fn what_is_no_prompt_is_refused_before_anything_is_started() {
+    let Some(world) = World::bare() else { return };
+    let nul = "clsess: the prompt has a NUL in it, which no model takes\n";
+    let utf8 = |at| {
+        format!(
+            "clsess: the prompt is not UTF-8 (byte {at})\n\
+             hint: iconv -f latin1 -t utf-8 FILE | clsess send NAME\n"
+        )
+    };
+    let empty = "clsess: the prompt is empty\n\
+                 hint: clsess send NAME \"a prompt\", or give it on stdin\n";
+    let cases: [(&[u8], String); 9] = [
+        (b"a\0b", nul.to_owned()),
+        (b"\0", nul.to_owned()),
+        (b"a\xff", utf8(1)),
+        (b"\xed\xa0\x80", utf8(0)), // half of a surrogate pair
+        ("ab\u{e9}".as_bytes().split_last().unwrap().1, utf8(2)),
+        (b"", empty.to_owned()),
+        (b"\n", empty.to_owned()),
+        (b" \t\r\n \n", empty.to_owned()),
+        ("\u{a0}\u{2003}\u{3000}".as_bytes(), empty.to_owned()),
+    ];
+    for (bytes, message) in cases {
+        let done = world.clsess(&["send", "work"]).stdin(bytes).run().fails(2);
+        assert_eq!(done.stderr, message, "{bytes:?}");
+        assert_eq!(done.stdout, b"", "{bytes:?}");
+    }
+    for word in ["", " ", "\t\n"] {
+        let done = world.clsess(&["send", "work", word]).run().fails(2);
+        assert_eq!(done.stderr, empty, "{word:?}");
+    }
+    world.clsess(&["broker", "status"]).run().fails(11);
+}

@@ -14,52 +14,6 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 #[test]
-fn errors_of_the_provider() {
-    let Some(world) = World::real() else { return };
-    let new = world.clsess(&["new", "work", "-e", "CLAUDE_CODE_MAX_RETRIES=0"]);
-    new.run().ok();
-    let outage = |status: u32| {
-        format!(
-            "API Error: {status} told {status}. This is a server-side issue, usually temporary — \
-             try again in a moment. If it persists, check your inference gateway (127.0.0.1:{}).",
-            world.api.port
-        )
-    };
-    let login = "log the agent in (run: claude, then /login), then: clsess restart NAME";
-    let overloaded = outage(529);
-    let failed = outage(500);
-    for (status, expected) in [
-        (400, told(1, "agent_error", "API Error: 400 told 400", None)),
-        (
-            401,
-            told(
-                8,
-                "not_logged_in",
-                "Failed to authenticate. API Error: 401 told 401",
-                login,
-            ),
-        ),
-        (
-            429,
-            told(
-                7,
-                "rate_limited",
-                "API Error: Request rejected (429) · told 429",
-                None,
-            ),
-        ),
-        (529, told(7, "overloaded", &overloaded, None)),
-        (500, told(1, "agent_error", &failed, None)),
-    ] {
-        let prompt = format!("status {status}");
-        let step = json!({"status": status, "message": format!("told {status}")});
-        world.api.rule_repeat(&prompt, json!([step]));
-        check(&world, &["send", "work", &prompt], b"", &expected);
-        check(&world, &["result", "work"], b"", &expected);
-    }
-}
-
-#[test]
 fn turns_that_somebody_ended() {
     let Some(world) = World::real() else { return };
     world.session("work");
@@ -162,35 +116,6 @@ fn the_death_and_the_loss_of_an_agents_conversation() {
     check(&world, &["restart", "work"], b"", &missing);
     world.clsess(&["restart", "--fresh", "work"]).run().ok();
     assert_eq!(world.send("work", "recall"), "(nothing earlier)\n");
-}
-
-#[test]
-fn an_answer_beyond_all_bounds_fails_its_turn_only() {
-    let Some(world) = World::real() else { return };
-    world.session("work");
-    let times = clsess_proto::MAX_ANSWER / 64 + 1;
-    let text = format!("{}\n", "x".repeat(63));
-    world.api.rule(
-        "long",
-        json!([{"repeat_text": {"text": text, "times": times}}]),
-    );
-    let long = told(
-        1,
-        "answer_too_long",
-        "the answer is longer than 16 MiB",
-        None,
-    );
-    let done = world.clsess(&["send", "work", "long"]).run().fails(1);
-    assert_eq!(
-        (done.stdout.as_slice(), done.stderr),
-        (&b""[..], long.text())
-    );
-    let done = world
-        .clsess(&["result", "-o", "json", "work"])
-        .run()
-        .fails(1);
-    assert_eq!(done.json()["error"], long.json());
-    assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
 }
 
 #[test]
