@@ -32,7 +32,8 @@ pub fn a_turn_that_nobody_asked_for_is_no_part_of_an_asked_one(driver: &Driver) 
     world.api.release("n");
     assert_eq!(next.wait().ok().text(), "you said: next\n");
     usable(&world);
-    assert_eq!(world.show("work")["turns"], 3);
+    // What nobody asked for is a turn too.
+    assert_eq!(world.show("work")["turns"], 4);
 }
 
 /// Rules for a prompt `delegate`: its agent stands still at the hold `sub`, and what is said

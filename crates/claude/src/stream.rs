@@ -232,6 +232,9 @@ pub enum Event {
     Text(String),
     /// Thoughts.
     Thinking(String),
+    /// A content block is over. Its `assistant` line came before, unless it is a text of
+    /// nothing but white space: then there is none (measured).
+    BlockStop,
     /// The message is over.
     MessageStop {
         /// Its connection was lost, or it was interrupted: blocks that had not ended will

@@ -236,7 +236,7 @@ impl Tracker {
         }
         match line.event {
             Event::Text(delta) => {
-                self.running(out);
+                self.running(out).piece(&delta);
                 out.push(Happening::Text {
                     asked: self.ours(),
                     delta,
@@ -254,6 +254,7 @@ impl Tracker {
                     again,
                 });
             }
+            Event::BlockStop => self.running(out).block_stop(),
             Event::MessageStop { abandoned } => self.running(out).message_stop(abandoned),
             Event::Other => {}
         }

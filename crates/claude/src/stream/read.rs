@@ -211,6 +211,7 @@ fn event(head: &Head<'_>) -> Event {
                 _ => Event::Other,
             }
         }
+        Some("content_block_stop") => Event::BlockStop,
         Some("message_start") => Event::MessageStart,
         Some("message_stop") => Event::MessageStop {
             abandoned: head.abandoned_blocks.is_some(),

@@ -26,6 +26,14 @@ pub(crate) struct Run {
     speaking: Option<String>,
     /// The last message that called a tool.
     calling: Option<String>,
+    /// The running message has called a tool.
+    calls: bool,
+    /// The running message has begun with a blank text, the last entry of `texts`.
+    begins_blank: bool,
+    /// What has come of a text block, as long as that is blank.
+    blank: String,
+    /// Something else has come of it: its line will say all of it.
+    spoke: bool,
     /// Where the running message begins in `answer` and `texts`.
     begun: (usize, usize),
     /// The running message lost its connection, and the client has not yet said how it goes on.
@@ -50,8 +58,34 @@ impl Run {
             self.texts_bytes -= again.map(|text| text.len()).sum::<usize>();
         }
         self.speaking = None;
+        self.calls = false;
+        self.begins_blank = false;
+        self.blank.clear();
+        self.spoke = false;
         self.begun = (self.answer.len(), self.texts.len());
         again
+    }
+
+    /// A piece of a text block comes.
+    pub(crate) fn piece(&mut self, text: &str) {
+        self.spoke |= !text.trim().is_empty();
+        if !self.spoke && self.texts_bytes + self.blank.len() <= MAX_TEXTS {
+            self.blank.push_str(text);
+        } else {
+            self.blank.clear();
+        }
+    }
+
+    /// A block is over. A blank text has no line of its own, and is part of the answer.
+    pub(crate) fn block_stop(&mut self) {
+        self.spoke = false;
+        let blank = std::mem::take(&mut self.blank);
+        if blank.is_empty() {
+            return;
+        }
+        let same = self.speaking.is_some() || self.begins_blank;
+        self.begins_blank |= self.speaking.is_none();
+        self.add(&blank, same, self.calls);
     }
 
     /// A message is over.
@@ -101,7 +135,10 @@ impl Run {
             Block::Text(text) => self.text(line, text),
             // a message that calls a tool is over before the tool's result, even where the
             // client runs the tool at once and prints its result before the message's last text
-            Block::Tool { .. } => self.calling.clone_from(&line.message_id),
+            Block::Tool { .. } => {
+                self.calls = true;
+                self.calling.clone_from(&line.message_id);
+            }
             Block::Result => self.tool_result(),
             Block::Thinking | Block::Other => {}
         }
@@ -114,7 +151,17 @@ impl Run {
         if text.is_empty() {
             return;
         }
+        self.blank.clear();
         let same = self.speaking.is_some() && self.speaking == line.message_id;
+        let same = same || std::mem::take(&mut self.begins_blank);
+        self.speaking.clone_from(&line.message_id);
+        let calls = self.calling.is_some() && self.calling == line.message_id;
+        self.add(text, same, calls);
+    }
+
+    /// Adds a text: to the last one, if it is of the same message, and to the answer, unless
+    /// its message calls a tool.
+    fn add(&mut self, text: &str, same: bool, calls: bool) {
         if self.texts_bytes + text.len() <= MAX_TEXTS {
             self.texts_bytes += text.len();
             match self.texts.last_mut() {
@@ -122,8 +169,7 @@ impl Run {
                 _ => self.texts.push(text.to_owned()),
             }
         }
-        self.speaking.clone_from(&line.message_id);
-        if self.calling.is_some() && self.calling == line.message_id {
+        if calls {
             return;
         }
         let room = MAX_ANSWER - self.answer.len();
