@@ -20,11 +20,14 @@ mod turns;
 
 mod answer;
 mod background;
+mod busy;
 mod ending;
 mod errors;
 mod exact;
+mod limits;
 mod order;
 mod output;
+mod questions;
 mod readers;
 mod unattended;
 mod vanishing;
@@ -78,6 +81,17 @@ suite! {
         a_background_agents_question_is_denied_and_told,
         a_background_agents_question_ends_the_turn_where_that_is_wanted,
     }
+    busy {
+        a_busy_session_refuses_where_that_is_wanted,
+        an_interrupting_prompt_ends_the_turn_and_goes_first,
+        a_prompt_is_put_into_the_turn_that_runs,
+        a_prompt_that_comes_too_late_for_a_turn_runs_by_itself,
+        prompts_for_one_turn_are_never_made_one,
+        a_steered_prompt_is_taken_back_before_it_is_taken_up,
+        an_interrupt_leaves_a_steered_prompt_its_own_turn,
+        a_prompt_for_a_turn_that_asks_does_not_answer_it,
+        a_deadline_counts_the_queue_and_the_turn,
+    }
     ending {
         a_turn_that_timed_out_leaves_nothing_for_the_next_one,
         a_turn_that_timed_out_in_a_tool_takes_the_tool_with_it,
@@ -100,6 +114,12 @@ suite! {
     exact {
         a_hundred_hard_prompts_in_a_row_arrive_as_they_were_sent,
     }
+    limits {
+        a_refused_turn_waits_and_runs_later,
+        a_refused_turn_may_be_taken_back_and_outlives_its_client,
+        a_turn_that_has_done_something_is_not_tried_again,
+        a_deadline_ends_the_waiting,
+    }
     order {
         twenty_clients_of_one_session_are_served_in_order_of_arrival,
         twenty_clients_that_come_together_get_each_its_own_answer,
@@ -115,6 +135,21 @@ suite! {
         stream_always_prints_all_texts_as_they_come,
         a_message_that_says_nothing_is_no_message,
         stream_always_prints_a_text_that_comes_again_only_once,
+    }
+    questions {
+        a_question_of_each_kind_is_answered_from_another_shell,
+        a_question_of_each_kind_can_be_denied,
+        approved_for_always_is_not_asked_again,
+        the_first_answer_wins_and_the_other_is_told,
+        what_is_no_answer_leaves_the_question_open,
+        several_open_questions_want_a_name,
+        a_second_prompt_never_answers_a_question,
+        a_question_stops_the_clock_of_its_turn,
+        a_deadline_ends_a_turn_that_asks,
+        an_interrupt_takes_the_question_back,
+        a_question_that_nobody_looks_at_is_denied,
+        a_background_agents_question_can_be_answered,
+        questions_are_told_on_stderr_and_as_events,
     }
     readers {
         a_long_answer_streams_whole_past_a_slow_reader,

@@ -7,24 +7,24 @@ use crate::harness::World;
 use crate::turns::{AFTER_A_TOOL, usable_after_a_tool};
 
 /// One of the three kinds of question.
-struct Asked {
+pub struct Asked {
     /// The session that asks it; see [`sessions`].
-    session: &'static str,
-    tool: &'static str,
+    pub session: &'static str,
+    pub tool: &'static str,
     /// As the model gives it.
-    input: Value,
+    pub input: Value,
     /// The failure's message.
     message: &'static str,
 }
 
 /// A session, and one that is in plan mode: only there is a plan something to ask about.
-fn sessions(driver: &Driver, world: &World) {
+pub fn sessions(driver: &Driver, world: &World) {
     driver.session(world, "work");
     driver.session_with(world, "plan", &["--permission-mode", "plan"]);
 }
 
 /// A question of each kind; prompts with the tool's name make the agent ask it.
-fn questions(world: &World) -> [Asked; 3] {
+pub fn questions(world: &World) -> [Asked; 3] {
     let options = json!([
         {"label": "Red", "description": "r"}, {"label": "Blue", "description": "b"}
     ]);
@@ -101,8 +101,8 @@ pub fn a_question_ends_the_turn_where_that_is_wanted(driver: &Driver) {
         let done = world.clsess(&args).run().fails(6);
         assert_eq!(done.stdout, b"", "{}", asked.tool);
         let expected = format!(
-            "clsess: {}\nhint: allow it beforehand: --permission-mode, or permissions.allow in \
-             the agent's settings\n",
+            "clsess: {}\nhint: allow it beforehand (--permission-mode, or permissions.allow in the \
+             agent's settings), or answer it: --on-question wait\n",
             asked.message
         );
         assert!(done.stderr.ends_with(&expected), "{}", done.stderr);

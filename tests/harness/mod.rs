@@ -280,6 +280,20 @@ impl World {
         });
     }
 
+    /// Waits until such an event is told, of those that are still kept or come.
+    pub fn wait_event(&self, mut such: impl FnMut(&Value) -> bool) {
+        let events = self.clsess(&["events", "--since", "0"]).spawn();
+        events.wait_stdout(|out| {
+            let whole = out.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+            let lines = out[..whole]
+                .split(|b| *b == b'\n')
+                .filter(|line| !line.is_empty());
+            lines
+                .map(|line| serde_json::from_slice(line).unwrap())
+                .any(|event| such(&event))
+        });
+    }
+
     /// The broker's process.
     pub fn broker(&self) -> u32 {
         let status = self.clsess(&["broker", "status", "--json"]).run().ok();
