@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test: helpers are not #[test] functions
 
+#[allow(dead_code, unused_imports, reason = "schema.rs needs the rest of it")]
 mod values;
 
 use std::collections::BTreeSet;

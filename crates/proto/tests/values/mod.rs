@@ -18,7 +18,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use events::event;
-pub use replies::reply;
+pub use replies::{reply, report};
 pub use requests::request;
 
 fn text() -> impl Strategy<Value = String> + Clone {

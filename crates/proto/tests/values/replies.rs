@@ -10,7 +10,8 @@ use proptest::prelude::*;
 
 use super::{any_of, denial, failure, json, outcome, some_text, state, text, turn, usage, uuid};
 
-fn report() -> impl Strategy<Value = TurnReport> {
+/// Any report of a turn.
+pub fn report() -> impl Strategy<Value = TurnReport> {
     let what = (
         text(),
         turn(),
