@@ -2,18 +2,22 @@
 
 #![allow(clippy::unwrap_used)] // a test: helpers are not #[test] functions
 
+#[allow(dead_code, unused_imports, reason = "schema.rs needs the rest of it")]
 mod values;
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
-use clsess_proto::{CAPABILITIES, ErrorCode, EventKind, Reply, Request, ToBroker, ToClient, frame};
+use clsess_proto::{
+    CAPABILITIES, ErrorCode, EventKind, Reply, Request, State, ToBroker, ToClient, frame,
+};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rmpv::Value;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use values::{json, request, to_broker, to_client};
+use values::{json, names, reply, request, to_broker, to_client};
 
 trait Message: Serialize + DeserializeOwned + PartialEq + Debug {}
 impl<T: Serialize + DeserializeOwned + PartialEq + Debug> Message for T {}
@@ -101,7 +105,11 @@ proptest! {
     fn nil_is_left_out(id in any::<u64>(), request in request()) {
         let message = ToBroker::Request { id, request: Box::new(request) };
         let mut with_nils = tree(&message);
-        let known = ["name", "env", "model", "agent", "max_turns", "history", "resume", "umask"];
+        let known = [
+            "name", "env", "model", "agent", "max_turns", "history", "resume", "umask", "turn",
+            "after", "last", "session", "question", "message", "since", "question_timeout_ms",
+            "stall_after_ms",
+        ];
         each_map(&mut with_nils, &mut |fields| {
             for name in known {
                 if !fields.iter().any(|field| field.0.as_str() == Some(name)) {
@@ -152,20 +160,58 @@ proptest! {
     }
 }
 
-/// The generator above knows every request that this build lists.
+/// The names under `tag` of what a generator makes.
+fn seen<T: Serialize + Debug>(values: impl Strategy<Value = T>, tag: &str) -> BTreeSet<String> {
+    let mut runner = TestRunner::deterministic();
+    let mut names = BTreeSet::new();
+    for _ in 0..1000 {
+        let value = values.new_tree(&mut runner).unwrap().current();
+        let value = serde_json::to_value(value).unwrap();
+        names.insert(value[tag].as_str().unwrap().to_owned());
+    }
+    names
+}
+
+/// The generator knows every request that this build lists.
 #[test]
 fn every_request_is_among_them() {
+    let listed: BTreeSet<String> = CAPABILITIES.iter().map(ToString::to_string).collect();
+    assert_eq!(seen(request(), "op"), listed);
+}
+
+#[test]
+fn every_reply_is_among_them() {
+    let number = |reply: &Reply| match reply {
+        Reply::Session { .. } => 0,
+        Reply::Accepted { .. } => 1,
+        Reply::Turn(_) => 2,
+        Reply::Sessions { .. } => 3,
+        Reply::Detail(_) => 4,
+        Reply::Killed { .. } => 5,
+        Reply::Interrupted { .. } => 6,
+        Reply::Waited { .. } => 7,
+        Reply::Queue { .. } => 8,
+        Reply::Removed { .. } => 9,
+        Reply::Log { .. } => 10,
+        Reply::Questions { .. } => 11,
+        Reply::Answered { .. } => 12,
+        Reply::Status(_) => 13,
+        Reply::Done {} => 14,
+        // a new one gets this number, and this one the next
+        Reply::Unknown => 15,
+    };
     let mut runner = TestRunner::deterministic();
-    let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..500 {
-        let request = request().new_tree(&mut runner).unwrap().current();
-        let name = serde_json::to_value(request).unwrap()["op"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        seen.insert(name);
+    let made = (0..1000).map(|_| number(&reply().new_tree(&mut runner).unwrap().current()));
+    let made: BTreeSet<u32> = made.collect();
+    assert!(made.into_iter().eq(0..number(&Reply::Unknown)));
+}
+
+/// What is read of the enums of names is not nothing.
+#[test]
+fn every_name_of_an_enum_is_among_them() {
+    let codes = names::<ErrorCode>();
+    for name in ["bad_request", "question_answered", "bad_answer", "internal"] {
+        assert!(codes.iter().any(|code| code == name), "{name} in {codes:?}");
     }
-    for name in CAPABILITIES {
-        assert!(seen.contains(*name), "{name}");
-    }
+    assert!(names::<State>().contains(&"login-needed".to_owned()));
 }

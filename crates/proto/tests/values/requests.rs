@@ -1,0 +1,202 @@
+//! What clients ask for.
+
+use clsess_proto::{New, Request, Send, Settings};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::{any_of, some_text, text, turn, uuid};
+
+type Env = Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf)>;
+
+fn env() -> impl Strategy<Value = Env> {
+    let bytes = || vec(any::<u8>(), 0..6).prop_map(serde_bytes::ByteBuf::from);
+    vec((bytes(), bytes()), 0..3)
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let texts = [(); 6].map(|()| some_text());
+    let lists = [(); 3].map(|()| vec(text(), 0..3));
+    let counts = any::<[Option<u32>; 2]>();
+    (texts, lists, counts, any::<[Option<u64>; 2]>()).prop_map(
+        |(texts, [agent_args, env_forget, allow_from], [max_turns, history], times)| {
+            let [question_timeout_ms, stall_after_ms] = times;
+            let [
+                model,
+                permission_mode,
+                system_prompt,
+                append_system_prompt,
+                agent,
+                agent_path,
+            ] = texts;
+            Settings {
+                model,
+                permission_mode,
+                system_prompt,
+                append_system_prompt,
+                agent,
+                max_turns,
+                agent_path,
+                agent_args,
+                history,
+                env_forget,
+                allow_from,
+                question_timeout_ms,
+                stall_after_ms,
+            }
+        },
+    )
+}
+
+fn new() -> impl Strategy<Value = New> {
+    let flags = any::<[bool; 3]>();
+    (
+        some_text(),
+        text(),
+        env(),
+        settings(),
+        option::of(uuid()),
+        flags,
+        any::<(u64, Option<u32>)>(),
+    )
+        .prop_map(
+            |(name, cwd, env, settings, resume, flags, (start_timeout_ms, umask))| New {
+                name,
+                cwd,
+                env,
+                settings,
+                resume,
+                trust: flags[0],
+                exists_ok: flags[1],
+                wait: flags[2],
+                start_timeout_ms,
+                umask,
+            },
+        )
+}
+
+fn send() -> impl Strategy<Value = Send> {
+    let what = (text(), turn(), text());
+    let policies = (any_of(), any_of(), any_of());
+    (what, any::<[u64; 2]>(), policies, any::<[bool; 3]>()).prop_map(
+        |(what, [timeout_ms, deadline_ms], policies, [wait, events, texts])| {
+            let (session, turn, prompt) = what;
+            let (on_busy, on_question, on_limit) = policies;
+            Send {
+                session,
+                turn,
+                prompt,
+                timeout_ms,
+                deadline_ms,
+                on_busy,
+                on_question,
+                on_limit,
+                wait,
+                events,
+                texts,
+            }
+        },
+    )
+}
+
+fn of_the_queue() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        text().prop_map(|session| Request::Interrupt { session }),
+        (vec(text(), 0..3), any_of(), any::<bool>()).prop_map(|(sessions, until, any)| {
+            Request::Wait {
+                sessions,
+                until,
+                any,
+            }
+        }),
+        text().prop_map(|session| Request::Queue { session }),
+        (text(), some_text()).prop_map(|(session, turn)| Request::QueueRemove { session, turn }),
+        text().prop_map(|session| Request::QueueRun { session }),
+        (
+            text(),
+            some_text(),
+            option::of(turn()),
+            any::<Option<u64>>()
+        )
+            .prop_map(|(session, turn, after, last)| Request::Log {
+                session,
+                turn,
+                after,
+                last
+            }),
+        (text(), text()).prop_map(|(session, name)| Request::Rename { session, name }),
+        (vec(text(), 0..3), any::<Option<u64>>())
+            .prop_map(|(sessions, since)| Request::Events { sessions, since }),
+    ]
+}
+
+fn of_questions() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        some_text().prop_map(|session| Request::Questions { session }),
+        (text(), some_text(), any::<bool>()).prop_map(|(session, question, always)| {
+            Request::Approve {
+                session,
+                question,
+                always,
+            }
+        }),
+        (text(), some_text(), some_text()).prop_map(|(session, question, message)| {
+            Request::Deny {
+                session,
+                question,
+                message,
+            }
+        }),
+        (text(), some_text(), vec(text(), 0..3)).prop_map(|(session, question, texts)| {
+            Request::Answer {
+                session,
+                question,
+                texts,
+            }
+        }),
+    ]
+}
+
+/// Any request but those of later versions.
+pub fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        8 => of_the_queue(),
+        4 => of_questions(),
+        10 => of_sessions(),
+    ]
+}
+
+fn of_sessions() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        new().prop_map(|new| Request::New(Box::new(new))),
+        send().prop_map(|send| Request::Send(Box::new(send))),
+        (text(), text(), any::<bool>(), any::<bool>()).prop_map(
+            |(session, turn, events, texts)| Request::Result {
+                session,
+                turn,
+                events,
+                texts
+            }
+        ),
+        Just(Request::List {}),
+        text().prop_map(|session| Request::Show { session }),
+        (vec(text(), 0..3), any::<bool>(), any::<u64>()).prop_map(|(sessions, all, grace_ms)| {
+            Request::Kill {
+                sessions,
+                all,
+                grace_ms,
+            }
+        }),
+        (text(), any::<bool>(), option::of(env()), any::<u64>()).prop_map(
+            |(session, fresh, env, start_timeout_ms)| Request::Restart {
+                session,
+                fresh,
+                env,
+                start_timeout_ms
+            }
+        ),
+        (text(), turn()).prop_map(|(session, turn)| Request::Cancel { session, turn }),
+        Just(Request::Status {}),
+        any::<u64>().prop_map(|grace_ms| Request::Stop { grace_ms }),
+    ]
+}
