@@ -626,9 +626,6 @@ impl Watching {
     async fn forward(&self, handle: &Handle, turn: TurnId, mut position: u64, out: &Out) -> u64 {
         loop {
             let batch = handle.feed.after(position);
-            if batch.events.is_empty() {
-                return batch.position;
-            }
             if batch.missed > 0 {
                 let gap = Event {
                     seq: batch.missed_seq,
@@ -641,6 +638,9 @@ impl Watching {
                 self.event(gap, out).await;
             }
             position = batch.position;
+            if batch.events.is_empty() {
+                return position;
+            }
             for event in batch.events {
                 let of_session = matches!(
                     event.kind,

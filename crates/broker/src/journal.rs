@@ -562,14 +562,17 @@ impl Journal {
         first.push(b'\n');
         file.write_all(&first)?;
         for entry in kept() {
-            for line in [entry.queued, entry.ended].into_iter().flatten() {
-                file.write_all(&self.bytes(line)?)?;
+            if let Some(queued) = entry.queued {
+                file.write_all(&self.bytes(queued)?)?;
             }
-            if entry.outcome == Outcome::Running {
-                // It has no place in the index: that it may run must not be forgotten.
+            if entry.started {
+                // It has no place in the index: that it may have run must not be forgotten.
                 let turn = entry.turn;
                 serde_json::to_writer(&file, &Record::Started { turn, at: now_ms() })?;
                 file.write_all(b"\n")?;
+            }
+            if let Some(ended) = entry.ended {
+                file.write_all(&self.bytes(ended)?)?;
             }
         }
         file.sync_data()?;

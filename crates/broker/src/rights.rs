@@ -7,6 +7,9 @@
 //! one can do without us.
 
 use clsess_proto::{ErrorCode, Failure, Request};
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use crate::lock::stat_fields;
 use crate::registry::Registry;
@@ -14,6 +17,9 @@ use crate::session::Handle;
 
 /// Ancestors that are looked at; a chain that is longer is nobody's.
 const MAX_ANCESTORS: usize = 256;
+
+/// How often the chain is looked at, when processes end meanwhile.
+const TRIES: u32 = 5;
 
 /// A client, by the processes that it descends from.
 #[derive(Debug)]
@@ -136,16 +142,31 @@ fn reads(request: &Request) -> bool {
 
 /// A process and its ancestors.
 fn ancestors(pid: u32) -> Option<Vec<u32>> {
+    // One that ends on the way has left its child to another one.
+    (0..TRIES).find_map(|_| chain(pid))
+}
+
+fn chain(first: u32) -> Option<Vec<u32>> {
     let mut chain = Vec::new();
-    let mut pid = pid;
+    let mut pid = first;
     while pid > 1 {
         if chain.len() == MAX_ANCESTORS {
             return None;
         }
         chain.push(pid);
-        pid = parent(pid)?;
+        pid = match parent(pid) {
+            Some(parent) => parent,
+            // Of another user, on a system that hides those (proc(5), hidepid): no holder.
+            None if pid != first && is_hidden(pid) => break,
+            None => return None,
+        };
     }
     (!chain.is_empty()).then_some(chain)
+}
+
+fn is_hidden(pid: u32) -> bool {
+    let pid = i32::try_from(pid).map(Pid::from_raw);
+    pid.is_ok_and(|pid| kill(pid, None) == Err(Errno::EPERM))
 }
 
 fn parent(pid: u32) -> Option<u32> {

@@ -1,5 +1,6 @@
 //! `clsess log`.
 
+use std::collections::HashSet;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clsess_proto::{EventKind, Failure, LogEntry, Reply, Request, TurnId};
@@ -11,45 +12,45 @@ use crate::surroundings::Surroundings;
 
 pub async fn run(log: Log, surroundings: &Surroundings) -> Result<u8, Failure> {
     let mut client = Client::connect(surroundings, Start::IfMissing).await?;
-    // Before the turns that have ended are read: what ends meanwhile comes twice, not never.
+    // Before the turns that have ended are read: what ends meanwhile comes with both.
     let mut follower = match log.follow {
         true => Some(Follower::begin(&log, surroundings).await?),
         false => None,
     };
-    let mut request = Request::Log {
+    let mut printed = HashSet::new();
+    list(&log, &mut client, log.lines, &mut printed).await?;
+    match &mut follower {
+        Some(follower) => follower.follow(&log, &mut client, &mut printed).await,
+        None => Ok(0),
+    }
+}
+
+/// Shows the turns that are there and not shown yet; to be followed, only those that have ended.
+async fn list(
+    log: &Log,
+    client: &mut Client,
+    last: Option<u64>,
+    printed: &mut HashSet<TurnId>,
+) -> Result<(), Failure> {
+    let ask = |after, last| Request::Log {
         session: log.name.clone(),
         turn: log.turn.clone(),
-        after: None,
-        last: log.lines,
+        after,
+        last,
     };
+    let mut request = ask(None, last);
     loop {
-        let (turns, more) = page(&mut client, request).await?;
+        let (turns, more) = page(client, request).await?;
         for entry in &turns {
-            let open = entry.outcome.open();
-            if log.follow && open {
-                continue;
+            let waits = log.follow && entry.outcome.open();
+            if !waits && printed.insert(entry.turn) {
+                show(log, entry);
             }
-            follower
-                .iter_mut()
-                .for_each(|follower| follower.printed.push(entry.turn));
-            show(&log, entry);
         }
-        let last = turns.last().map(|entry| entry.turn);
-        match last.filter(|_| more) {
-            Some(last) => {
-                request = Request::Log {
-                    session: log.name.clone(),
-                    turn: None,
-                    after: Some(last),
-                    last: None,
-                };
-            }
-            None => break,
+        match turns.last().filter(|_| more) {
+            Some(last) => request = ask(Some(last.turn), None),
+            None => return Ok(()),
         }
-    }
-    match follower {
-        Some(follower) => follower.follow(&log, &mut client).await,
-        None => Ok(0),
     }
 }
 
@@ -66,17 +67,11 @@ struct Follower {
     id: u64,
     /// The session's id: its name may change, and go.
     session: String,
-    /// Turns that are printed already.
-    printed: Vec<TurnId>,
 }
 
 impl Follower {
     async fn begin(log: &Log, surroundings: &Surroundings) -> Result<Self, Failure> {
         let mut client = Client::connect(surroundings, Start::IfMissing).await?;
-        let request = Request::Events {
-            sessions: vec![log.name.clone()],
-            since: None,
-        };
         let show = Request::Show {
             session: log.name.clone(),
         };
@@ -84,35 +79,52 @@ impl Follower {
             Reply::Detail(detail) => detail.row.id.to_string(),
             other => return Err(unexpected(&other)),
         };
+        let request = Request::Events {
+            sessions: vec![session.clone()],
+            since: None,
+        };
         let id = client.ask(request).await?;
         Ok(Self {
             client,
             id,
             session,
-            printed: Vec::new(),
         })
     }
 
-    async fn follow(mut self, log: &Log, client: &mut Client) -> Result<u8, Failure> {
+    async fn follow(
+        &mut self,
+        log: &Log,
+        client: &mut Client,
+        printed: &mut HashSet<TurnId>,
+    ) -> Result<u8, Failure> {
         loop {
             let event = match self.client.next(self.id).await? {
                 Incoming::Event(event) => event,
                 Incoming::Answer(answer) => return answer.map(|_| 0),
             };
-            let (EventKind::Result { .. }, Some(turn)) = (&event.kind, event.turn) else {
-                continue;
-            };
-            if self.printed.contains(&turn) {
-                continue;
+            match (&event.kind, event.turn) {
+                (EventKind::Result { .. }, Some(turn)) if printed.insert(turn) => {
+                    let request = Request::Log {
+                        session: self.session.clone(),
+                        turn: Some(turn.to_string()),
+                        after: None,
+                        last: None,
+                    };
+                    let (turns, _) = page(client, request).await?;
+                    turns.iter().for_each(|entry| show(log, entry));
+                }
+                // An end may be among what was missed.
+                (EventKind::Gap { .. }, _) => {
+                    list(
+                        log,
+                        client,
+                        log.lines.map(|n| n + printed.len() as u64),
+                        printed,
+                    )
+                    .await?
+                }
+                _ => {}
             }
-            let request = Request::Log {
-                session: self.session.clone(),
-                turn: Some(turn.to_string()),
-                after: None,
-                last: None,
-            };
-            let (turns, _) = page(client, request).await?;
-            turns.iter().for_each(|entry| show(log, entry));
         }
     }
 }

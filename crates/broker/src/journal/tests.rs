@@ -248,3 +248,25 @@ fn history_is_bounded_and_sums_are_kept() {
         );
     }
 }
+
+/// A turn that was with the agent must not look, after a trim, as if it had not been: its id
+/// would be as good as new.
+#[test]
+fn a_trimmed_journal_remembers_what_was_with_the_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(dir.path(), Some(32)).unwrap();
+    for n in 1..=70 {
+        journal.write(&queued(n)).unwrap();
+        if n % 2 == 0 {
+            journal.write(&started(n)).unwrap();
+        }
+        journal.write(&ended(n)).unwrap();
+    }
+    journal.trim().unwrap();
+    assert_eq!(journal.outcome(id(1)), None, "trimmed");
+    let again = Journal::open(dir.path(), Some(32)).unwrap();
+    for journal in [&journal, &again] {
+        assert!(journal.started(id(70)) && !journal.started(id(69)));
+        assert!(journal.report(id(70)).is_some());
+    }
+}

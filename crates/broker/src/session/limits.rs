@@ -31,6 +31,8 @@ pub(super) struct Limit {
     pub(super) told: bool,
     /// How often it was reached in a row.
     tries: u32,
+    /// What waited for its end has been told of it.
+    over: bool,
 }
 
 impl Limit {
@@ -41,6 +43,7 @@ impl Limit {
             until_ms: now_ms() + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             told,
             tries,
+            over: false,
         }
     }
 
@@ -133,9 +136,19 @@ impl Session {
 
     /// When the next held turn is to be tried.
     pub(super) fn limit_due(&self) -> Option<Instant> {
-        let limit = self.limit.as_ref().filter(|limit| limit.holds())?;
-        let waits = limit.told || self.queue.iter().any(|queued| self.is_held(queued));
+        let limit = self.limit.as_ref().filter(|limit| !limit.over)?;
+        let waits = limit.told || !self.queue.is_empty();
         (self.life == Life::Idle && waits).then_some(limit.until)
+    }
+
+    /// Runs what waited for the end of a limit.
+    pub(super) fn limit_deadline(&mut self, now: Instant) {
+        if let Some(limit) = &mut self.limit {
+            limit.over |= limit.until <= now;
+        }
+        if self.life == Life::Idle && !self.queue.is_empty() {
+            self.next_turn();
+        }
     }
 
     /// Lets the turns run that were held back.

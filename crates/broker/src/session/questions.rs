@@ -153,6 +153,8 @@ impl Session {
         if self.questions.decided.len() > MAX_DECIDED {
             self.questions.decided.pop_front();
         }
+        // The agent has to say something only from now on.
+        self.heard = Instant::now();
         let tool = open.told.tool.clone();
         if how == Resolution::Denied {
             self.denied(&open.told);

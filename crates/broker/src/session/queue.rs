@@ -179,7 +179,7 @@ impl Session {
         let Some(running) = &self.running else { return };
         let into = running.turn;
         let free = running.stopping.is_none() && self.life == Life::Working;
-        if !free || self.steered.iter().any(|steered| !steered.begun) {
+        if !free || !running.begun || self.steered.iter().any(|steered| !steered.begun) {
             return;
         }
         let Some(at) = self.queue.iter().position(|queued| queued.steers) else {

@@ -616,10 +616,7 @@ impl Session {
             self.body_failure = Some("it closed a pipe and lived on".to_owned());
             self.kill_body();
         }
-        if self.life == Life::Idle && !self.queue.is_empty() {
-            // What a limit held back.
-            self.next_turn();
-        }
+        self.limit_deadline(now);
     }
 }
 

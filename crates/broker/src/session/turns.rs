@@ -230,6 +230,8 @@ impl Session {
     }
 
     fn give(&mut self, running: &Running, prompt: &str) {
+        self.heard = Instant::now();
+        self.stalled = false;
         // A few turns at a time: there is always room for it.
         let _ = self.tracker.begin(running.wire);
         if let Some(body) = &mut self.body {
@@ -319,7 +321,7 @@ impl Session {
             {
                 running.again = true;
                 let since = running.started;
-                self.queue.push_front(running.queued_again(since));
+                self.push_front(running.queued_again(since));
                 continue;
             }
             let ended = match running.stopping.take() {
