@@ -115,7 +115,7 @@ pub enum Command {
     Questions(Questions),
     /// Allow what an agent asks to do, or its plan
     Approve(Approve),
-    /// Deny what an agent asks to do, its plan, or an answer
+    /// Say no to an agent: to what it asks to do, its plan, or its question
     Deny(Deny),
     /// Answer a question of an agent
     Answer(Answer),
