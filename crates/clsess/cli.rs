@@ -23,9 +23,9 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 the agent reported an error, or another failure; 2 usage; 3 no such session \
-turn or question; 4 it exists already; 5 busy; 6 a question needs an answer; 7 rate limited or overloaded; 8 not \
-logged in; 9 the agent died, outcome unknown; 10 ended by somebody else; 11 broker not reachable; \
+Exit codes: 0 done; 1 the agent reported an error, or another failure; 2 usage; 3 no such session, \
+turn or question; 4 it exists already; 5 busy; 6 a question needs an answer; 7 rate limited or \
+overloaded; 8 not logged in; 9 the agent died, outcome unknown; 10 ended by somebody else; 11 broker not reachable; \
 124 timed out; 128+n ended by signal n.";
 
 /// Options of every command.
@@ -101,21 +101,21 @@ pub enum Command {
     Ls(Ls),
     /// Show everything about one session
     Show(Show),
-    /// Wait until something is so of sessions
+    /// Wait until sessions are idle, ask something, or have ended
     Wait(Wait),
-    /// List the turns of a session, with their answers
+    /// List the turns of a session: when, prompt, answer, outcome, cost
     Log(Log),
     /// Print everything that happens, a line of JSON each
     Events(Events),
-    /// Show or change what waits in a session
+    /// List, take back or run the prompts that wait in a session
     Queue(Queue),
     /// End the running turn; the session stays
     Interrupt(Interrupt),
-    /// List what the agents ask
+    /// List the questions of agents that wait for an answer
     Questions(Questions),
-    /// Say yes to what an agent asks to do
+    /// Allow what an agent asks to do, or its plan
     Approve(Approve),
-    /// Say no to a question of an agent
+    /// Say no to an agent: to what it asks to do, its plan, or its question
     Deny(Deny),
     /// Answer a question of an agent
     Answer(Answer),
@@ -368,8 +368,8 @@ pub struct Log {
 pub struct Events {
     /// The sessions (default: all, those of later too)
     pub names: Vec<String>,
-    /// First what happened after the event of this number, as far as it is kept; a `gap` says
-    /// what is not
+    /// Begin behind the event of this number, as far as that is kept (0: with all that is kept);
+    /// a `gap` says what is not
     #[arg(long, value_name = "SEQ", conflicts_with = "schema")]
     pub since: Option<u64>,
     /// Print the JSON Schema of the lines instead
@@ -383,7 +383,7 @@ pub struct Queue {
     pub name: String,
     #[command(subcommand)]
     pub command: Option<QueueCommand>,
-    /// Print JSON
+    /// Print JSON; stands before the command
     #[arg(long)]
     pub json: bool,
 }
@@ -395,7 +395,7 @@ pub enum QueueCommand {
     Ls,
     /// Take a turn back that waits
     Rm {
-        /// Its id, a unique beginning of it, or -1 (the last), -2 ...
+        /// Its id, a unique beginning of it, or -1 (the one that was sent last), -2 ...
         #[arg(allow_negative_numbers = true)]
         turn: String,
     },
@@ -452,9 +452,9 @@ pub struct Deny {
 pub struct Answer {
     /// The session
     pub name: String,
-    /// The question's id or a unique beginning of it of at least 8 characters, where there are
-    /// several; then the answer, or one for each question that is asked at once: an option's
-    /// label or number, or any other text
+    /// The answer: an option's label or number, or any other text; where several questions are
+    /// asked at once, one for each. Before it, where several are open, the question's id or 8
+    /// characters of it or more
     #[arg(required = true, value_name = "[ID] TEXT", trailing_var_arg = true)]
     pub texts: Vec<String>,
     /// Print the question as JSON
