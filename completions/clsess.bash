@@ -1748,7 +1748,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__queue__subcmd__clear)
-            opts="-S -L -v -q -h --socket --label --config --verbose --quiet --color --help"
+            opts="-S -L -v -q -h --json --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1881,7 +1881,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__queue__subcmd__ls)
-            opts="-S -L -v -q -h --socket --label --config --verbose --quiet --color --help"
+            opts="-S -L -v -q -h --json --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1930,7 +1930,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__queue__subcmd__rm)
-            opts="-S -L -v -q -h --socket --label --config --verbose --quiet --color --help"
+            opts="-S -L -v -q -h --json --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1979,7 +1979,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__queue__subcmd__run)
-            opts="-S -L -v -q -h --socket --label --config --verbose --quiet --color --help"
+            opts="-S -L -v -q -h --json --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

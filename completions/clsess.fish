@@ -218,6 +218,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_sub
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -l json -d 'Print JSON; stands before the command'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -227,6 +228,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_sub
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from list" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from list" -l json -d 'Print JSON; stands before the command'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -236,6 +238,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_sub
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from rm" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from rm" -l json -d 'Print JSON; stands before the command'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -245,6 +248,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_sub
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from clear" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from clear" -l json -d 'Print JSON; stands before the command'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from clear" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from clear" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from clear" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -254,6 +258,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_sub
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from run" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from run" -l json -d 'Print JSON; stands before the command'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from run" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'

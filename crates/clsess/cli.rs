@@ -384,7 +384,7 @@ pub struct Queue {
     #[command(subcommand)]
     pub command: Option<QueueCommand>,
     /// Print JSON; stands before the command
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub json: bool,
 }
 

@@ -100,9 +100,12 @@ impl Registry {
 /// There is no such session.
 #[must_use]
 pub fn no_such_session(name: &str) -> Failure {
-    Failure::new(
+    let failure = Failure::new(
         ErrorCode::NoSuchSession,
         format!("there is no session {name}"),
-    )
-    .hint(format!("clsess ls; to make it: clsess new {name}"))
+    );
+    match Uuid::parse_str(name) {
+        Ok(_) => failure.hint("clsess ls"),
+        Err(_) => failure.hint(format!("clsess ls; to make it: clsess new {name}")),
+    }
 }

@@ -9,7 +9,7 @@ use crate::turn::QuestionKind;
 /// A question as people are asked it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
-    /// The question; a line for each where several are asked at once.
+    /// The question; a line for each where several are asked at once, with its labels.
     pub text: String,
     /// The labels that it offers, where one question is asked.
     pub options: Vec<String>,
@@ -62,14 +62,16 @@ pub fn words(kind: QuestionKind, line: &QuestionLine, plan: Option<&Json>) -> Wo
             let Some(asked) = asked(&line.input) else {
                 return Words::default();
             };
-            let texts: Vec<&str> = asked
-                .questions
-                .iter()
-                .map(|q| q.question.as_str())
-                .collect();
-            let options = match asked.questions.as_slice() {
-                [one] => one.options.iter().map(|o| o.label.clone()).collect(),
-                _ => Vec::new(),
+            let labels = |question: &Single| {
+                let labels = question.options.iter().map(|option| option.label.clone());
+                labels.collect::<Vec<_>>()
+            };
+            let (texts, options) = match asked.questions.as_slice() {
+                [one] => (vec![one.question.clone()], labels(one)),
+                several => {
+                    let line = |q: &Single| format!("{} ({})", q.question, labels(q).join(", "));
+                    (several.iter().map(line).collect(), Vec::new())
+                }
             };
             Words {
                 text: texts.join("\n"),
@@ -171,6 +173,21 @@ mod tests {
         }
         assert_eq!(answers(false, &["1", "S, L"])["Which sizes?"], "S, L");
         assert_eq!(answers(false, &["1", "1,2"])["Which sizes?"], "1,2");
+    }
+
+    #[test]
+    fn several_questions_have_a_line_each() {
+        let line = QuestionLine {
+            request_id: "q".into(),
+            tool: "AskUserQuestion".into(),
+            input: input(true),
+            description: None,
+            suggestions: None,
+            tool_use_id: None,
+        };
+        let words = words(QuestionKind::Question, &line, None);
+        assert_eq!(words.text, "Which colour? (Red, Blue)\nWhich sizes? (S, L)");
+        assert_eq!(words.options, Vec::<String>::new());
     }
 
     #[test]

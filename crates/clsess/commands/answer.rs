@@ -2,7 +2,7 @@
 
 use clsess_proto::{Failure, Question, Reply, Request};
 
-use super::questions::asked;
+use super::questions::{asked, asked_at_once};
 use crate::cli::{Answer, Approve, Deny};
 use crate::client::{Client, Start, unexpected};
 use crate::output::{Output, plain, print, print_json};
@@ -61,13 +61,7 @@ fn names_one(open: &[Question], word: &str) -> bool {
 /// The words of one answer are joined, as those of a prompt are; where several questions are
 /// asked at once, each has a word of its own.
 fn as_many_as_asked(open: &[Question], texts: Vec<String>) -> Vec<String> {
-    let several = |question: &Question| {
-        let asked = question
-            .input
-            .get("questions")
-            .and_then(|asked| asked.as_array());
-        asked.is_some_and(|asked| asked.len() > 1)
-    };
+    let several = |question: &Question| asked_at_once(question) > 1;
     if open.iter().any(several) {
         texts
     } else {

@@ -17,7 +17,8 @@ pub async fn run(
     match client.call(Request::Interrupt { session }).await? {
         Reply::Interrupted { turn: Some(_) } => {}
         Reply::Interrupted { turn: None } => {
-            output.note(&format!("no turn of anybody's runs in {}", interrupt.name));
+            let name = &interrupt.name;
+            output.note(&format!("nothing runs in {name} that anybody asked for"));
         }
         other => return Err(unexpected(&other)),
     }

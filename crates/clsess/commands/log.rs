@@ -12,17 +12,36 @@ use crate::surroundings::Surroundings;
 
 pub async fn run(log: Log, surroundings: &Surroundings) -> Result<u8, Failure> {
     let mut client = Client::connect(surroundings, Start::IfMissing).await?;
-    // Before the turns that have ended are read: what ends meanwhile comes with both.
-    let mut follower = match log.follow {
-        true => Some(Follower::begin(&log, surroundings).await?),
-        false => None,
-    };
     let mut printed = HashSet::new();
-    list(&log, &mut client, log.lines, &mut printed).await?;
-    match &mut follower {
-        Some(follower) => follower.follow(&log, &mut client, &mut printed).await,
-        None => Ok(0),
+    if !log.follow {
+        list(&log, &mut client, log.lines, &mut printed).await?;
+        return Ok(0);
     }
+    loop {
+        let failure = match follow(&log, &mut client, surroundings, &mut printed).await {
+            Ok(code) => return Ok(code),
+            Err(failure) => failure,
+        };
+        client.again(surroundings, failure).await?;
+    }
+}
+
+/// Shows the turns that have ended, and each one that ends from now on.
+async fn follow(
+    log: &Log,
+    client: &mut Client,
+    surroundings: &Surroundings,
+    printed: &mut HashSet<TurnId>,
+) -> Result<u8, Failure> {
+    // Before those that have ended are read: what ends meanwhile comes with both.
+    let mut follower = Follower::begin(log, surroundings).await?;
+    list(log, client, more_than(log, printed), printed).await?;
+    follower.follow(log, client, printed).await
+}
+
+/// How many of the last turns may have to be shown.
+fn more_than(log: &Log, printed: &HashSet<TurnId>) -> Option<u64> {
+    log.lines.map(|lines| lines + printed.len() as u64)
 }
 
 /// Shows the turns that are there and not shown yet; to be followed, only those that have ended.
@@ -115,13 +134,7 @@ impl Follower {
                 }
                 // An end may be among what was missed.
                 (EventKind::Gap { .. }, _) => {
-                    list(
-                        log,
-                        client,
-                        log.lines.map(|n| n + printed.len() as u64),
-                        printed,
-                    )
-                    .await?
+                    list(log, client, more_than(log, printed), printed).await?
                 }
                 _ => {}
             }

@@ -57,7 +57,13 @@ fn rows(sessions: &[SessionRow]) -> Vec<Vec<String>> {
 
 /// Replaces each `#{field}` of `format` by the row's; others stay as they are.
 fn filled(format: &str, row: &SessionRow) -> String {
-    let fields = serde_json::to_value(row).unwrap_or_default();
+    let mut fields = serde_json::to_value(row).unwrap_or_default();
+    // Left out of the JSON where there is nothing to say.
+    for (field, nothing) in [("detail", json!("")), ("background", json!(0))] {
+        if fields[field].is_null() {
+            fields[field] = nothing;
+        }
+    }
     let mut text = String::new();
     let mut rest = format;
     while let Some(at) = rest.find("#{") {

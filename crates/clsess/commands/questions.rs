@@ -42,6 +42,16 @@ fn short(id: &str) -> String {
     id.chars().take(8).collect()
 }
 
+/// How many answers it wants.
+#[must_use]
+pub fn asked_at_once(question: &Question) -> usize {
+    let asked = question
+        .input
+        .get("questions")
+        .and_then(|asked| asked.as_array());
+    asked.map_or(1, Vec::len)
+}
+
 /// The question, its options, and what to type.
 #[must_use]
 pub fn words(question: &Question, id: &str) -> String {
@@ -63,7 +73,10 @@ pub fn words(question: &Question, id: &str) -> String {
     };
     words
         + &match question.kind {
-            QuestionKind::Question => format!("hint: clsess answer {session}{id} TEXT\n"),
+            QuestionKind::Question => {
+                let texts = vec!["TEXT"; asked_at_once(question)].join(" ");
+                format!("hint: clsess answer {session}{id} {texts}\n")
+            }
             QuestionKind::Plan => {
                 format!("hint: clsess approve {session}{id}; clsess deny {session}{id} -m TEXT\n")
             }

@@ -83,7 +83,7 @@ impl Printer {
 
     /// Questions of the agent wait for somebody: they are told on stderr, wherever that goes.
     pub fn tells_questions(&mut self) {
-        self.questions = self.format == Format::Text || !io::stderr().is_terminal();
+        self.questions = true;
     }
 
     /// Whether the events of the turn are needed.

@@ -297,7 +297,18 @@ impl Session {
                 .collect());
         };
         let none = |message| Failure::new(ErrorCode::NoSuchTurn, message);
-        let turn = self.journal.select(selector).map_err(none)?;
+        // Counted from the end of the queue, not of the history.
+        let back = selector
+            .strip_prefix('-')
+            .and_then(|back| back.parse().ok());
+        let turn = match back {
+            Some(back) => {
+                let waiting = self.queue.iter().rev().nth(usize::wrapping_sub(back, 1));
+                let none = || none(format!("there is no {selector} in the queue"));
+                waiting.map(|queued| queued.turn).ok_or_else(none)?
+            }
+            None => self.journal.select(selector).map_err(none)?,
+        };
         if self.take_back(turn) {
             return Ok(vec![turn]);
         }
