@@ -1,9 +1,11 @@
 //! `events`: numbers, places, gaps.
 
+use std::collections::BTreeSet;
+
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{World, send_signal};
+use crate::harness::{Running, World, send_signal};
 use crate::{is, is_state, names, seqs, strictly_increasing, told, told_until, watch};
 
 fn has_result(events: &[Value], session: &str, count: usize) -> bool {
@@ -162,65 +164,113 @@ fn a_watcher_that_comes_back_learns_of_sessions_that_are_gone() {
 
 /// So many deltas come at a time, and so many times: much more than a feed keeps.
 const DELTAS: usize = 2000;
-const TIMES: usize = 12;
+const TIMES: usize = 7;
 
-#[test]
-fn who_is_too_slow_learns_how_much_was_missed_and_holds_up_nobody() {
-    let Some(world) = World::real() else { return };
-    world.clsess(&["broker", "start"]).run().ok();
-    let fast = watch(&world);
-    let slow = watch(&world);
-    world.session("work");
-    told_until(&slow, |event| is_state(event, "work", "idle"));
-    slow.signal(Signal::SIGSTOP);
+/// A send whose answer is a flood, in pieces; it stands still before its end, at the hold `NAME`.
+/// The fast one keeps up: it has been told each piece when the next one comes.
+fn flood(world: &World, name: &str, fast: &Running) -> Running {
     let mut blocks = Vec::new();
     for time in 0..TIMES {
+        blocks.push(json!({"hold": name}));
         blocks.push(json!({"repeat_text": {"text": "12345678", "times": DELTAS}}));
         blocks.push(json!({"text": format!("<<end{time:02}>")}));
-        blocks.push(json!({"hold": "h"}));
     }
+    blocks.push(json!({"hold": name}));
     let flood = json!([{"blocks": blocks, "delta_bytes": 8}]);
-    world.api.rule("flood", flood);
-    let send = world.clsess(&["send", "work", "flood"]).spawn();
-    // the fast one keeps up: it has been told all when more comes
+    world.api.rule(name, flood);
+    let send = world.clsess(&["send", name, name]).spawn();
     for time in 0..TIMES {
-        world.api.wait_hold("h", 1);
+        world.api.wait_hold(name, 1);
+        world.api.release(name);
         let end = format!("<<end{time:02}>");
         fast.wait_stdout(|stdout| {
             let last = &stdout[stdout.len().saturating_sub(1024)..];
             String::from_utf8_lossy(last).contains(&end)
         });
-        world.api.release("h");
     }
-    // neither the turn nor the fast one has waited for the slow one
-    assert_eq!(send.wait().ok().text().len(), TIMES * (DELTAS + 1) * 8 + 1);
-    let all = told_until(&fast, |event| is(event, "result"));
-    assert!(
-        !names(&all).contains(&"gap"),
-        "the fast one has missed some"
-    );
-    strictly_increasing(&all);
-    assert!(all.len() > DELTAS * TIMES, "{}: no flood", all.len());
+    world.api.wait_hold(name, 1);
+    send
+}
 
-    slow.signal(Signal::SIGCONT);
-    let some = told_until(&slow, |event| is(event, "result"));
-    strictly_increasing(&some);
-    let gaps = some.iter().filter(|event| is(event, "gap"));
-    let missed: u64 = gaps.map(|gap| gap["missed"].as_u64().unwrap()).sum();
-    assert!(missed > 0, "it has missed nothing: {} events", some.len());
-    let result = |events: &[Value]| events.iter().position(|event| is(event, "result")).unwrap();
-    let (all, some) = (&all[..=result(&all)], &some[..=result(&some)]);
-    let told_of = some.iter().filter(|event| !is(event, "gap"));
-    assert_eq!(told_of.count() as u64 + missed, all.len() as u64);
-    // each gap stands where the missed ones would, and has the number of the last of them
-    let mut rest = all.iter();
-    for event in some {
-        if is(event, "gap") {
-            let missed = usize::try_from(event["missed"].as_u64().unwrap()).unwrap();
-            let last = rest.by_ref().nth(missed - 1).unwrap();
-            assert_eq!(last["seq"], event["seq"]);
-        } else {
-            assert_eq!(rest.next().unwrap(), event);
+/// `some` is `all`, with gaps that say exactly what is missing: each stands where the missed
+/// events of its session would, and has the number of the last of them.
+#[track_caller]
+fn accounts_for(some: &[Value], all: &[Value]) {
+    strictly_increasing(some);
+    strictly_increasing(all);
+    assert!(!names(all).contains(&"gap"), "the fast one has missed some");
+    assert!(names(some).contains(&"gap"), "{}: all of it", some.len());
+    let sessions: BTreeSet<&str> = all
+        .iter()
+        .map(|event| event["session"].as_str().unwrap())
+        .collect();
+    for session in sessions {
+        let of_it = |event: &&Value| event["session"] == session;
+        let mut rest = all.iter().filter(of_it);
+        for event in some.iter().filter(of_it) {
+            if is(event, "gap") {
+                let missed = usize::try_from(event["missed"].as_u64().unwrap()).unwrap();
+                let last = rest.by_ref().nth(missed - 1).unwrap();
+                assert_eq!(last["seq"], event["seq"]);
+            } else {
+                assert_eq!(rest.next().unwrap(), event);
+            }
         }
+        assert_eq!(rest.next(), None);
     }
+}
+
+/// Up to the end of the last turn of so many.
+fn up_to_results(watching: &Running, count: usize) -> Vec<Value> {
+    let mut events = told(watching, |events| {
+        events.iter().filter(|event| is(event, "result")).count() == count
+    });
+    let last = events.iter().rposition(|event| is(event, "result"));
+    events.truncate(last.unwrap() + 1);
+    events
+}
+
+#[test]
+fn who_is_too_slow_learns_how_much_was_missed_and_holds_up_nobody() {
+    let Some(world) = World::real() else { return };
+    world.clsess(&["broker", "start"]).run().ok();
+    let (fast, slow) = (watch(&world), watch(&world));
+    world.session("work");
+    told_until(&slow, |event| is_state(event, "work", "idle"));
+    slow.signal(Signal::SIGSTOP);
+    let send = flood(&world, "work", &fast);
+    world.api.release("work");
+    // neither the turn nor the fast one has waited for the slow one
+    let answer = send.wait().ok();
+    assert_eq!(answer.text().len(), TIMES * (DELTAS + 1) * 8 + 1);
+    let all = up_to_results(&fast, 1);
+    assert!(all.len() > DELTAS * TIMES, "{}: no flood", all.len());
+    slow.signal(Signal::SIGCONT);
+    accounts_for(&up_to_results(&slow, 1), &all);
+}
+
+/// What is left of the one is older than all that is left of the other.
+#[test]
+fn who_is_too_slow_for_two_sessions_is_told_of_both_in_order() {
+    let Some(world) = World::real() else { return };
+    world.clsess(&["broker", "start"]).run().ok();
+    let (fast, slow) = (watch(&world), watch(&world));
+    world.session("one");
+    world.session("other");
+    told_until(&slow, |event| is_state(event, "other", "idle"));
+    slow.signal(Signal::SIGSTOP);
+    let one = flood(&world, "one", &fast);
+    let other = flood(&world, "other", &fast);
+    slow.signal(Signal::SIGCONT);
+    let last = format!("<<end{:02}>", TIMES - 1);
+    told(&slow, |events| {
+        let ends = events.iter().filter(|event| event["text"] == last);
+        ends.count() == 2
+    });
+    world.api.release("one");
+    one.wait().ok();
+    world.api.release("other");
+    other.wait().ok();
+    let all = up_to_results(&fast, 2);
+    accounts_for(&up_to_results(&slow, 2), &all);
 }
