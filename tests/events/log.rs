@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use nix::sys::signal::Signal;
+
+use crate::harness::{World, send_signal};
 use crate::{held, lines};
 
 fn log(world: &World, args: &[&str]) -> Vec<Value> {
@@ -117,4 +119,20 @@ fn who_follows_gets_each_turn_once_as_it_ends() {
     let last = last.wait().ok().json_lines();
     assert_eq!(last.last(), turns.last());
     assert!(turns.ends_with(&last), "{last:?}");
+}
+
+#[test]
+#[ignore = "finding: `log -f` ends with exit 11 when its broker dies"]
+fn who_follows_goes_on_with_the_next_broker() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    world.send("work", "first");
+    let follow = world.clsess(&["log", "-f", "--json", "work"]).spawn();
+    follow.wait_stdout(|stdout| lines(stdout).len() == 1);
+    send_signal(world.broker(), Signal::SIGKILL);
+    world.send("work", "second");
+    follow.wait_stdout(|stdout| lines(stdout).len() == 2);
+    world.clsess(&["kill", "work"]).run().ok();
+    let turns = follow.wait().ok().json_lines();
+    assert_eq!(prompts(&turns), ["first", "second"]);
 }

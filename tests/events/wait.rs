@@ -5,7 +5,9 @@ use std::os::unix::net::UnixStream;
 
 use clsess_proto::{ErrorCode, Hello, Reply, Request, State, ToBroker, ToClient, Until, frame};
 
-use crate::harness::{PATIENCE, World};
+use nix::sys::signal::Signal;
+
+use crate::harness::{PATIENCE, World, send_signal};
 use crate::{asks, held};
 
 #[test]
@@ -153,4 +155,20 @@ fn a_timeout_is_told_and_ends_with_its_own_code() {
     assert_eq!(done["error"]["code"], "timed_out");
     world.api.release("h");
     send.wait().ok();
+}
+
+#[test]
+fn who_waits_goes_on_with_the_next_broker() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    let held = held(&world, "work");
+    let waiting = world
+        .clsess(&["wait", "--json", "--for", "exit", "work"])
+        .spawn();
+    send_signal(world.broker(), Signal::SIGKILL);
+    // the agent ends with its broker, and nothing starts it again
+    let row = waiting.wait().ok().json();
+    assert_eq!(row["sessions"][0]["state"], "asleep");
+    held.wait().fails(9);
+    world.api.release("h");
 }
