@@ -126,6 +126,10 @@ impl Reader {
             events.push(gap(seq, None));
         }
         if batch.missed > 0 {
+            if batch.missed_seq > horizon {
+                // Others have earlier ones; the next batch tells it again.
+                return;
+            }
             events.push(gap(batch.missed_seq, Some(batch.missed)));
             self.position += batch.missed;
         }

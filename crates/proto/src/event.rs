@@ -145,7 +145,8 @@ pub enum EventKind {
         error: Failure,
     },
     /// Events were left out, because they were not taken fast enough or are not kept
-    /// any more.
+    /// any more. `seq` is that of the last of them; where that is not known, the one
+    /// that was asked for.
     Gap {
         /// How many; absent where that is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
