@@ -195,6 +195,9 @@ fn an_agent_may_send_where_it_is_listed() {
         "it is made on no account: {}",
         outcomes[3].1
     );
+    let json = ["clsess approve --json work"];
+    let (_, said) = inside(&world, "other", &json).remove(0);
+    assert!(said.contains(r#""not_allowed""#), "{said}");
     // The other way it may not.
     let (code, _) = inside(&world, "other", &["clsess send work ask"]).remove(0);
     assert_eq!(code, 1);

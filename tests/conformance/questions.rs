@@ -137,11 +137,9 @@ pub fn the_first_answer_wins_and_the_other_is_told(driver: &Driver) {
     send.wait().ok();
     assert_eq!(world.project().join("new").exists(), won[0]);
     // Later still, and without its name.
-    let late = world.clsess(&["approve", "work", &id]).run().fails(3);
-    assert_eq!(
-        late.stderr,
-        format!("clsess: too late: this question was {how} already\n")
-    );
+    let late = ["approve", "--json", "work", &id];
+    let late = world.clsess(&late).run().fails(3).json();
+    assert_eq!(late["error"]["code"], "question_answered");
     let none = world.clsess(&["approve", "--json", "work"]).run().fails(3);
     assert_eq!(none.json()["error"]["code"], "no_such_question");
     let message = format!("work asks nothing; the last question was {how}");

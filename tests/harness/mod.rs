@@ -190,7 +190,8 @@ impl World {
             "id=${line#*\\\"request_id\\\":\\\"}\n",
             "printf '{\"type\":\"control_response\",\"response\":{\"subtype\":\"success\",",
             "\"request_id\":\"%s\",\"response\":{}}}\\n' \"${id%%\\\"*}\"\n",
-            "exec cat >/dev/null",
+            // Its stdout stays open: an agent that closes it is ended.
+            "exec cat 3>&1 >/dev/null",
         ));
     }
 
