@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clsess_broker::lock::{self, Record};
 use clsess_proto::{
@@ -28,8 +28,10 @@ pub struct Client {
     pub hello: Hello,
     /// Its process, by the record in its lock.
     pub(crate) broker: Option<Record>,
-    /// How often the connection was lost in this command.
+    /// How often the connection was lost in this command, in a row.
     pub(crate) losses: u32,
+    /// When this connection was made.
+    pub(crate) since: Instant,
 }
 
 /// Something from the broker about a request.
@@ -59,6 +61,7 @@ impl Client {
             hello: ours.clone(),
             broker: None,
             losses: 0,
+            since: Instant::now(),
         };
         client.write(&ToBroker::Hello(ours.clone())).await?;
         let said = tokio::time::timeout(HELLO, client.read());

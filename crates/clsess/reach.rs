@@ -21,7 +21,9 @@ use crate::surroundings::Surroundings;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two tries meanwhile.
 const RETRY: Duration = Duration::from_millis(20);
-/// How often one command looks for a broker again that was lost.
+/// A connection that has lasted so long was a good one.
+const STEADY: Duration = Duration::from_secs(10);
+/// How often in a row one command looks for a broker again that was lost.
 const LOSSES: u32 = 5;
 
 /// Whether a missing broker is started.
@@ -73,6 +75,9 @@ impl Client {
         surroundings: &Surroundings,
         why: Failure,
     ) -> Result<bool, Failure> {
+        if self.since.elapsed() > STEADY {
+            self.losses = 0;
+        }
         if why.code != ErrorCode::BrokerUnreachable || self.losses >= LOSSES {
             return Err(why);
         }

@@ -392,12 +392,20 @@ pub fn questions_are_told_on_stderr_and_as_events(driver: &Driver) {
     world.clsess(&["approve", "work"]).run().ok();
     let told = send.wait().ok().stderr;
     let file = world.project().join("new");
+    let (asked, resolved) = told.rsplit_once("hint: ").unwrap();
     let expected = format!(
-        "clsess: work asks:\n  may Write be used: new\n  Write {{\"content\":\"x\",\"file_path\":\"{}\"}}\n\
-         hint: clsess approve work; clsess deny work\nclsess: work: the question was approved\n",
+        "clsess: work asks:\n  may Write be used: new\n  Write {{\"content\":\"x\",\"file_path\":\"{}\"}}\n",
         file.display()
     );
-    assert_eq!(told, expected);
+    assert_eq!(asked, expected);
+    let (hint, resolved) = resolved.split_once('\n').unwrap();
+    // What is typed late is not for another question.
+    let id = hint.strip_prefix("clsess approve work ").unwrap()[..8].to_owned();
+    assert_eq!(
+        hint,
+        format!("clsess approve work {id}; clsess deny work {id}")
+    );
+    assert_eq!(resolved, "clsess: work: the question was approved\n");
     std::fs::remove_file(file).unwrap();
 
     let args = [

@@ -47,6 +47,7 @@ fn exchange() -> String {
         on_busy: OnBusy::Queue,
         on_limit: OnLimit::Fail,
         on_question: OnQuestion::Deny,
+        again: false,
         wait: true,
         events: true,
         texts: false,

@@ -143,7 +143,6 @@ fn a_later_broker_has_larger_numbers_and_tells_of_the_gap_first() {
 
 /// What is told of a session that was killed while nobody looked.
 #[test]
-#[ignore = "finding: the events of a session that is gone are lost to `--since` without a gap"]
 fn a_watcher_that_comes_back_learns_of_sessions_that_are_gone() {
     let Some(world) = World::real() else { return };
     world.clsess(&["broker", "start"]).run().ok();

@@ -132,7 +132,7 @@ fn the_end_of_a_session_is_an_exit_and_a_change_and_no_idleness() {
             }
             ToClient::Error { id: 3 | 4, error } => {
                 assert_eq!(error.code, ErrorCode::Killed);
-                assert_eq!(error.message, "work was killed, or the broker stopped");
+                assert_eq!(error.message, "work was killed");
             }
             other => panic!("{other:?}"),
         }

@@ -266,9 +266,20 @@ async fn answer(
         }
         Request::Send(send) => {
             not_stopping(shared)?;
-            let handle = shared.registry.find(&send.session)?;
             let (wait, events, texts) = (send.wait, send.events, send.texts);
             let turn = send.turn;
+            let handle = if send.again {
+                if let Some(journal) = requests::ended_with(shared, turn) {
+                    let report = ended(&journal, &turn.to_string())?;
+                    return Ok(match wait {
+                        true => Reply::Turn(Box::new(shaped(report, texts))),
+                        false => Reply::Accepted { turn },
+                    });
+                }
+                requests::has_turn(shared, &send.session, turn).await?
+            } else {
+                shared.registry.find(&send.session)?
+            };
             let watched = ask(&handle, |reply| Command::Send {
                 request: send,
                 reply,
@@ -290,7 +301,11 @@ async fn answer(
             texts,
         } => {
             let watching = Watching { id, events, texts };
-            match shared.registry.find(&session) {
+            let found = match turn.parse() {
+                Ok(turn) => requests::has_turn(shared, &session, turn).await,
+                Err(_) => shared.registry.find(&session),
+            };
+            match found {
                 Ok(handle) => {
                     let command = |reply| Command::Result {
                         selector: turn,
@@ -306,7 +321,7 @@ async fn answer(
             }
         }
         Request::Cancel { session, turn } => {
-            let handle = shared.registry.find(&session)?;
+            let handle = requests::has_turn(shared, &session, turn).await?;
             let watched = ask(&handle, |reply| Command::Cancel { turn, reply }).await?;
             let watching = Watching {
                 id,
@@ -543,7 +558,9 @@ async fn events(
         }
         tokio::select! {
             _ = news.changed() => {}
-            _ = stopped.wait_for(|stopped| *stopped) => return Ok(Reply::Done {}),
+            _ = stopped.wait_for(|stopped| *stopped) => {
+                return Err(Failure::new(ErrorCode::BrokerStopping, "the broker was stopped"));
+            }
             () = out.frames.closed() => return Ok(Reply::Done {}),
         }
     }

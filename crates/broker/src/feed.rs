@@ -142,6 +142,15 @@ impl Feed {
         self.sequence.last.send_replace(seq);
     }
 
+    /// The number of the last event that was not forgotten before it could be read.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        let ring = self.ring();
+        ring.events
+            .back()
+            .map_or(ring.forgotten, |(event, _)| event.seq)
+    }
+
     /// The position behind the last event.
     #[must_use]
     pub fn position(&self) -> u64 {
@@ -210,8 +219,19 @@ fn weight(kind: &EventKind) -> usize {
     FIXED
         + match kind {
             EventKind::Text { text, .. } | EventKind::Thinking { text } => text.len(),
+            EventKind::Question {
+                input,
+                text,
+                options,
+                ..
+            } => {
+                let options: usize = options.iter().map(|option| 32 + option.len()).sum();
+                json_size(input) + text.len() + options
+            }
+            EventKind::Restart { reason } => reason.len(),
+            EventKind::State { detail, .. } => detail.as_ref().map_or(0, String::len),
+            EventKind::Error { error } => error.message.len(),
             EventKind::Tool { input, .. }
-            | EventKind::Question { input, .. }
             | EventKind::Denied { input, .. }
             | EventKind::RateLimit { info: input } => json_size(input),
             _ => 0,

@@ -1,20 +1,26 @@
 //! The sessions by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use clsess_proto::{ErrorCode, Failure};
+use clsess_proto::{ErrorCode, Event, EventKind, Failure};
 use uuid::Uuid;
 
 use crate::session::Handle;
 
 /// Sessions of one broker at most; `new` refuses more.
 pub const MAX_SESSIONS: usize = 1000;
+/// Killed sessions whose last events are kept: 64 KiB each.
+const MAX_GONE: usize = 32;
 
 /// Name to handle. The lock is never held across an await.
 #[derive(Debug, Default)]
 pub struct Registry {
     sessions: Mutex<BTreeMap<String, Handle>>,
+    /// The last ones that were taken out, oldest first, for those who read their events.
+    gone: Mutex<VecDeque<Handle>>,
+    /// The gap that those before them have left.
+    forgotten: Mutex<Option<Event>>,
 }
 
 impl Registry {
@@ -59,7 +65,48 @@ impl Registry {
 
     /// Takes a session out, whatever its name is by now.
     pub fn remove(&self, id: Uuid) {
-        self.sessions().retain(|_, handle| handle.id != id);
+        let mut sessions = self.sessions();
+        let gone = sessions.extract_if(.., |_, handle| handle.id == id);
+        let gone: Vec<Handle> = gone.map(|(_, handle)| handle).collect();
+        drop(sessions);
+        let mut all = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.iter().for_each(|handle| handle.feed.rest());
+        all.extend(gone);
+        while all.len() > MAX_GONE {
+            if let Some(handle) = all.pop_front() {
+                let mut last = self
+                    .forgotten
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let seq = handle.feed.last_seq();
+                if last.as_ref().is_none_or(|last| last.seq < seq) {
+                    *last = Some(Event {
+                        seq,
+                        session: handle.row.borrow().row.name.clone(),
+                        turn: None,
+                        kind: EventKind::Gap { missed: None },
+                    });
+                }
+            }
+        }
+    }
+
+    /// The gap that sessions have left which were taken out before those of
+    /// [`Registry::gone`].
+    #[must_use]
+    pub fn forgotten(&self) -> Option<Event> {
+        let forgotten = self
+            .forgotten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        forgotten.clone()
+    }
+
+    /// The last sessions that were taken out, oldest first.
+    #[must_use]
+    pub fn gone(&self) -> Vec<Handle> {
+        let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.iter().cloned().collect()
     }
 
     /// Gives a session another name.

@@ -1,5 +1,7 @@
 //! Requests that ask several sessions, or more of one than its task answers at once.
 
+use std::sync::atomic::Ordering;
+
 use clsess_proto::{
     ErrorCode, Failure, Question, Reply, SessionRow, State, TurnId, Until, valid_name,
 };
@@ -9,6 +11,7 @@ use tokio::sync::watch;
 use crate::broker::Shared;
 use crate::conn::{ask, of_ended};
 use crate::create::session_reply;
+use crate::journal::Journal;
 use crate::session::{Command, Handle, Row, view};
 
 /// `wait`: until something is so of all the sessions, or of any.
@@ -27,7 +30,7 @@ pub async fn wait(
         .collect();
     let waiting: Vec<_> = handles?
         .into_iter()
-        .map(|handle| Box::pin(becomes(handle, until)))
+        .map(|handle| Box::pin(becomes(shared, handle, until)))
         .collect();
     if waiting.is_empty() {
         return Err(Failure::new(
@@ -47,23 +50,29 @@ pub async fn wait(
 }
 
 /// Waits until it is so of a session; its row then.
-async fn becomes(handle: Handle, until: Until) -> Result<SessionRow, Failure> {
+async fn becomes(shared: &Shared, handle: Handle, until: Until) -> Result<SessionRow, Failure> {
     let mut row = handle.row.clone();
     let before = row.borrow_and_update().clone();
     let so = |row: &Row| is_so(row, &before, until);
     match row.wait_for(so).await {
         Ok(row) => Ok(row.told()),
-        Err(_) => gone(&handle.row, until),
+        Err(_) => gone(shared, &handle.row, until),
     }
 }
 
 /// The session is gone: its last row, where that is what was waited for.
-fn gone(row: &watch::Receiver<Row>, until: Until) -> Result<SessionRow, Failure> {
+fn gone(shared: &Shared, row: &watch::Receiver<Row>, until: Until) -> Result<SessionRow, Failure> {
     let row = row.borrow().told();
+    if shared.stopping.load(Ordering::Relaxed) {
+        return Err(Failure::new(
+            ErrorCode::BrokerStopping,
+            "the broker was stopped",
+        ));
+    }
     match until {
         Until::Exit | Until::Change => Ok(row),
         Until::Idle | Until::Question => {
-            let message = format!("{} was killed, or the broker stopped", row.name);
+            let message = format!("{} was killed", row.name);
             Err(Failure::new(ErrorCode::Killed, message))
         }
     }
@@ -84,6 +93,37 @@ fn is_so(row: &Row, before: &Row, until: Until) -> bool {
             row.state != before.state || row.queue != before.queue || row.turns != before.turns
         }
     }
+}
+
+/// The session that has a turn: the one of this name or id, or whichever has it where that one
+/// does not. A session's name may be another one's by the time that a request is made again.
+///
+/// # Errors
+/// [`ErrorCode::NoSuchSession`] where none has it.
+pub async fn has_turn(shared: &Shared, session: &str, turn: TurnId) -> Result<Handle, Failure> {
+    let named = shared.registry.find(session);
+    let others = shared.registry.all();
+    for handle in named.iter().chain(&others) {
+        if matches!(
+            ask(handle, |reply| Command::Knows { turn, reply }).await,
+            Ok(true)
+        ) {
+            return Ok(handle.clone());
+        }
+    }
+    named
+}
+
+/// The journal of a killed session that has a turn.
+#[must_use]
+pub fn ended_with(shared: &Shared, turn: TurnId) -> Option<Journal> {
+    let dirs = std::fs::read_dir(shared.place.ended()).ok()?;
+    let journals = dirs
+        .flatten()
+        .filter_map(|dir| Journal::open(&dir.path(), None).ok());
+    journals
+        .into_iter()
+        .find(|journal| journal.outcome(turn).is_some())
 }
 
 /// `rename`.

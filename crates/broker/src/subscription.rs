@@ -16,7 +16,10 @@ use crate::session::Handle;
 pub struct Subscription {
     /// Only these; empty: all, those of later too.
     only: Vec<Uuid>,
-    since: u64,
+    /// Everything up to this number is told.
+    seen: u64,
+    /// A session's events that were asked for are forgotten, as it is itself: to be told once.
+    lost: Option<Event>,
     feeds: BTreeMap<Uuid, Reader>,
 }
 
@@ -40,9 +43,14 @@ impl Subscription {
         let named = named?;
         let mut subscription = Self {
             only: named.iter().map(|handle| handle.id).collect(),
-            since: since.unwrap_or_else(|| shared.sequence.last()),
+            seen: since.unwrap_or_else(|| shared.sequence.last()),
+            lost: None,
             feeds: BTreeMap::new(),
         };
+        if names.is_empty() {
+            let forgotten = shared.registry.forgotten();
+            subscription.lost = forgotten.filter(|lost| lost.seq > subscription.seen);
+        }
         named
             .into_iter()
             .for_each(|handle| subscription.add(handle));
@@ -51,22 +59,28 @@ impl Subscription {
     }
 
     fn add(&mut self, handle: Handle) {
-        let (position, lost) = handle.feed.since(self.since);
+        let (position, lost) = handle.feed.since(self.seen);
         let reader = Reader {
             position,
-            lost: lost.then_some(self.since),
+            lost: lost.then_some(self.seen),
             handle,
         };
         self.feeds.insert(reader.handle.id, reader);
     }
 
-    /// Takes up new sessions.
+    /// Takes up new sessions, and those that have come and gone meanwhile.
     fn look(&mut self, shared: &Shared) {
         if !self.only.is_empty() {
             return;
         }
         for handle in shared.registry.all() {
             if !self.feeds.contains_key(&handle.id) {
+                self.add(handle);
+            }
+        }
+        for handle in shared.registry.gone() {
+            let unread = handle.feed.last_seq() > self.seen;
+            if unread && !self.feeds.contains_key(&handle.id) {
                 self.add(handle);
             }
         }
@@ -105,6 +119,12 @@ impl Subscription {
             }
         }
         events.sort_by_key(|event| event.seq);
+        // The number of a gap says where it is, and those of others may come before it.
+        self.seen = events
+            .iter()
+            .map(|event| event.seq)
+            .fold(self.seen, u64::max);
+        events.splice(..0, self.lost.take());
         events
     }
 

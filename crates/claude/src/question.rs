@@ -184,6 +184,7 @@ mod tests {
             description: None,
             suggestions: None,
             tool_use_id: None,
+            agent_id: None,
         };
         let words = words(QuestionKind::Question, &line, None);
         assert_eq!(words.text, "Which colour? (Red, Blue)\nWhich sizes? (S, L)");

@@ -41,6 +41,11 @@ pub enum Line {
         /// How many run now.
         count: usize,
     },
+    /// `system/task_started`: an agent or command of the agent begins.
+    TaskStarted {
+        /// Its id, the `agent_id` of what an agent says and asks.
+        id: String,
+    },
     /// `command_lifecycle`: what became of a user line.
     Lifecycle {
         /// The user line's uuid, or one of the client's own making.
@@ -318,6 +323,8 @@ pub struct QuestionLine {
     pub suggestions: Option<Json>,
     /// The tool call's id.
     pub tool_use_id: Option<String>,
+    /// The subagent that asks; missing for the conversation itself.
+    pub agent_id: Option<String>,
 }
 
 /// `control_response`.

@@ -41,6 +41,8 @@ pub const MAX_DENIALS: usize = 256;
 pub const MAX_UUIDS: usize = 64;
 /// Questions that wait. Beyond it the oldest one's end is not told.
 pub const MAX_QUESTIONS: usize = 256;
+/// Agents of the agent that are known by the turn that began them; the oldest go.
+pub const MAX_AGENTS: usize = 256;
 
 /// The turn accounting of one client process.
 #[derive(Debug, Default)]
@@ -50,6 +52,8 @@ pub struct Tracker {
     run: Option<Run>,
     /// The last turns that have ended in this process; at most [`MAX_UUIDS`], the oldest go.
     done: VecDeque<Uuid>,
+    /// The agents of the agent, and the turn of ours that began each.
+    agents: VecDeque<(String, Option<Uuid>)>,
     /// Request id and tool call id of the questions that wait.
     questions: Vec<(String, Option<String>)>,
     /// Something runs, as far as the client tells.
@@ -130,6 +134,7 @@ impl Tracker {
             }),
             Line::Retry(line) => out.push(Happening::Retry(line)),
             Line::RateLimit(line) => out.push(Happening::RateLimit(line)),
+            Line::TaskStarted { id } => self.task_started(id),
             Line::BackgroundTasks { count } => out.push(Happening::BackgroundTasks { count }),
             // the id of the transcript is another one, and comes with the next init
             Line::Reset { .. } | Line::Other => {}
@@ -311,6 +316,20 @@ impl Tracker {
         }
     }
 
+    fn task_started(&mut self, id: String) {
+        if self.agents.len() >= MAX_AGENTS {
+            self.agents.pop_front();
+        }
+        self.agents.push_back((id, self.ours()));
+    }
+
+    /// The turn that a question belongs to: of an agent of the agent, that which began it.
+    fn asking(&self, line: &QuestionLine) -> Option<Uuid> {
+        let agent = line.agent_id.as_ref();
+        let known = self.agents.iter().find(|(id, _)| Some(id) == agent);
+        known.map_or_else(|| self.ours(), |(_, turn)| *turn)
+    }
+
     fn question(&mut self, line: QuestionLine, out: &mut Vec<Happening>) {
         if self.questions.len() >= MAX_QUESTIONS {
             self.questions.remove(0);
@@ -322,10 +341,11 @@ impl Tracker {
             "ExitPlanMode" => QuestionKind::Plan,
             _ => QuestionKind::Permission,
         };
+        let asked = self.asking(&line);
         out.push(Happening::Question(Box::new(Question {
             kind,
             line,
-            asked: self.ours(),
+            asked,
         })));
     }
 

@@ -45,7 +45,12 @@ pub async fn answer(
     let mut texts = answer.texts;
     let open = asked(&mut client, Some(answer.name.clone())).await?;
     let named = texts.len() > 1 && names_one(&open, &texts[0]);
-    let question = named.then(|| texts.remove(0));
+    let question = match open.as_slice() {
+        _ if named => Some(texts.remove(0)),
+        // The one that was looked at, not one that comes meanwhile.
+        [one] => Some(one.id.clone()),
+        _ => None,
+    };
     let request = Request::Answer {
         session: answer.name,
         question,

@@ -38,7 +38,8 @@ fn shown(question: &Question) -> String {
 }
 
 /// The beginning of a question's id that stands for it.
-fn short(id: &str) -> String {
+#[must_use]
+pub fn short(id: &str) -> String {
     id.chars().take(8).collect()
 }
 

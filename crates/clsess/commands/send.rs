@@ -7,7 +7,7 @@ use clsess_proto::{ErrorCode, Failure, OnBusy, OnLimit, OnQuestion, Reply, Reque
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::turn::Printer;
+use super::turn::{Printer, in_time};
 use super::{ms, new};
 use crate::cli::{self, AgentOptions, Send};
 use crate::client::{Client, Start, unexpected};
@@ -18,7 +18,8 @@ use crate::signals::Signals;
 use crate::surroundings::Surroundings;
 
 /// How long a broker may take beyond the deadline to say that the turn is given up: it gives
-/// the agent some time to end it.
+/// the agent some time to end it. A broker that hangs must not make a job hang that has a
+/// deadline.
 const OVERDUE: Duration = Duration::from_secs(20);
 
 pub async fn run(
@@ -52,23 +53,44 @@ pub async fn run(
             cli::OnLimit::Fail => OnLimit::Fail,
             cli::OnLimit::Wait => OnLimit::Wait,
         },
+        again: false,
         wait: !send.no_wait,
         events: printer.wants_events(),
         texts: printer.wants_texts(),
     };
-    let sending = async {
-        let client = Client::connect(surroundings, Start::IfMissing).await?;
-        begin(send, client, config, request, printer, surroundings).await
+    let began = Instant::now();
+    let give_up = deadline.map(|deadline| began + deadline + OVERDUE);
+    let sending = Sending {
+        client: in_time(give_up, Client::connect(surroundings, Start::IfMissing)).await?,
+        began,
+        surroundings,
+        creates: send.create || config.declares(&request.session),
+        sent: false,
+        asked: false,
+        config,
+        request,
     };
-    let Some(deadline) = deadline else {
-        return sending.await;
-    };
-    // A broker that hangs must not make a job hang that has a deadline.
-    let done = tokio::time::timeout(deadline + OVERDUE, sending).await;
-    done.unwrap_or_else(|_| {
-        let message = "the deadline is over, and the broker does not answer";
-        Err(Failure::new(ErrorCode::TimedOut, message).hint("clsess broker status"))
-    })
+    if let Some(give_up) = give_up {
+        printer.gives_up(give_up);
+    }
+    begin(&send, sending, printer, give_up).await
+}
+
+async fn begin(
+    send: &Send,
+    mut sending: Sending<'_>,
+    mut printer: Printer,
+    give_up: Option<Instant>,
+) -> Result<u8, Failure> {
+    if let Some(key) = &send.key {
+        let session_id = in_time(give_up, sending.session_id()).await?;
+        sending.request.turn = TurnId::from_key(session_id, key);
+    }
+    if send.no_wait {
+        return in_time(give_up, sending.no_wait()).await;
+    }
+    printer.follows(sending.request.turn);
+    sending.wait(printer).await
 }
 
 /// The policy for questions when the command line and the config say nothing: somebody at a
@@ -83,34 +105,6 @@ fn on_question(said: Option<cli::OnQuestion>, no_wait: bool) -> OnQuestion {
     }
 }
 
-async fn begin(
-    send: Send,
-    client: Client,
-    config: Config,
-    request: clsess_proto::Send,
-    mut printer: Printer,
-    surroundings: &Surroundings,
-) -> Result<u8, Failure> {
-    let mut sending = Sending {
-        client,
-        began: Instant::now(),
-        surroundings,
-        creates: send.create || config.declares(&request.session),
-        sent: false,
-        config,
-        request,
-    };
-    if let Some(key) = &send.key {
-        let session_id = sending.session_id().await?;
-        sending.request.turn = TurnId::from_key(session_id, key);
-    }
-    if send.no_wait {
-        return sending.no_wait().await;
-    }
-    printer.follows(sending.request.turn);
-    sending.wait(printer).await
-}
-
 struct Sending<'a> {
     client: Client,
     surroundings: &'a Surroundings,
@@ -120,6 +114,8 @@ struct Sending<'a> {
     creates: bool,
     /// The prompt may be with a broker.
     sent: bool,
+    /// It was asked for before.
+    asked: bool,
     request: clsess_proto::Send,
 }
 
@@ -149,6 +145,7 @@ impl Sending<'_> {
     /// The request, with what is left of its deadline.
     fn send(&self) -> Request {
         let mut request = self.request.clone();
+        request.again = self.asked;
         if request.deadline_ms > 0 {
             let left = request.deadline_ms.saturating_sub(ms(self.began.elapsed()));
             request.deadline_ms = left.max(1);
@@ -189,7 +186,9 @@ impl Sending<'_> {
         // A session that is missing after that has been killed, perhaps after it ran
         // the prompt.
         self.creates &= !self.sent;
-        self.client.again(self.surroundings, failure).await
+        let same = self.client.again(self.surroundings, failure).await?;
+        self.asked = self.sent;
+        Ok(same)
     }
 
     /// Follows the turn to its end. The first signal takes the turn back or

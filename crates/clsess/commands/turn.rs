@@ -1,5 +1,6 @@
 //! A turn as it is printed: `send` and `result` do it alike.
 
+use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
@@ -7,8 +8,9 @@ use clsess_proto::{
     ErrorCode, Event, EventKind, Failure, Outcome, Question, Reply, TurnId, TurnReport,
 };
 use serde::Serialize;
+use tokio::time::Instant;
 
-use super::questions::words;
+use super::questions::{short, words};
 use crate::cli::{Format, OutputOptions, When};
 use crate::client::{Client, Incoming, unexpected};
 use crate::live::{Live, Said};
@@ -50,6 +52,8 @@ pub struct Printer {
     progress: Progress,
     /// Questions are told whatever else is.
     questions: bool,
+    /// When the broker is given up.
+    give_up: Option<Instant>,
     /// The turn, as soon as it is known.
     turn: Option<TurnId>,
     last_seq: u64,
@@ -75,10 +79,16 @@ impl Printer {
             writing: Writing::All,
             progress: Progress::new(text && !output.quiet, live),
             questions: false,
+            give_up: None,
             turn: None,
             last_seq: 0,
             arrived: false,
         }
+    }
+
+    /// The broker is not waited for beyond this time.
+    pub fn gives_up(&mut self, at: Instant) {
+        self.give_up = Some(at);
     }
 
     /// Questions of the agent wait for somebody: they are told on stderr, wherever that goes.
@@ -140,7 +150,7 @@ impl Printer {
     /// When there is no turn: the failure is not printed yet.
     pub async fn follow(&mut self, client: &mut Client, id: u64) -> Result<u8, Failure> {
         loop {
-            match client.next(id).await? {
+            match in_time(self.give_up, client.next(id)).await? {
                 Incoming::Event(event) => self.event(event).await,
                 Incoming::Answer(Ok(Reply::Turn(report))) => {
                     self.arrived = true;
@@ -276,6 +286,25 @@ impl Printer {
     }
 }
 
+/// Waits for the broker, but not beyond this time.
+///
+/// # Errors
+/// [`ErrorCode::TimedOut`] then, and those of the broker.
+pub async fn in_time<T>(
+    give_up: Option<Instant>,
+    waits: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let Some(give_up) = give_up else {
+        return waits.await;
+    };
+    tokio::time::timeout_at(give_up, waits)
+        .await
+        .unwrap_or_else(|_| {
+            let message = "the deadline is over, and the broker does not answer";
+            Err(Failure::new(ErrorCode::TimedOut, message).hint("clsess broker status"))
+        })
+}
+
 /// Tells of a question that waits, and of its end.
 fn question(event: &Event) {
     let session = &event.session;
@@ -299,7 +328,7 @@ fn question(event: &Event) {
                 options: options.clone(),
                 asked_at: 0,
             };
-            let words = words(&question, "");
+            let words = words(&question, &short(id));
             say(&format!("clsess: {session} asks:\n{words}"));
         }
         EventKind::QuestionResolved { how, .. } => {

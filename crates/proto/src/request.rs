@@ -292,6 +292,10 @@ pub struct Send {
     /// What to do about the provider's limits.
     #[serde(default)]
     pub on_limit: OnLimit,
+    /// This request may have been made before: where another session has this turn (the
+    /// name is another one's by now), the answer is that turn.
+    #[serde(default)]
+    pub again: bool,
     /// False: answer as soon as the prompt is safely in the journal.
     pub wait: bool,
     /// Also send the turn's events.

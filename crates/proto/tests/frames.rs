@@ -39,6 +39,7 @@ fn send(prompt: &str) -> Send {
         on_busy: OnBusy::Queue,
         on_limit: OnLimit::Fail,
         on_question: OnQuestion::Fail,
+        again: false,
         wait: true,
         events: false,
         texts: true,

@@ -50,6 +50,7 @@ impl Session {
         self.ending = self.ending.max(Some(why));
         self.end_waiters.push(waiter);
         self.end_turns(why);
+        self.questions_gone();
         // A second one can only make it come sooner.
         if first || grace_ms < self.end_grace_ms {
             self.end_grace_ms = grace_ms;

@@ -7,10 +7,10 @@ use clsess_proto::{ErrorCode, EventKind, Failure};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::launch;
 use super::life::{Event, Life};
 use super::now_ms;
 use super::task::Session;
+use super::{launch, limits};
 use crate::journal::Record;
 
 /// The longest JSON of a tool's input in an event; a longer one is replaced by a
@@ -82,7 +82,10 @@ impl Session {
                 self.tool = None;
                 self.turn_ended(asked, end);
             }
-            Happening::Idle => self.step(Event::Idle),
+            Happening::Idle => {
+                self.unasked_until = None;
+                self.step(Event::Idle);
+            }
             Happening::Running => self.step(Event::Busy),
             Happening::BackgroundTasks { count } => self.background = count,
             Happening::Question(question) => self.question(&question),
@@ -180,11 +183,7 @@ impl Session {
                 },
             ),
             Happening::RateLimit(limit) => {
-                let info = serde_json::json!({
-                    "status": limit.status,
-                    "resets_at": limit.resets_at,
-                    "kind": limit.kind,
-                });
+                let info = limits::info(limit.status, limit.resets_at, limit.kind);
                 (running.map(|r| r.wire), EventKind::RateLimit { info })
             }
             // A subagent's tools, whole blocks after their deltas, the beginning of a run.

@@ -2,6 +2,7 @@
 
 use clsess_claude::stream::RateLimit;
 use clsess_proto::{ErrorCode, EventKind, OnLimit, Outcome};
+use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
 use super::life::{Event, Life};
@@ -35,6 +36,19 @@ pub(super) struct Limit {
     over: bool,
 }
 
+/// What an event says of a limit: what is not known is left out.
+pub(super) fn info(status: Option<String>, resets_at: Option<u64>, kind: Option<String>) -> Value {
+    let fields = [
+        ("status", status.map(Value::from)),
+        ("resets_at", resets_at.map(Value::from)),
+        ("kind", kind.map(Value::from)),
+    ];
+    let known = fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(known.collect())
+}
+
 impl Limit {
     fn over_in(wait: Duration, told: bool, tries: u32) -> Self {
         let wait = wait.min(LONGEST);
@@ -60,7 +74,7 @@ impl Session {
             .filter(|_| limit.status.as_deref() == Some("rejected"));
         match resets {
             Some(seconds) => {
-                let wait = (seconds * 1000).saturating_sub(now_ms());
+                let wait = seconds.saturating_mul(1000).saturating_sub(now_ms());
                 self.limit = Some(Limit::over_in(Duration::from_millis(wait), true, 0));
             }
             None if limit.status.as_deref() == Some("allowed") => self.limit = None,
@@ -121,10 +135,8 @@ impl Session {
             self.finish_queued(&queued, Ended::failed(failure));
             return;
         }
-        let info = serde_json::json!({
-            "status": "waiting",
-            "resets_at": self.limit.as_ref().map(|limit| limit.until_ms / 1000),
-        });
+        let until = self.limit.as_ref().map(|limit| limit.until_ms / 1000);
+        let info = info(Some("waiting".to_owned()), until, None);
         self.tell(Some(queued.turn), EventKind::RateLimit { info });
         self.push_front(queued);
     }

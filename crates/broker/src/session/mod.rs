@@ -50,6 +50,13 @@ pub enum Command {
         /// The turn.
         reply: Answer<Watched>,
     },
+    /// Whether it has this turn.
+    Knows {
+        /// Which.
+        turn: TurnId,
+        /// Whether.
+        reply: Answer<bool>,
+    },
     /// Take a turn back, or interrupt it.
     Cancel {
         /// Which.

@@ -13,6 +13,7 @@ use clsess_proto::{
 use tokio::time::{Duration, Instant};
 
 use super::hearing::event_json;
+use super::life::Life;
 use super::now_ms;
 use super::task::Session;
 
@@ -77,7 +78,15 @@ impl Session {
         let asking = question.asked.and_then(|wire| self.with_agent(wire));
         let asking = asking.map(|running| (running.turn, running.terms.on_question));
         let asked = asking.is_some();
-        let policy = asking.map_or(self.policy, |(_, policy)| policy);
+        let earlier = || {
+            self.policies
+                .iter()
+                .find(|(wire, _)| Some(*wire) == question.asked)
+        };
+        let policy = match asking {
+            Some((_, policy)) => policy,
+            None => earlier().map_or(self.policy, |(_, policy)| *policy),
+        };
         let turn = asking.map(|(turn, _)| turn);
         let turn = turn.or(self.unasked.as_ref().map(|unasked| unasked.turn));
         let open = self.opened(question, turn);
@@ -135,9 +144,10 @@ impl Session {
 
     /// Stops the clock of the turns that wait for people, and starts it again.
     fn people_decide(&mut self) {
-        let waits = !self.questions.open.is_empty();
+        let open = &self.questions.open;
         for running in self.running.iter_mut().chain(&mut self.steered) {
-            running.waits_for_people(waits);
+            let asks = |open: &Open| open.told.turn == Some(running.turn);
+            running.waits_for_people(open.iter().any(asks));
         }
     }
 
@@ -227,6 +237,10 @@ impl Session {
         question: Option<&str>,
         decision: Decision,
     ) -> Result<Question, Failure> {
+        if self.life == Life::Ending {
+            let message = format!("{} is being ended, and asks nothing", self.record.name);
+            return Err(Failure::new(ErrorCode::NoSuchQuestion, message));
+        }
         let open = self.open_question(question)?;
         let (id, told) = (open.told.id.clone(), open.told.clone());
         let (how, line) = answer_line(open, decision, &self.record.name)?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clsess_claude::input;
+use clsess_claude::turn::MAX_UUIDS;
 use clsess_proto::{
     ErrorCode, EventKind, Failure, OnBusy, Outcome, QueuedTurn, Send, TurnId, check_prompt,
 };
@@ -13,7 +14,7 @@ use super::ending::EndWhy;
 use super::life::{Event, Life};
 use super::report::Ended;
 use super::task::Session;
-use super::turns::{Queued, Stop};
+use super::turns::{INTERRUPT_GRACE, Queued, Stop};
 use super::{Watched, now_ms};
 use crate::journal::{Record, Terms};
 
@@ -21,8 +22,6 @@ use crate::journal::{Record, Terms};
 /// [`ErrorCode::TooMany`]. Their prompts wait on disk, not in memory.
 const MAX_QUEUE: usize = 10_000;
 
-/// Bytes of a waiting turn's prompt that a list of the queue shows.
-const SHOWN: usize = 1024;
 /// Turns that a list of the queue shows.
 const MAX_LISTED: usize = 1000;
 
@@ -31,14 +30,15 @@ impl Session {
     /// what ran is lost.
     pub(super) fn take_up_open_turns(&mut self) {
         for open in self.journal.open_turns() {
-            let (at, terms) = match self.journal.queued(open.turn) {
-                Some(Record::Queued { at, terms, .. }) => (at, terms),
+            let queued = match self.journal.queued(open.turn) {
+                Some(Record::Queued {
+                    at, terms, prompt, ..
+                }) => Queued::new(open.turn, at, terms, &prompt),
                 // Its prompt is lost, which is said when it is its turn.
-                _ => (0, Terms::default()),
+                _ => Queued::new(open.turn, 0, Terms::default(), ""),
             };
-            let queued = Queued::new(open.turn, at, terms, self.feed.position());
             if !open.started {
-                match terms.first {
+                match queued.terms.first {
                     true => self.push_front(queued),
                     false => self.push_back(queued),
                 }
@@ -78,7 +78,6 @@ impl Session {
             return Err(Failure::new(ErrorCode::TooMany, message));
         }
         let turn = request.turn;
-        let seen = self.feed.position();
         let at = now_ms();
         let interrupts = request.on_busy == OnBusy::Interrupt;
         let terms = Terms {
@@ -89,6 +88,9 @@ impl Session {
             first: interrupts,
             attempt: 0,
         };
+        let mut queued = Queued::new(turn, at, terms, &request.prompt);
+        queued.seen = self.feed.position();
+        queued.steers = request.on_busy == OnBusy::Steer;
         self.journal
             .write(&Record::Queued {
                 turn,
@@ -109,8 +111,6 @@ impl Session {
         };
         let ahead = waiting + u64::from(self.running.is_some());
         self.tell(Some(turn), EventKind::Queued { ahead });
-        let mut queued = Queued::new(turn, at, terms, seen);
-        queued.steers = request.on_busy == OnBusy::Steer;
         let watched = Watched {
             durable: Some(durable),
             ..queued.watched()
@@ -179,7 +179,9 @@ impl Session {
         let Some(running) = &self.running else { return };
         let into = running.turn;
         let free = running.stopping.is_none() && self.life == Life::Working;
-        if !free || !running.begun || self.steered.iter().any(|steered| !steered.begun) {
+        // Those that were taken up are kept by the tracker until the end of the turn.
+        let room = self.tracker.open().count() + 1 < MAX_UUIDS;
+        if !free || !room || !running.begun || self.steered.iter().any(|steered| !steered.begun) {
             return;
         }
         let Some(at) = self.queue.iter().position(|queued| queued.steers) else {
@@ -262,11 +264,19 @@ impl Session {
         if self.take_back(turn) {
             return Ok(watched);
         }
-        if self.steered.iter().any(|steered| steered.turn == turn) {
-            let message = "the turn was taken back; what it had been put into goes on";
-            let failure = Failure::new(ErrorCode::Cancelled, message);
-            let outcome = Outcome::Cancelled;
-            self.stop_steered(turn, Stop { outcome, failure });
+        let steered = self.steered.iter().find(|steered| steered.turn == turn);
+        if let Some(begun) = steered.map(|steered| steered.begun) {
+            let stop = if begun {
+                let message = "it was left; what its prompt was put into goes on";
+                let failure = Failure::new(ErrorCode::Interrupted, message);
+                let outcome = Outcome::Interrupted;
+                Stop { outcome, failure }
+            } else {
+                let failure = Failure::new(ErrorCode::Cancelled, "the turn was taken back");
+                let outcome = Outcome::Cancelled;
+                Stop { outcome, failure }
+            };
+            self.stop_steered(turn, stop);
         } else if self.running.as_ref().is_some_and(|r| r.turn == turn) {
             self.stop_turn(
                 Outcome::Interrupted,
@@ -324,16 +334,13 @@ impl Session {
 
     /// The turns that wait.
     pub(super) fn waiting(&self) -> Vec<QueuedTurn> {
-        let shown = |queued: &Queued| {
-            let prompt = self.journal.prompt(queued.turn).unwrap_or_default();
-            QueuedTurn {
-                turn: queued.turn,
-                at: queued.at,
-                prompt: prompt[..prompt.floor_char_boundary(SHOWN)].to_owned(),
-                waiting: self
-                    .is_held(queued)
-                    .then(|| "the provider's limit".to_owned()),
-            }
+        let shown = |queued: &Queued| QueuedTurn {
+            turn: queued.turn,
+            at: queued.at,
+            prompt: queued.begins.clone(),
+            waiting: self
+                .is_held(queued)
+                .then(|| "the provider's limit".to_owned()),
         };
         self.queue.iter().take(MAX_LISTED).map(shown).collect()
     }
@@ -342,6 +349,7 @@ impl Session {
     pub(super) fn interrupt(&mut self) -> Option<Watched> {
         let Some(running) = &self.running else {
             if self.life == Life::Settling {
+                self.unasked_until = Some(Instant::now() + INTERRUPT_GRACE);
                 self.write(input::interrupt("clsess-interrupt-unasked"));
             }
             return None;

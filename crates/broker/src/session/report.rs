@@ -172,11 +172,14 @@ impl Session {
     /// Logs that the journal cannot be written, and says so.
     pub(super) fn journal_failed(&self, error: &std::io::Error) -> Failure {
         tracing::error!(session = %self.record.name, %error, "the journal cannot be written");
-        Failure::new(
+        let failure = Failure::new(
             ErrorCode::JournalFailed,
             format!("the journal cannot be written: {error}"),
         )
-        .hint("see whether the disk is full: df -h; where it is: clsess broker status")
+        .hint("see whether the disk is full: df -h; where it is: clsess broker status");
+        let error = failure.clone();
+        self.tell(None, EventKind::Error { error });
+        failure
     }
 }
 

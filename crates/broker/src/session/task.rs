@@ -92,6 +92,9 @@ pub(super) struct Session {
     pub(super) unasked: Option<Unasked>,
     /// What becomes of questions that belong to no asked turn: as in the last asked one.
     pub(super) policy: OnQuestion,
+    /// Those of the last turns, by the uuid of their lines: agents that they began may ask
+    /// later.
+    pub(super) policies: VecDeque<(Uuid, OnQuestion)>,
     pub(super) questions: Questions,
     /// The provider's limit that was reached last.
     pub(super) limit: Option<Limit>,
@@ -118,6 +121,10 @@ pub(super) struct Session {
     pub(super) end_grace_ms: u32,
     /// When the holder has had long enough to end it.
     pub(super) end_deadline: Option<Instant>,
+    /// The agent has exited; what it leaves behind is still being ended.
+    pub(super) exited: bool,
+    /// Until when what nobody asked for may take to end that was told to.
+    pub(super) unasked_until: Option<Instant>,
     /// Until when an agent that has closed a pipe may take to exit.
     pub(super) leaves_by: Option<Instant>,
     /// Why the body is being ended without anybody having asked for it.
@@ -161,6 +168,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         steered: Vec::new(),
         unasked: None,
         policy: OnQuestion::default(),
+        policies: VecDeque::new(),
         questions: Questions::default(),
         limit: None,
         logged_out: false,
@@ -178,6 +186,8 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         end_waiters: Vec::new(),
         end_grace_ms: 0,
         end_deadline: None,
+        exited: false,
+        unasked_until: None,
         leaves_by: None,
         body_failure: None,
         undelivered: Vec::new(),
@@ -291,6 +301,7 @@ impl Session {
     pub(super) fn launch(&mut self) {
         self.tracker = Tracker::new();
         self.background = 0;
+        self.exited = false;
         self.start_failure = None;
         self.undelivered.clear();
         if let Some(reason) = self.died.take() {
@@ -354,6 +365,8 @@ impl Session {
         tracing::warn!(session = %self.record.name, code = ?failure.code, "not started");
         // It may quote what the agent said.
         tracing::debug!(session = %self.record.name, "{failure}");
+        let error = failure.clone();
+        self.tell(None, EventKind::Error { error });
         self.last_error = Some(failure);
     }
 
@@ -386,10 +399,14 @@ impl Session {
                 self.stalled = false;
                 self.lines();
             }
+            // One that has exited, or is being ended, is seen to by its holder.
+            BodyEvent::PipeClosed if self.exited || self.life == Life::Ending => {}
             BodyEvent::PipeClosed => {
                 self.leaves_by = Some(Instant::now() + LEAVING);
+                self.step(Event::Leaving);
             }
             BodyEvent::Exited => {
+                self.exited = true;
                 self.leaves_by = None;
                 self.step(Event::Leaving);
             }
@@ -412,12 +429,14 @@ impl Session {
         }
         self.questions_gone();
         self.leaves_by = None;
+        self.unasked_until = None;
         self.stalled = false;
         self.retrying = None;
         self.tool = None;
         self.background = 0;
         if let Some(unasked) = self.unasked.take() {
-            self.finish_unasked(unasked, lost_unasked());
+            let why = self.ending.map(|why| why.failure().message);
+            self.finish_unasked(unasked, lost_unasked(why.as_deref()));
         }
         let body = self.body.take();
         if let Some(body) = &body {
@@ -463,6 +482,9 @@ impl Session {
             }
             Command::Result { selector, reply } => {
                 let _ = reply.send(self.result(&selector));
+            }
+            Command::Knows { turn, reply } => {
+                let _ = reply.send(Ok(self.journal.outcome(turn).is_some()));
             }
             Command::Cancel { turn, reply } => {
                 let watched = self.cancel(turn);
@@ -571,6 +593,7 @@ impl Session {
             self.limit_due(),
             self.stall_due(),
             self.leaves_by,
+            self.unasked_until,
         ];
         due.into_iter().flatten().min()
     }
@@ -580,7 +603,7 @@ impl Session {
     fn stalls(&mut self) {
         self.stalled = true;
         let at_work = self.running.is_some() || self.unasked.is_some() || self.background > 0;
-        if self.life == Life::Settling && !at_work && !self.queue.is_empty() {
+        if self.life == Life::Settling && !at_work && !self.exited && !self.queue.is_empty() {
             self.body_failure = Some("it did not say that it was ready again".to_owned());
             self.kill_body();
         }
@@ -612,6 +635,10 @@ impl Session {
         if self.stall_due().is_some_and(|at| at <= now) {
             self.stalls();
         }
+        if self.unasked_until.take_if(|at| *at <= now).is_some() {
+            self.body_failure = Some("it ignored an interrupt".to_owned());
+            self.kill_body();
+        }
         if self.leaves_by.take_if(|at| *at <= now).is_some() {
             self.body_failure = Some("it closed a pipe and lived on".to_owned());
             self.kill_body();
@@ -620,10 +647,10 @@ impl Session {
     }
 }
 
-/// The end of something unasked whose agent is gone.
-fn lost_unasked() -> Box<TurnEnd> {
+/// The end of something unasked whose agent is gone, and why.
+fn lost_unasked(why: Option<&str>) -> Box<TurnEnd> {
     let kind = Some(ErrorKind::NoResult);
-    let text = "the agent died meanwhile";
+    let text = why.unwrap_or("the agent died meanwhile");
     Box::new(TurnEnd::without_result(Outcome::Failed, kind, text))
 }
 

@@ -19,7 +19,13 @@ use crate::journal::Terms;
 
 /// How long the agent may take to end a turn that it was told to end, before it is
 /// itself ended. Measured: 8 ms while streaming, up to 1.4 s in a tool.
-const INTERRUPT_GRACE: Duration = Duration::from_secs(10);
+pub(super) const INTERRUPT_GRACE: Duration = Duration::from_secs(10);
+
+/// Bytes of a waiting turn's prompt that are kept in memory, to be listed.
+const SHOWN: usize = 256;
+
+/// Turns whose policy for questions is remembered after their end.
+const MAX_POLICIES: usize = 64;
 
 pub(super) type End = watch::Sender<Option<Arc<TurnReport>>>;
 
@@ -30,6 +36,8 @@ pub(super) struct Queued {
     pub(super) since: Instant,
     /// When it was sent, in milliseconds of Unix time.
     pub(super) at: u64,
+    /// The beginning of its prompt.
+    pub(super) begins: String,
     /// Its events come after this position.
     pub(super) seen: u64,
     /// Whether it was put back here once, by an agent that died before it had it.
@@ -41,13 +49,14 @@ pub(super) struct Queued {
 
 impl Queued {
     /// It waits from now on.
-    pub(super) fn new(turn: TurnId, at: u64, terms: Terms, seen: u64) -> Self {
+    pub(super) fn new(turn: TurnId, at: u64, terms: Terms, prompt: &str) -> Self {
         Self {
             turn,
             terms,
             since: Instant::now(),
             at,
-            seen,
+            begins: prompt[..prompt.floor_char_boundary(SHOWN)].to_owned(),
+            seen: 0,
             again: false,
             steers: false,
             end: watch::Sender::new(None),
@@ -76,6 +85,7 @@ pub(super) struct Running {
     pub(super) wire: Uuid,
     pub(super) terms: Terms,
     pub(super) at: u64,
+    pub(super) begins: String,
     pub(super) started: Instant,
     pub(super) queued_ms: u64,
     pub(super) first_text: Option<Instant>,
@@ -122,6 +132,7 @@ impl Running {
             wire: queued.terms.wire(queued.turn),
             terms: queued.terms,
             at: queued.at,
+            begins: queued.begins,
             started: now,
             queued_ms: ms(now - queued.since),
             first_text: None,
@@ -186,6 +197,7 @@ impl Running {
             terms: self.terms,
             since,
             at: self.at,
+            begins: self.begins,
             seen: self.seen,
             again: self.again,
             steers: false,
@@ -216,9 +228,18 @@ impl Session {
     pub(super) fn begin(&mut self, queued: Queued, prompt: &str) {
         let running = Running::new(queued);
         self.give(&running, prompt);
-        self.policy = running.terms.on_question;
+        self.remembers(&running);
         self.running = Some(running);
         self.step(Event::TurnBegan);
+    }
+
+    /// Agents that it begins may ask when it is over.
+    fn remembers(&mut self, running: &Running) {
+        self.policy = running.terms.on_question;
+        self.policies.push_back((running.wire, self.policy));
+        if self.policies.len() > MAX_POLICIES {
+            self.policies.pop_front();
+        }
     }
 
     /// Puts a prompt into the turn that runs.
@@ -294,7 +315,7 @@ impl Session {
         }
         let mut next = self.steered.remove(0);
         next.times_out_from(Instant::now());
-        self.policy = next.terms.on_question;
+        self.remembers(&next);
         self.running = Some(next);
     }
 
@@ -359,6 +380,16 @@ impl Session {
             return;
         };
         let steered = &mut self.steered[at];
+        let now = Instant::now();
+        if !steered.begun
+            && steered
+                .stopping
+                .as_ref()
+                .is_some_and(|(_, until)| *until > now)
+        {
+            // The agent has been asked, and will say whether it could.
+            return;
+        }
         if !steered.begun && steered.stopping.is_none() {
             let until = Instant::now() + INTERRUPT_GRACE;
             let line = input::take_back(&format!("clsess-take-back-{turn}"), steered.wire);

@@ -141,6 +141,8 @@ struct Body<'a> {
     #[serde(borrow)]
     tasks: Raw<'a>,
     #[serde(borrow)]
+    task_id: Raw<'a>,
+    #[serde(borrow)]
     command_uuid: Raw<'a>,
     #[serde(borrow)]
     request_id: Raw<'a>,
@@ -393,6 +395,10 @@ fn system(subtype: &str, b: &Body<'_>) -> Line {
             status: status(b.error_status),
             error: text(b.error),
         }),
+        "task_started" => match text(b.task_id) {
+            Some(id) => Line::TaskStarted { id },
+            None => Line::Other,
+        },
         "background_tasks_changed" => Line::BackgroundTasks {
             count: array(b.tasks).len(),
         },
@@ -429,6 +435,8 @@ fn request(b: &Body<'_>) -> Line {
         permission_suggestions: Raw<'a>,
         #[serde(borrow)]
         tool_use_id: Raw<'a>,
+        #[serde(borrow)]
+        agent_id: Raw<'a>,
     }
     let (Some(request_id), Some(fields)) = (text(b.request_id), object::<Fields<'_>>(b.request))
     else {
@@ -443,6 +451,7 @@ fn request(b: &Body<'_>) -> Line {
             description: text(fields.description),
             suggestions: fields.permission_suggestions.map(Json::of),
             tool_use_id: text(fields.tool_use_id),
+            agent_id: text(fields.agent_id),
         })),
         _ => Line::OtherRequest {
             request_id,

@@ -152,7 +152,7 @@ pub struct Question {
     pub kind: QuestionKind,
     /// The line.
     pub line: QuestionLine,
-    /// Whose turn.
+    /// Whose turn. It may have ended: a background agent goes on after the turn that began it.
     pub asked: Option<Uuid>,
 }
 

@@ -1,6 +1,6 @@
 //! A [`Tracker`] of which every happening is checked. The fuzz targets use it too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clsess_claude::stream::Line;
 use clsess_claude::turn::{Happening, MAX_ANSWER, MAX_DENIALS, MAX_TEXTS, MAX_UUIDS, Tracker};
@@ -12,6 +12,8 @@ pub struct Watched {
     tracker: Tracker,
     /// Begun and not ended, and whether they were accepted.
     open: BTreeMap<Uuid, bool>,
+    /// All that were ever begun.
+    begun: BTreeSet<Uuid>,
     /// Questions that were told and are not gone.
     questions: BTreeMap<String, usize>,
 }
@@ -23,6 +25,7 @@ impl Watched {
         let room = self.open.len() < MAX_UUIDS;
         assert_eq!(self.tracker.begin(uuid), known || room);
         if room {
+            self.begun.insert(uuid);
             self.open.entry(uuid).or_insert(false);
         }
         self.same();
@@ -66,7 +69,6 @@ impl Watched {
             | Happening::Tool { asked, .. }
             | Happening::ToolResult { asked, .. }
             | Happening::TurnEnded { asked, .. } => *asked,
-            Happening::Question(question) => question.asked,
             Happening::Accepted { uuid } => Some(*uuid),
             _ => None,
         };
@@ -86,6 +88,10 @@ impl Watched {
                 assert!(end.permission_denials.len() <= MAX_DENIALS);
             }
             Happening::Question(question) => {
+                // Its turn may have ended, when a background agent asks; it was begun.
+                if let Some(uuid) = question.asked {
+                    assert!(self.begun.contains(&uuid), "never begun: {happening:?}");
+                }
                 let request = question.line.request_id.clone();
                 *self.questions.entry(request).or_default() += 1;
             }

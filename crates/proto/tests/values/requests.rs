@@ -49,7 +49,7 @@ fn settings() -> impl Strategy<Value = Settings> {
 }
 
 fn new() -> impl Strategy<Value = New> {
-    let flags = any::<[bool; 3]>();
+    let flags = any::<[bool; 4]>();
     (
         some_text(),
         text(),
@@ -78,8 +78,8 @@ fn new() -> impl Strategy<Value = New> {
 fn send() -> impl Strategy<Value = Send> {
     let what = (text(), turn(), text());
     let policies = (any_of(), any_of(), any_of());
-    (what, any::<[u64; 2]>(), policies, any::<[bool; 3]>()).prop_map(
-        |(what, [timeout_ms, deadline_ms], policies, [wait, events, texts])| {
+    (what, any::<[u64; 2]>(), policies, any::<[bool; 4]>()).prop_map(
+        |(what, [timeout_ms, deadline_ms], policies, [again, wait, events, texts])| {
             let (session, turn, prompt) = what;
             let (on_busy, on_question, on_limit) = policies;
             Send {
@@ -94,6 +94,7 @@ fn send() -> impl Strategy<Value = Send> {
                 wait,
                 events,
                 texts,
+                again,
             }
         },
     )
