@@ -4,7 +4,8 @@
 
 mod harness;
 
-use harness::{World, alive, until};
+use harness::{World, alive, send_signal, until};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -324,4 +325,66 @@ fn a_session_without_a_turn_can_be_restarted_and_resumed() {
     world.clsess(&["broker", "stop"]).run().ok();
     assert_eq!(world.show("work")["state"], "asleep");
     assert_eq!(world.send("work", "hi"), "you said: hi\n");
+}
+
+#[test]
+fn a_rename_keeps_everything_but_the_name() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    world.send("work", "hello");
+    let before = world.show("work");
+    world.clsess(&["rename", "work", "job"]).run().ok();
+    world.clsess(&["show", "work"]).run().fails(3);
+    let after = world.show("job");
+    for field in ["id", "agent_session_id", "pid", "turns", "cwd"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+    assert_eq!(
+        world.clsess(&["result", "job"]).run().ok().text(),
+        "you said: hello\n"
+    );
+    world.session("other");
+    world.clsess(&["rename", "job", "other"]).run().fails(4);
+    world.clsess(&["rename", "job", "-no"]).run().fails(2);
+    // The next broker knows it by its new name.
+    world.clsess(&["broker", "stop"]).run().ok();
+    assert_eq!(world.send("job", "recall"), "hello\n");
+}
+
+/// The name that a command was given may be another session's by the time that it asks again.
+#[test]
+fn a_turn_is_found_again_under_another_name() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    let answer = json!([{"text": "late", "hold": "h"}]);
+    world.api.rule("slow", answer.clone());
+    let running = world.clsess(&["send", "work", "slow"]).spawn();
+    world.api.wait_hold("h", 1);
+    let queued = world.clsess(&["send", "work", "waits"]).spawn();
+    world.wait_queued("work", 1);
+    world.clsess(&["rename", "work", "old"]).run().ok();
+    world.session("work");
+    // A signal takes back the turn that was meant.
+    running.signal(Signal::SIGINT);
+    running.wait().fails(130);
+    let turn = world.clsess(&["result", "-o", "json", "old", "-2"]).run();
+    assert_eq!(turn.fails(10).json()["outcome"], "interrupted");
+    assert_eq!(queued.wait().ok().text(), "you said: waits\n");
+    world.api.release("h");
+
+    // So does a request that is made again to the next broker.
+    world.api.rule("slow", answer);
+    let running = world.clsess(&["send", "old", "slow"]).spawn();
+    world.api.wait_hold("h", 1);
+    let queued = world.clsess(&["send", "old", "once"]).spawn();
+    world.wait_queued("old", 1);
+    world.clsess(&["rename", "old", "older"]).run().ok();
+    world.session("old");
+    send_signal(world.broker(), Signal::SIGKILL);
+    running.wait().fails(9);
+    assert_eq!(queued.wait().ok().text(), "you said: once\n");
+    world.api.release("h");
+    assert_eq!(world.show("old")["turns"], 0);
+    let once = world.api.prompts(0).iter().filter(|p| *p == "once").count();
+    assert_eq!(once, 1);
 }

@@ -191,6 +191,24 @@ pub fn prompts_for_one_turn_are_never_made_one(driver: &Driver) {
     assert_eq!(world.api.prompts(0), ["slow", "one", "two", "three"]);
 }
 
+/// Not even where the first of them is not taken up yet.
+pub fn prompts_that_come_together_are_never_made_one(driver: &Driver) {
+    let Some(world) = World::real() else { return };
+    driver.session(&world, "work");
+    let prompts: Vec<String> = (0..8).map(|n| format!("number {n}.")).collect();
+    let sends: Vec<Running> = prompts
+        .iter()
+        .map(|prompt| while_busy(&world, "steer", prompt))
+        .collect();
+    for (send, prompt) in sends.into_iter().zip(&prompts) {
+        let report = send.wait().ok().json();
+        assert_eq!(report["answer"], format!("you said: {prompt}"));
+    }
+    let mut seen = world.api.prompts(0);
+    seen.sort();
+    assert_eq!(seen, prompts);
+}
+
 pub fn a_steered_prompt_is_taken_back_before_it_is_taken_up(driver: &Driver) {
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");

@@ -87,6 +87,7 @@ suite! {
         a_prompt_is_put_into_the_turn_that_runs,
         a_prompt_that_comes_too_late_for_a_turn_runs_by_itself,
         prompts_for_one_turn_are_never_made_one,
+        prompts_that_come_together_are_never_made_one,
         a_steered_prompt_is_taken_back_before_it_is_taken_up,
         an_interrupt_leaves_a_steered_prompt_its_own_turn,
         a_prompt_for_a_turn_that_asks_does_not_answer_it,
