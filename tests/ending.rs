@@ -96,3 +96,24 @@ fn the_death_of_the_holder_is_the_death_of_its_agent() {
     assert_eq!(recalled.lines().next(), Some("remember me"), "{recalled}");
     assert_eq!(agents(&world), 1);
 }
+
+#[test]
+fn an_interrupt_that_the_agent_reads_together_with_the_prompt_ends_the_turn() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    world.send("work", "hello");
+    let slowly = json!([{"text": "a long answer", "delta_bytes": 1, "delay_ms": 1000}]);
+    world.api.rule("slow", slowly);
+    let agent = world.agent("work");
+    send_signal(agent, Signal::SIGSTOP);
+    let slow = world.clsess(&["send", "work", "slow"]).spawn();
+    world.wait_state("work", "working");
+    let next = world.clsess(&["send", "--on-busy=interrupt", "work", "next"]);
+    let next = next.spawn();
+    world.wait_queued("work", 1);
+    send_signal(agent, Signal::SIGCONT);
+    slow.wait().fails(10);
+    assert_eq!(next.wait().ok().text(), "you said: next\n");
+    // It ended the turn by itself, and was not ended for it.
+    assert_eq!(world.agent("work"), agent);
+}

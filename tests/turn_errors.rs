@@ -88,6 +88,7 @@ fn a_key_that_belongs_to_another_prompt() {
 fn the_death_and_the_loss_of_an_agents_conversation() {
     let Some(world) = World::real() else { return };
     world.session("work");
+    world.send("work", "hello");
     world
         .api
         .rule("slow", json!([{"text": "late", "hold": "h"}]));
@@ -116,6 +117,33 @@ fn the_death_and_the_loss_of_an_agents_conversation() {
     check(&world, &["restart", "work"], b"", &missing);
     world.clsess(&["restart", "--fresh", "work"]).run().ok();
     assert_eq!(world.send("work", "recall"), "(nothing earlier)\n");
+}
+
+#[test]
+fn an_agent_that_died_before_it_wrote_anything_down_has_lost_no_conversation() {
+    let Some((world, agent)) = World::fake(json!({})) else {
+        return;
+    };
+    world.session("work");
+    agent.rule("first", json!(["begin", {"signal": "KILL"}]));
+    world.clsess(&["send", "work", "first"]).run().fails(9);
+    std::fs::remove_dir_all(world.home().join(".claude/projects")).unwrap();
+    assert_eq!(world.send("work", "second"), "you said: second\n");
+}
+
+#[test]
+fn the_last_words_of_an_agent_begin_no_new_conversation() {
+    let Some((world, agent)) = World::fake(json!({"ignore": ["interrupt"]})) else {
+        return;
+    };
+    world.session("work");
+    agent.rule("slow", json!(["begin", {"hold": "h"}]));
+    agent.add(json!({"on": "eof", "steps": [{"say": "last words"}]}));
+    let send = world.clsess(&["send", "work", "slow"]).spawn();
+    agent.wait_hold("h", 1);
+    world.clsess(&["restart", "--fresh", "work"]).run().ok();
+    send.wait().fails(10);
+    assert_eq!(world.send("work", "second"), "you said: second\n");
 }
 
 #[test]

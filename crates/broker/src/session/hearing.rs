@@ -57,10 +57,6 @@ impl Session {
                 let Some(turn) = self.with_agent(uuid).map(|running| running.turn) else {
                     return;
                 };
-                if !self.record.began {
-                    self.record.began = true;
-                    self.save_record();
-                }
                 let at = now_ms();
                 if let Err(error) = self.journal.write(&Record::Accepted { turn, at }) {
                     // The turn's end says the same, and more.
@@ -108,9 +104,22 @@ impl Session {
         self.agent_version = Some(version);
     }
 
+    /// Something is said: the agent has a conversation to lose. It acknowledges a turn before it
+    /// has written that down, and may die between the two.
+    fn conversation_began(&mut self) {
+        // The last words of a body that is being replaced are not of the new conversation.
+        if !self.record.began && self.life != Life::Ending {
+            self.record.began = true;
+            self.save_record();
+        }
+    }
+
     /// What a turn says and does on its way, for those who watch.
     pub(super) fn progress(&mut self, happening: Happening) {
         self.heed(&happening);
+        if let Happening::MessageStart { .. } | Happening::Said { .. } = happening {
+            self.conversation_began();
+        }
         let running = self.running.as_mut();
         let (asked, kind) = match happening {
             Happening::MessageStart { asked, again } => {

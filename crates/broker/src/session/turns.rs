@@ -265,6 +265,14 @@ impl Session {
         if let Some(running) = self.with_agent(wire) {
             running.begun = true;
         }
+        // It ends what runs when it reads an interrupt: one that it read before it had begun the
+        // turn, together with the prompt, has ended nothing.
+        if let Some(running) = &self.running
+            && running.wire == wire
+            && running.stopping.is_some()
+        {
+            self.write(input::interrupt(&format!("clsess-interrupt-begun-{wire}")));
+        }
         self.steer_next();
     }
 
