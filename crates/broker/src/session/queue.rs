@@ -128,6 +128,9 @@ impl Session {
             self.push_back(queued);
         }
         self.steer_next();
+        if self.stalled {
+            self.stalls();
+        }
         self.step(Event::Wanted);
         Ok(watched)
     }

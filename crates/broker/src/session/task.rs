@@ -600,7 +600,7 @@ impl Session {
 
     /// The agent has been silent for too long. It is only called so, unless it keeps others
     /// waiting for nothing: after a turn, with nothing of its own to do.
-    fn stalls(&mut self) {
+    pub(super) fn stalls(&mut self) {
         self.stalled = true;
         let at_work = self.running.is_some() || self.unasked.is_some() || self.background > 0;
         if self.life == Life::Settling && !at_work && !self.exited && !self.queue.is_empty() {
