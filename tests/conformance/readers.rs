@@ -65,10 +65,14 @@ pub fn a_reader_that_goes_away_leaves_the_turn_running(driver: &Driver) {
         json!([{"text": "an answer", "delta_bytes": 2, "hold": "h", "hold_after": 2}]),
     );
     if driver.can(Ability::TellsPieces) {
-        let script =
-            "clsess send --stream always work slow | head -c 1 >/dev/null; echo ${PIPESTATUS[0]}";
+        let script = "clsess send --stream always work slow \
+                      | { head -c 1 >/dev/null; exec <&-; touch gone; }; echo ${PIPESTATUS[0]}";
         let shell = world.shell(script).spawn();
         world.api.wait_hold("h", 1);
+        // What comes before that finds room in the pipe.
+        until("the reader is gone", || {
+            world.project().join("gone").exists()
+        });
         world.api.release("h");
         assert_eq!(shell.wait().ok().text(), "141\n");
         let result = world.clsess(&["result", "work"]).run().ok();
