@@ -69,7 +69,7 @@ pub fn play(run: &Run<'_>, seat: &Seat, plan: &Plan) -> Played {
         stage.agent_ends(agent, lost_broker);
     }
     let approved = answers
-        .into_iter()
+        .iter()
         .map(|answers| judged(plan, answers, lost_broker));
     Played {
         approved: approved.collect(),
@@ -90,7 +90,7 @@ fn steps(plan: &Plan) -> Vec<(Duration, Step)> {
 }
 
 /// Of one question the first answer wins, and the others are told. Whether it was a yes.
-fn judged(plan: &Plan, answers: Vec<(bool, Done)>, lost_broker: bool) -> Option<bool> {
+fn judged(plan: &Plan, answers: &[(bool, Done)], lost_broker: bool) -> Option<bool> {
     let codes: Vec<i32> = answers.iter().map(|(_, done)| done.code).collect();
     let won: Vec<bool> = answers
         .iter()
