@@ -10,7 +10,7 @@ target = $(shell rustc -vV | sed -n 's/^host: //p')
 release = target/$(target)/release
 static = RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target $(target)
 
-.PHONY: build test check demo bench fuzz docs install clean
+.PHONY: build test check chaos demo bench fuzz docs install clean
 
 # The command, the man pages and the completions are all there is; see install.
 build:
@@ -33,6 +33,12 @@ check:
 	@if cargo deny fetch db >/dev/null 2>&1; \
 	then set -x; cargo deny --workspace --offline check advisories; \
 	else echo 'advisories: skipped, the database cannot be reached'; fi
+
+# Turns with faults at random, of which `make test` runs fewer. CLSESS_TEST_SEED sets the seed.
+CHAOS_TURNS = 1000
+
+chaos:
+	CLSESS_CHAOS_TURNS=$(CHAOS_TURNS) cargo test --test chaos -- --nocapture
 
 # With REAL=1 your own logged-in claude, else the real client with a loopback API.
 demo:

@@ -92,8 +92,9 @@ pub fn scene(run: &Run<'_>, seat: &Seat, plan: &Plan, played: &Played) -> Vec<Fa
         let fate = &fates[number];
         // It came while its session was being killed, or asked again when that was gone, or had
         // another name.
-        let refused = plan.kills_session() && fate.entry.is_none() && done.code == 10;
         let again = plan.kills_client(number) || played.lost_broker;
+        let told_before = fate.entry.is_some() && !again;
+        let refused = plan.kills_session() && !told_before && done.code == 10;
         let gone = plan.kills_session() || (plan.renames() && !plan.sends[number].by_id);
         if refused || (again && gone && done.code == 3) {
             continue;

@@ -24,11 +24,18 @@ pub fn ours(world: &World) -> Counts {
     counts
 }
 
-/// What the client keeps for itself: it is the client's affair, and told only.
+/// What the client keeps for itself, and leaves behind when it is killed: a transcript for each
+/// conversation, and for each process its entry, its key and its socket. It is the client's
+/// affair, and told only; but nothing else may be there.
 pub fn of_client(world: &World) -> Counts {
     let mut counts = Counts::new();
     for dir in [world.home(), world.root().join("tmp")] {
         files(&dir, world.root(), &mut counts);
+    }
+    for what in counts.keys() {
+        let places = ["home/.claude", "tmp/cc-socks", "tmp/claude-N"];
+        let known = |place| what.starts_with(&format!("file: {place}"));
+        assert!(places.into_iter().any(known), "{what}");
     }
     counts
 }
@@ -88,15 +95,17 @@ fn files(dir: &Path, root: &Path, counts: &mut Counts) {
 
 /// A path in which ids and other numbers stand for each other.
 fn without_ids(path: &str) -> String {
-    let parts = path.split('/').map(|part| {
-        if uuid::Uuid::try_parse(part.get(..36).unwrap_or_default()).is_ok() {
-            return format!("ID{}", &part[36..]);
+    let parts = path.split('/').map(|part| -> String {
+        if let Some(id) = part.get(..36)
+            && uuid::Uuid::try_parse(id).is_ok()
+        {
+            return part.replace(id, "ID");
         }
-        let number = |c: char| c.is_ascii_digit();
-        part.split(number)
-            .filter(|it| !it.is_empty())
-            .collect::<Vec<_>>()
-            .join("N")
+        let words = part.split_inclusive(['.', '-']).map(|word| {
+            let numbered = word.contains(|c: char| c.is_ascii_digit());
+            if numbered { "N" } else { word }
+        });
+        words.collect()
     });
     parts.collect::<Vec<_>>().join("/")
 }

@@ -42,7 +42,7 @@ use turn::{Script, Turn};
 /// The variable that says how many turns are run.
 const TURNS: &str = "CLSESS_CHAOS_TURNS";
 /// So many when it says nothing.
-const FEW: usize = 200;
+const FEW: usize = 300;
 /// Sessions, each with a worker.
 const SESSIONS: usize = 6;
 /// Brokers, each of which has as many turns as the others. All but the last one are killed.
@@ -92,6 +92,8 @@ fn chaos(driver: &Driver) {
     account::histories(&run, &ids, &fates);
     let told = account::events(&run.told(), &fates);
     println!("the ends of {told} of {} turns were told", fates.len());
+    // Not of those that a broker took along.
+    assert!(told > fates.len() / 2);
     account::requests(&run.requests(), &fates);
 
     count::only_sessions_are_kept(&world, &ids, SESSIONS);

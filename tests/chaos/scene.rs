@@ -69,8 +69,8 @@ pub fn play(run: &Run<'_>, seat: &Seat, plan: &Plan) -> Played {
         stage.agent_ends(agent, lost_broker);
     }
     let approved = answers
-        .into_iter()
-        .map(|answers| judged(plan, &answers, lost_broker));
+        .iter()
+        .map(|answers| judged(plan, answers, lost_broker));
     Played {
         approved: approved.collect(),
         ends,
