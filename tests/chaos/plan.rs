@@ -197,7 +197,13 @@ impl Plan {
         if self.sends[number].on_busy == "steer" {
             // It may become a part of another one, and end with it.
             let others = (0..self.sends.len()).filter(|other| *other != number);
-            codes.extend(others.flat_map(|other| self.own_codes(other)));
+            codes.extend(others.clone().flat_map(|other| self.own_codes(other)));
+            // When the other one's time is up it ends both, each by its own name.
+            codes.extend(
+                others
+                    .filter(|other| self.sends[*other].hurried)
+                    .map(|_| 10),
+            );
         }
         codes
     }

@@ -97,6 +97,8 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
             &program.display().to_string(),
         ));
     }
+    // First of all: it may still be writing the transcript that is looked for now.
+    end_previous(&dir).await;
     let home = Home::new(&env, &cwd);
     let settings = stream_settings(&record, home.as_ref())?;
     let start = Start {
@@ -113,7 +115,6 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
         stdio: PIPES,
         umask: record.umask,
     };
-    end_previous(&dir).await;
     let body = StreamBody::start(start)
         .await
         .map_err(|e| not_started(&program, &e))?;
