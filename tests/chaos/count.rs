@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::harness::World;
+use crate::harness::{World, until};
 
 /// So many of each.
 pub type Counts = BTreeMap<String, usize>;
 
 /// Everything of the broker and its agents: what must be the same after any number of turns.
 pub fn ours(world: &World) -> Counts {
+    // The broker may not have seen yet that the last command is gone.
+    until("nobody is connected", || connections(world) == 0);
     let mut counts = Counts::new();
     for (pid, what) in world.processes() {
         let kind = kind(&what);
@@ -22,6 +24,20 @@ pub fn ours(world: &World) -> Counts {
         files(&dir, &dir, &mut counts);
     }
     counts
+}
+
+/// Connections that the broker has, whether their clients are still there or not.
+fn connections(world: &World) -> usize {
+    let processes = world.processes();
+    let mut brokers = processes.iter().filter(|(_, what)| kind(what) == "broker");
+    let (broker, _) = brokers.next().expect("a broker");
+    let sockets = std::fs::read_to_string(format!("/proc/{broker}/net/unix")).unwrap();
+    let path = world.socket();
+    let named = sockets
+        .lines()
+        .filter(|line| line.ends_with(path.to_str().unwrap()));
+    // One of them is that which listens.
+    named.count() - 1
 }
 
 /// What the client keeps for itself, and leaves behind when it is killed: a transcript for each

@@ -102,11 +102,13 @@ fn chaos(driver: &Driver) {
     account::requests(&run.requests(), &fates);
 
     count::only_sessions_are_kept(&world, &ids, SESSIONS);
+    let mut differs = Vec::new();
     until("there is as much as before", || {
-        let differs = count::difference(&before, &count::ours(&world));
-        if !differs.is_empty() {
-            println!("not yet: {differs:#?}");
+        let now = count::difference(&before, &count::ours(&world));
+        if now != differs {
+            println!("another number than before: {now:#?}");
         }
+        differs = now;
         differs.is_empty()
     });
     println!(

@@ -135,7 +135,20 @@ impl Plan {
             look,
         };
         plan.make_repeatable();
+        plan.name_questions();
         plan
+    }
+
+    /// Where there are several, an answer without a name may be that to another's question.
+    fn name_questions(&mut self) {
+        let several = self.sends.len() > 1;
+        for send in &mut self.sends {
+            if let Policy::Wait(answers) = &mut send.policy {
+                answers
+                    .iter_mut()
+                    .for_each(|answer| answer.by_id |= several);
+            }
+        }
     }
 
     /// A request that is to be given again has a key, and finds its session whatever its name is.

@@ -118,8 +118,14 @@ impl Stage<'_> {
                 if words[0] != "ls" {
                     words.push(&self.seat.id);
                 }
-                let gone = self.plan.kills_session();
-                let codes = if gone { vec![0, 3, 10] } else { vec![0] };
+                let mut codes = vec![0];
+                if self.plan.kills_session() {
+                    codes.extend([3, 10]);
+                }
+                if self.plan.kills_agent() && words[0] == "wait" {
+                    // It died before it was ready, which is told.
+                    codes.push(1);
+                }
                 self.other(&words, codes);
             }
         }
