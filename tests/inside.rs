@@ -202,3 +202,30 @@ fn an_agent_may_send_where_it_is_listed() {
     let (code, _) = inside(&world, "other", &["clsess send work ask"]).remove(0);
     assert_eq!(code, 1);
 }
+
+/// A client of its own making asks for what the command never would.
+#[test]
+fn an_agent_ends_no_turn_of_a_session_that_does_not_list_it() {
+    let Some(world) = World::real() else { return };
+    world.config("[session.other]\nallow_from = ['work']\n");
+    for name in ["work", "other", "third"] {
+        session(&world, name);
+    }
+    let answer = json!([{"text": "late", "hold": "h"}]);
+    world.api.rule("slow", answer);
+    let held = world.clsess(&["send", "third", "slow"]).spawn();
+    world.api.wait_hold("h", 1);
+    let log = world.clsess(&["log", "--json", "third"]).run().ok();
+    let turn = log.json_lines()[0]["turn"].as_str().unwrap().to_owned();
+    let client = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python");
+    let cancel = format!(
+        "python3 -c 'import sys; sys.dont_write_bytecode = True; sys.path.insert(0, \"{client}\")\n\
+         from client import Broker\nBroker().cancel(\"other\", \"{turn}\")'"
+    );
+    let (code, said) = inside(&world, "work", &[&cancel]).remove(0);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("not_allowed"), "{said}");
+    assert!(held.runs());
+    world.api.release("h");
+    assert_eq!(held.wait().ok().text(), "late\n");
+}

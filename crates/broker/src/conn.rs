@@ -153,8 +153,9 @@ async fn read(
         let (shared, caller, out) = (Arc::clone(shared), Arc::clone(caller), out.clone());
         tokio::spawn(async move {
             let answer = async {
+                let request = requests::located(&shared, *request).await;
                 caller.may(&request, &shared.registry)?;
-                answer(&shared, id, *request, &out).await
+                answer(&shared, id, request, &out).await
             };
             // Polled once in any case: what was asked of a session reaches it.
             let answer = tokio::select! {
@@ -268,18 +269,16 @@ async fn answer(
             not_stopping(shared)?;
             let (wait, events, texts) = (send.wait, send.events, send.texts);
             let turn = send.turn;
-            let handle = if send.again {
-                if let Some(journal) = requests::ended_with(shared, turn) {
-                    let report = ended(&journal, &turn.to_string())?;
-                    return Ok(match wait {
-                        true => Reply::Turn(Box::new(shaped(report, texts))),
-                        false => Reply::Accepted { turn },
-                    });
-                }
-                requests::has_turn(shared, &send.session, turn).await?
-            } else {
-                shared.registry.find(&send.session)?
-            };
+            if send.again
+                && let Some(journal) = requests::ended_with(shared, turn)
+            {
+                let report = ended(&journal, &turn.to_string())?;
+                return Ok(match wait {
+                    true => Reply::Turn(Box::new(shaped(report, texts))),
+                    false => Reply::Accepted { turn },
+                });
+            }
+            let handle = shared.registry.find(&send.session)?;
             let watched = ask(&handle, |reply| Command::Send {
                 request: send,
                 reply,
@@ -301,11 +300,7 @@ async fn answer(
             texts,
         } => {
             let watching = Watching { id, events, texts };
-            let found = match turn.parse() {
-                Ok(turn) => requests::has_turn(shared, &session, turn).await,
-                Err(_) => shared.registry.find(&session),
-            };
-            match found {
+            match shared.registry.find(&session) {
                 Ok(handle) => {
                     let command = |reply| Command::Result {
                         selector: turn,
@@ -321,7 +316,7 @@ async fn answer(
             }
         }
         Request::Cancel { session, turn } => {
-            let handle = requests::has_turn(shared, &session, turn).await?;
+            let handle = shared.registry.find(&session)?;
             let watched = ask(&handle, |reply| Command::Cancel { turn, reply }).await?;
             let watching = Watching {
                 id,

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use clsess_proto::{
-    ErrorCode, Failure, Question, Reply, SessionRow, State, TurnId, Until, valid_name,
+    ErrorCode, Failure, Question, Reply, Request, SessionRow, State, TurnId, Until, valid_name,
 };
 use futures_util::future::{join_all, select_all};
 use tokio::sync::watch;
@@ -95,23 +95,28 @@ fn is_so(row: &Row, before: &Row, until: Until) -> bool {
     }
 }
 
-/// The session that has a turn: the one of this name or id, or whichever has it where that one
-/// does not. A session's name may be another one's by the time that a request is made again.
-///
-/// # Errors
-/// [`ErrorCode::NoSuchSession`] where none has it.
-pub async fn has_turn(shared: &Shared, session: &str, turn: TurnId) -> Result<Handle, Failure> {
-    let named = shared.registry.find(session);
-    let others = shared.registry.all();
-    for handle in named.iter().chain(&others) {
-        if matches!(
-            ask(handle, |reply| Command::Knows { turn, reply }).await,
-            Ok(true)
-        ) {
-            return Ok(handle.clone());
+/// The request, with the session that has its turn where the one that it names does not: the name
+/// may be another one's by the time that a request is made again. Before anything else is looked
+/// at: who may do it depends on the session.
+pub async fn located(shared: &Shared, mut request: Request) -> Request {
+    let (session, turn) = match &mut request {
+        Request::Send(send) if send.again => (&mut send.session, send.turn),
+        Request::Cancel { session, turn } => (session, *turn),
+        Request::Result { session, turn, .. } => match turn.parse() {
+            Ok(turn) => (session, turn),
+            Err(_) => return request,
+        },
+        _ => return request,
+    };
+    let named = shared.registry.find(session).ok();
+    for handle in named.into_iter().chain(shared.registry.all()) {
+        let knows = ask(&handle, |reply| Command::Knows { turn, reply });
+        if matches!(knows.await, Ok(true)) {
+            *session = handle.id.to_string();
+            break;
         }
     }
-    named
+    request
 }
 
 /// The journal of a killed session that has a turn.
