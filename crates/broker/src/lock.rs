@@ -142,8 +142,17 @@ pub struct Stat {
 /// The process `who`: a number, or `self`.
 #[must_use]
 pub fn stat_fields(who: &str) -> Option<Stat> {
-    let stat = std::fs::read_to_string(format!("/proc/{who}/stat")).ok()?;
-    // The name before it may hold anything, spaces and brackets included.
+    // At once: the command of every connection has its ancestors looked at. It is one line of
+    // numbers and a short name.
+    let mut stat = [0; 1024];
+    let mut file = File::open(format!("/proc/{who}/stat")).ok()?;
+    let length = file.read(&mut stat).ok()?;
+    fields(&stat[..length])
+}
+
+fn fields(stat: &[u8]) -> Option<Stat> {
+    // The name before them may hold anything: spaces, brackets, half a character.
+    let stat = String::from_utf8_lossy(stat);
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     Some(Stat {
         state: fields.next()?.chars().next()?,
@@ -169,4 +178,26 @@ fn failure(path: &Path, error: &std::io::Error) -> Failure {
         ErrorCode::UnsafePath,
         format!("cannot lock {}: {error}", path.display()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_may_have_any_name() {
+        for name in [&b"clsess"[..], b"a) Z 1 (b", b"halbes \xc3", b""] {
+            let rest = b") S 7 3 2 0 -1 4194304 211 0 0 0 0 0 0 0 20 0 1 0 4711 672";
+            let stat = [b"42 (", name, rest].concat();
+            let expected = Stat {
+                state: 'S',
+                parent: 7,
+                start_time: 4711,
+            };
+            assert_eq!(fields(&stat), Some(expected), "{name:?}");
+        }
+        assert_eq!(fields(b""), None);
+        let own = stat_fields("self").unwrap();
+        assert_eq!(own.parent, std::os::unix::process::parent_id());
+    }
 }
