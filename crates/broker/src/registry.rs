@@ -1,6 +1,7 @@
 //! The sessions by name.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clsess_proto::{ErrorCode, Event, EventKind, Failure};
@@ -17,10 +18,18 @@ const MAX_GONE: usize = 32;
 #[derive(Debug, Default)]
 pub struct Registry {
     sessions: Mutex<BTreeMap<String, Handle>>,
-    /// The last ones that were taken out, oldest first, for those who read their events.
-    gone: Mutex<VecDeque<Handle>>,
+    gone: Mutex<Gone>,
+    /// How often a session was put in or taken out.
+    changes: AtomicU64,
+}
+
+/// Sessions that were taken out, for those who read their events.
+#[derive(Clone, Debug, Default)]
+pub struct Gone {
+    /// The last ones, oldest first.
+    pub last: VecDeque<Handle>,
     /// The gap that those before them have left.
-    forgotten: Mutex<Option<Event>>,
+    pub gap: Option<Event>,
 }
 
 impl Registry {
@@ -38,6 +47,14 @@ impl Registry {
             Some(handle) => Ok(handle.clone()),
             None => Err(no_such_session(name_or_id)),
         }
+    }
+
+    /// Those of these names or ids.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NoSuchSession`] for the first that is none.
+    pub fn find_all(&self, names: &[String]) -> Result<Vec<Handle>, Failure> {
+        names.iter().map(|name| self.find(name)).collect()
     }
 
     /// The session of this name.
@@ -61,6 +78,14 @@ impl Registry {
     /// Adds a session.
     pub fn insert(&self, name: String, handle: Handle) {
         self.sessions().insert(name, handle);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a session was added or taken out: whoever follows them all looks again when
+    /// that is another number.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Takes a session out, whatever its name is by now.
@@ -69,44 +94,27 @@ impl Registry {
         let gone = sessions.extract_if(.., |_, handle| handle.id == id);
         let gone: Vec<Handle> = gone.map(|(_, handle)| handle).collect();
         drop(sessions);
-        let mut all = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
         gone.iter().for_each(|handle| handle.feed.rest());
-        all.extend(gone);
-        while all.len() > MAX_GONE {
-            if let Some(handle) = all.pop_front() {
-                let mut last = self
-                    .forgotten
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                let seq = handle.feed.last_seq();
-                if last.as_ref().is_none_or(|last| last.seq < seq) {
-                    *last = Some(Event {
-                        seq,
-                        session: handle.row.borrow().row.name.clone(),
-                        turn: None,
-                        kind: EventKind::Gap { missed: None },
-                    });
-                }
-            }
+        let mut all = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        all.last.extend(gone);
+        while all.last.len() > MAX_GONE {
+            let forgotten = all.last.pop_front().map(|handle| Event {
+                seq: handle.feed.last_seq(),
+                session: handle.row.borrow().row.name.clone(),
+                turn: None,
+                kind: EventKind::Gap { missed: None },
+            });
+            let gaps = all.gap.take().into_iter().chain(forgotten);
+            all.gap = gaps.max_by_key(|gap| gap.seq);
         }
+        self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The gap that sessions have left which were taken out before those of
-    /// [`Registry::gone`].
+    /// The sessions that were taken out last.
     #[must_use]
-    pub fn forgotten(&self) -> Option<Event> {
-        let forgotten = self
-            .forgotten
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        forgotten.clone()
-    }
-
-    /// The last sessions that were taken out, oldest first.
-    #[must_use]
-    pub fn gone(&self) -> Vec<Handle> {
+    pub fn gone(&self) -> Gone {
         let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-        gone.iter().cloned().collect()
+        gone.clone()
     }
 
     /// Gives a session another name.

@@ -24,11 +24,9 @@ pub async fn wait(
     until: Until,
     any: bool,
 ) -> Result<Reply, Failure> {
-    let handles: Result<Vec<Handle>, Failure> = names
-        .iter()
-        .map(|name| shared.registry.find(name))
-        .collect();
-    let waiting: Vec<_> = handles?
+    let waiting: Vec<_> = shared
+        .registry
+        .find_all(names)?
         .into_iter()
         .map(|handle| Box::pin(becomes(shared, handle, until)))
         .collect();

@@ -16,6 +16,8 @@ use crate::session::Handle;
 pub struct Subscription {
     /// Only these; empty: all, those of later too.
     only: Vec<Uuid>,
+    /// The registry's changes that are looked at.
+    looked: Option<u64>,
     /// Everything up to this number is told.
     seen: u64,
     /// A session's events that were asked for are forgotten, as it is itself: to be told once.
@@ -36,20 +38,17 @@ impl Subscription {
     /// # Errors
     /// [`clsess_proto::ErrorCode::NoSuchSession`].
     pub fn new(shared: &Shared, names: &[String], since: Option<u64>) -> Result<Self, Failure> {
-        let named: Result<Vec<Handle>, Failure> = names
-            .iter()
-            .map(|name| shared.registry.find(name))
-            .collect();
-        let named = named?;
+        let named = shared.registry.find_all(names)?;
         let mut subscription = Self {
             only: named.iter().map(|handle| handle.id).collect(),
             seen: since.unwrap_or_else(|| shared.sequence.last()),
+            looked: None,
             lost: None,
             feeds: BTreeMap::new(),
         };
         if names.is_empty() {
-            let forgotten = shared.registry.forgotten();
-            subscription.lost = forgotten.filter(|lost| lost.seq > subscription.seen);
+            let gap = shared.registry.gone().gap;
+            subscription.lost = gap.filter(|lost| lost.seq > subscription.seen);
         }
         named
             .into_iter()
@@ -70,15 +69,17 @@ impl Subscription {
 
     /// Takes up new sessions, and those that have come and gone meanwhile.
     fn look(&mut self, shared: &Shared) {
-        if !self.only.is_empty() {
+        let changes = shared.registry.changes();
+        if !self.only.is_empty() || self.looked == Some(changes) {
             return;
         }
+        self.looked = Some(changes);
         for handle in shared.registry.all() {
             if !self.feeds.contains_key(&handle.id) {
                 self.add(handle);
             }
         }
-        for handle in shared.registry.gone() {
+        for handle in shared.registry.gone().last {
             let unread = handle.feed.last_seq() > self.seen;
             if unread && !self.feeds.contains_key(&handle.id) {
                 self.add(handle);
