@@ -579,11 +579,9 @@ pub(crate) fn of_ended(shared: &Shared, session: &str) -> Option<Result<Journal,
 
 /// How a turn of it ended.
 fn ended(journal: &Journal, turn: &str) -> Result<TurnReport, Failure> {
-    let none = |message: String| Failure::new(ErrorCode::NoSuchTurn, message);
-    let turn = journal.select(turn).map_err(none)?;
-    journal
-        .report(turn)
-        .ok_or_else(|| none("the turn never ended".to_owned()))
+    let turn = journal.select(turn)?;
+    let never = || Failure::new(ErrorCode::NoSuchTurn, "the turn never ended");
+    journal.report(turn).ok_or_else(never)
 }
 
 /// The report with all its texts, or without.

@@ -11,7 +11,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clsess_proto::{LogEntry, OnLimit, OnQuestion, Outcome, TurnId, TurnReport, Usage};
+use clsess_proto::{
+    ErrorCode, Failure, LogEntry, OnLimit, OnQuestion, Outcome, TurnId, TurnReport, Usage,
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
@@ -371,8 +373,13 @@ impl Journal {
     /// least four characters, or `-1` for the last that was asked for, `-2` and so on.
     ///
     /// # Errors
-    /// A message for people: which turn is meant is not clear, or there is none.
-    pub fn select(&self, selector: &str) -> Result<TurnId, String> {
+    /// [`ErrorCode::NoSuchTurn`]: which turn is meant is not clear, or there is none.
+    pub fn select(&self, selector: &str) -> Result<TurnId, Failure> {
+        self.selected(selector)
+            .map_err(|message| Failure::new(ErrorCode::NoSuchTurn, message))
+    }
+
+    fn selected(&self, selector: &str) -> Result<TurnId, String> {
         if let Some(back) = selector.strip_prefix('-') {
             let back: usize = back
                 .parse()

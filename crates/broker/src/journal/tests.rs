@@ -209,7 +209,7 @@ fn turns_are_named_by_id_by_beginning_and_from_the_end() {
         ("0000", "several turns begin with 0000"),
         ("ffff", "there is no turn ffff"),
     ] {
-        let said = journal.select(selector).unwrap_err();
+        let said = journal.select(selector).unwrap_err().message;
         assert!(said.starts_with(why), "{selector}: {said}");
     }
 }

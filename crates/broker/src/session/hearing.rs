@@ -54,7 +54,7 @@ impl Session {
             }
             Happening::Version(version) => self.version_told(version),
             Happening::Accepted { uuid } => {
-                let Some(turn) = self.with_agent(uuid).map(|running| running.turn) else {
+                let Some(turn) = self.with_agent(uuid).map(|running| running.turn()) else {
                     return;
                 };
                 let at = now_ms();
@@ -200,7 +200,7 @@ impl Session {
         };
         let unasked = || self.unasked.as_ref().map(|unasked| unasked.turn);
         let turn = match asked {
-            Some(wire) => self.with_agent(wire).map(|running| running.turn),
+            Some(wire) => self.with_agent(wire).map(|running| running.turn()),
             None => unasked(),
         };
         self.tell(turn, kind);

@@ -61,8 +61,10 @@ impl Limit {
         }
     }
 
+    /// Whether it is not over yet. It is over when what waited for it is told so, for everybody
+    /// at the same moment.
     pub(super) fn holds(&self) -> bool {
-        self.until > Instant::now()
+        !self.over
     }
 }
 
@@ -110,7 +112,7 @@ impl Session {
     /// something was said or done is not: to run it again would repeat it.
     pub(super) fn is_to_wait_for_limit(&self, running: &Running, ended: &Ended) -> bool {
         let code = ended.failure.as_ref().map(|failure| failure.code);
-        running.terms.on_limit == OnLimit::Wait
+        running.asked.terms.on_limit == OnLimit::Wait
             && matches!(code, Some(ErrorCode::RateLimited | ErrorCode::Overloaded))
             && running.stopping.is_none()
             && !running.tools
@@ -119,19 +121,21 @@ impl Session {
 
     /// Puts it back in front of the queue. The agent does not run a uuid twice, so its line
     /// gets another one the next time.
-    pub(super) fn wait_for_limit(&mut self, mut running: Running) {
-        running.terms.attempt += 1;
-        let since = running.started;
-        let queued = running.queued_again(since);
-        let prompt = self.journal.prompt(queued.turn).unwrap_or_default();
-        let record = Record::Queued {
-            turn: queued.turn,
-            at: queued.at,
-            prompt,
-            terms: queued.terms,
-        };
-        if let Err(error) = self.journal.write(&record) {
-            let failure = self.journal_failed(&error);
+    pub(super) fn wait_for_limit(&mut self, running: Running) {
+        let mut queued = running.queued_again();
+        queued.terms.attempt += 1;
+        let again = self.prompt(&queued).and_then(|prompt| {
+            let record = Record::Queued {
+                turn: queued.turn,
+                at: queued.at,
+                prompt,
+                terms: queued.terms,
+            };
+            self.journal
+                .write(&record)
+                .map_err(|error| self.journal_failed(&error))
+        });
+        if let Err(failure) = again {
             self.finish_queued(&queued, Ended::failed(failure));
             return;
         }
@@ -146,19 +150,21 @@ impl Session {
         queued.terms.on_limit == OnLimit::Wait && self.limit.as_ref().is_some_and(Limit::holds)
     }
 
-    /// When the next held turn is to be tried.
+    /// When the limit is over.
     pub(super) fn limit_due(&self) -> Option<Instant> {
-        let limit = self.limit.as_ref().filter(|limit| !limit.over)?;
-        let waits = limit.told || !self.queue.is_empty();
-        (self.life == Life::Idle && waits).then_some(limit.until)
+        let limit = self.limit.as_ref().filter(|limit| limit.holds());
+        limit.map(|limit| limit.until)
     }
 
     /// Runs what waited for the end of a limit.
     pub(super) fn limit_deadline(&mut self, now: Instant) {
-        if let Some(limit) = &mut self.limit {
-            limit.over |= limit.until <= now;
+        if self.limit_due().is_none_or(|at| at > now) {
+            return;
         }
-        if self.life == Life::Idle && !self.queue.is_empty() {
+        if let Some(limit) = &mut self.limit {
+            limit.over = true;
+        }
+        if self.life == Life::Idle {
             self.next_turn();
         }
     }

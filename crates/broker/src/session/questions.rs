@@ -16,6 +16,7 @@ use super::hearing::event_json;
 use super::life::Life;
 use super::now_ms;
 use super::task::Session;
+use super::turns::Running;
 
 /// Denials of one turn that are kept for its report; the rest is only events.
 const MAX_DENIALS: usize = 256;
@@ -76,17 +77,9 @@ impl Session {
     pub(super) fn question(&mut self, question: &Asked) {
         let line = &question.line;
         let asking = question.asked.and_then(|wire| self.with_agent(wire));
-        let asking = asking.map(|running| (running.turn, running.terms.on_question));
+        let asking = asking.map(|running| (running.turn(), running.asked.terms.on_question));
         let asked = asking.is_some();
-        let earlier = || {
-            self.policies
-                .iter()
-                .find(|(wire, _)| Some(*wire) == question.asked)
-        };
-        let policy = match asking {
-            Some((_, policy)) => policy,
-            None => earlier().map_or(self.policy, |(_, policy)| *policy),
-        };
+        let policy = asking.map_or_else(|| self.policy(question), |(_, policy)| policy);
         let turn = asking.map(|(turn, _)| turn);
         let turn = turn.or(self.unasked.as_ref().map(|unasked| unasked.turn));
         let open = self.opened(question, turn);
@@ -108,6 +101,22 @@ impl Session {
         tracing::debug!(session = %self.record.name, id = %line.request_id, ?policy, "a question");
     }
 
+    /// The policy for a question that belongs to no turn with the agent: that of the turn which
+    /// began the agent that asks, or else of the last one.
+    fn policy(&self, question: &Asked) -> OnQuestion {
+        let mut policies = self.policies.iter().rev();
+        let of_last = policies.clone().next();
+        let own = policies.find(|(wire, _)| Some(*wire) == question.asked);
+        own.or(of_last)
+            .map_or(OnQuestion::default(), |(_, policy)| *policy)
+    }
+
+    /// How long a question waits while nobody waits for its turn; zero: for ever.
+    fn unwatched(&self) -> Duration {
+        let unwatched = self.record.settings.question_timeout_ms;
+        unwatched.map_or(UNWATCHED, Duration::from_millis)
+    }
+
     fn opened(&self, question: &Asked, turn: Option<TurnId>) -> Open {
         let line = &question.line;
         let call = line.tool_use_id.as_ref();
@@ -117,8 +126,7 @@ impl Session {
             .as_ref()
             .filter(|(id, _)| Some(id) == call);
         let words = words(question.kind, line, plan.map(|(_, input)| input));
-        let unwatched = self.record.settings.question_timeout_ms;
-        let unwatched = unwatched.map_or(UNWATCHED, Duration::from_millis);
+        let unwatched = self.unwatched();
         Open {
             told: Question {
                 id: line.request_id.clone(),
@@ -146,7 +154,7 @@ impl Session {
     fn people_decide(&mut self) {
         let open = &self.questions.open;
         for running in self.running.iter_mut().chain(&mut self.steered) {
-            let asks = |open: &Open| open.told.turn == Some(running.turn);
+            let asks = |open: &Open| open.told.turn == Some(running.turn());
             running.waits_for_people(open.iter().any(asks));
         }
     }
@@ -192,7 +200,7 @@ impl Session {
             },
         );
         let mut running = self.running.iter_mut().chain(&mut self.steered);
-        let running = running.find(|running| Some(running.turn) == question.turn);
+        let running = running.find(|running| Some(running.turn()) == question.turn);
         let unasked = self.unasked.as_mut();
         let unasked = unasked.filter(|unasked| Some(unasked.turn) == question.turn);
         let denials = running
@@ -298,15 +306,14 @@ impl Session {
 
     /// Denies what nobody looks at; what somebody does gets the same time again.
     pub(super) fn question_deadlines(&mut self, now: Instant) {
-        let unwatched = self.record.settings.question_timeout_ms;
-        let again = now + unwatched.map_or(UNWATCHED, Duration::from_millis);
+        let again = now + self.unwatched();
         let mut ignored = Vec::new();
         let watched: Vec<TurnId> = self
             .running
             .iter()
             .chain(&self.steered)
-            .filter(|running| running.end.receiver_count() > 0)
-            .map(|running| running.turn)
+            .filter(|running| running.asked.end.receiver_count() > 0)
+            .map(Running::turn)
             .collect();
         for open in &mut self.questions.open {
             if open.due.is_none_or(|at| at > now) {

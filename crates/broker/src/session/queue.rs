@@ -14,7 +14,7 @@ use super::ending::EndWhy;
 use super::life::{Event, Life};
 use super::report::Ended;
 use super::task::Session;
-use super::turns::{INTERRUPT_GRACE, Queued, Stop};
+use super::turns::{INTERRUPT_GRACE, INTERRUPTED, Queued, Stop};
 use super::{Watched, now_ms};
 use crate::journal::{Record, Terms};
 
@@ -117,13 +117,8 @@ impl Session {
         };
         if interrupts {
             self.push_front(queued);
-            self.stop_turn(
-                Outcome::Interrupted,
-                Failure::new(
-                    ErrorCode::Interrupted,
-                    "another prompt has interrupted the turn",
-                ),
-            );
+            let stop = Stop::interrupted("another prompt has interrupted the turn");
+            self.stop_turn(stop);
         } else {
             self.push_back(queued);
         }
@@ -180,7 +175,7 @@ impl Session {
     /// agent would make one prompt of two that it has not taken up yet.
     pub(super) fn steer_next(&mut self) {
         let Some(running) = &self.running else { return };
-        let into = running.turn;
+        let into = running.turn();
         let free = running.stopping.is_none() && self.life == Life::Working;
         // Those that were taken up are kept by the tracker until the end of the turn.
         let room = self.tracker.open().count() + 1 < MAX_UUIDS;
@@ -222,10 +217,7 @@ impl Session {
 
     /// The turn that `selector` means.
     pub(super) fn result(&mut self, selector: &str) -> Result<Watched, Failure> {
-        let turn = self
-            .journal
-            .select(selector)
-            .map_err(|message| Failure::new(ErrorCode::NoSuchTurn, message))?;
+        let turn = self.journal.select(selector)?;
         let watched = self.watch(turn)?;
         // A start that failed left it waiting for somebody who looks.
         if self.life == Life::Failed && !self.queue.is_empty() {
@@ -235,12 +227,10 @@ impl Session {
     }
 
     pub(super) fn watch(&self, turn: TurnId) -> Result<Watched, Failure> {
-        let mut with_agent = self.running.iter().chain(&self.steered);
-        if let Some(running) = with_agent.find(|r| r.turn == turn) {
-            return Ok(running.watched());
-        }
-        if let Some(queued) = self.queue.iter().find(|q| q.turn == turn) {
-            return Ok(queued.watched());
+        let with_agent = self.running.iter().chain(&self.steered);
+        let mut open = with_agent.map(|r| &r.asked).chain(&self.queue);
+        if let Some(asked) = open.find(|asked| asked.turn == turn) {
+            return Ok(asked.watched());
         }
         if self.journal.outcome(turn).is_none() {
             let message = format!("{} has no turn {turn}", self.record.name);
@@ -267,24 +257,15 @@ impl Session {
         if self.take_back(turn) {
             return Ok(watched);
         }
-        let steered = self.steered.iter().find(|steered| steered.turn == turn);
+        let steered = self.steered.iter().find(|steered| steered.turn() == turn);
         if let Some(begun) = steered.map(|steered| steered.begun) {
-            let stop = if begun {
-                let message = "it was left; what its prompt was put into goes on";
-                let failure = Failure::new(ErrorCode::Interrupted, message);
-                let outcome = Outcome::Interrupted;
-                Stop { outcome, failure }
-            } else {
-                let failure = Failure::new(ErrorCode::Cancelled, "the turn was taken back");
-                let outcome = Outcome::Cancelled;
-                Stop { outcome, failure }
+            let stop = match begun {
+                true => Stop::interrupted("it was left; what its prompt was put into goes on"),
+                false => Stop::taken_back(),
             };
             self.stop_steered(turn, stop);
-        } else if self.running.as_ref().is_some_and(|r| r.turn == turn) {
-            self.stop_turn(
-                Outcome::Interrupted,
-                Failure::new(ErrorCode::Interrupted, "the turn was interrupted"),
-            );
+        } else if self.running.as_ref().is_some_and(|r| r.turn() == turn) {
+            self.stop_turn(Stop::interrupted(INTERRUPTED));
         }
         Ok(watched)
     }
@@ -295,8 +276,7 @@ impl Session {
         let Some(queued) = at.and_then(|at| self.queue.remove(at)) else {
             return false;
         };
-        let failure = Failure::new(ErrorCode::Cancelled, "the turn was taken back");
-        self.finish_queued(&queued, Ended::without(Outcome::Cancelled, failure));
+        self.finish_queued(&queued, Stop::taken_back().into());
         true
     }
 
@@ -320,14 +300,14 @@ impl Session {
                 let none = || none(format!("there is no {selector} in the queue"));
                 waiting.map(|queued| queued.turn).ok_or_else(none)?
             }
-            None => self.journal.select(selector).map_err(none)?,
+            None => self.journal.select(selector)?,
         };
         if self.take_back(turn) {
             return Ok(vec![turn]);
         }
         let name = &self.record.name;
         let failure = none(format!("{selector} does not wait in the queue of {name}"));
-        let runs = self.running.as_ref().is_some_and(|r| r.turn == turn);
+        let runs = self.running.as_ref().is_some_and(|r| r.turn() == turn);
         Err(if runs {
             failure.hint(format!("it runs; to end it: clsess interrupt {name}"))
         } else {
@@ -357,11 +337,8 @@ impl Session {
             }
             return None;
         };
-        let watched = running.watched();
-        self.stop_turn(
-            Outcome::Interrupted,
-            Failure::new(ErrorCode::Interrupted, "the turn was interrupted"),
-        );
+        let watched = running.asked.watched();
+        self.stop_turn(Stop::interrupted(INTERRUPTED));
         Some(watched)
     }
 
@@ -383,21 +360,29 @@ impl Session {
     /// Writes down that a turn is about to be given to the agent; its prompt. What cannot be
     /// read or written has failed.
     fn started(&mut self, queued: Queued) -> Option<(Queued, String)> {
-        let Some(prompt) = self.journal.prompt(queued.turn) else {
-            let failure = Failure::new(ErrorCode::JournalFailed, "the prompt cannot be read back");
-            self.finish_queued(&queued, Ended::failed(failure));
-            return None;
-        };
-        let started = Record::Started {
-            turn: queued.turn,
-            at: now_ms(),
-        };
-        // A prompt that may run must never look as if it had not: no record, no run.
-        if let Err(error) = self.journal.write(&started) {
-            let failure = self.journal_failed(&error);
-            self.finish_queued(&queued, Ended::failed(failure));
-            return None;
+        let started = self.prompt(&queued).and_then(|prompt| {
+            let record = Record::Started {
+                turn: queued.turn,
+                at: now_ms(),
+            };
+            // A prompt that may run must never look as if it had not: no record, no run.
+            let written = self.journal.write(&record);
+            written.map_err(|error| self.journal_failed(&error))?;
+            Ok(prompt)
+        });
+        match started {
+            Ok(prompt) => Some((queued, prompt)),
+            Err(failure) => {
+                self.finish_queued(&queued, Ended::failed(failure));
+                None
+            }
         }
-        Some((queued, prompt))
+    }
+
+    /// The prompt of a turn, from the journal.
+    pub(super) fn prompt(&self, queued: &Queued) -> Result<String, Failure> {
+        self.journal
+            .prompt(queued.turn)
+            .ok_or_else(|| Failure::new(ErrorCode::JournalFailed, "the prompt cannot be read back"))
     }
 }

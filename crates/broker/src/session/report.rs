@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::hearing::event_json;
 use super::now_ms;
 use super::task::Session;
-use super::turns::{End, Queued, Running, Unasked, ms};
+use super::turns::{End, INTERRUPTED, Queued, Running, Stop, Unasked, ms};
 use crate::journal::Record;
 
 /// How a turn ended, before it is told.
@@ -36,32 +36,39 @@ impl Ended {
     }
 }
 
+impl From<Stop> for Ended {
+    fn from(stop: Stop) -> Self {
+        Self::without(stop.outcome, stop.failure)
+    }
+}
+
 impl Session {
-    pub(super) fn finish_running(&mut self, running: Running, ended: Ended) {
-        let now = Instant::now();
-        let report = TurnReport {
-            duration_ms: Some(ms(now - running.started)),
-            ttft_ms: running.first_text.map(|at| ms(at - running.started)),
-            queued_ms: Some(running.queued_ms),
-            ..self.report(running.turn, ended, running.denials)
-        };
-        self.finish(&running.end, report);
+    pub(super) fn finish_running(&mut self, running: &Running, ended: Ended) {
+        let report = self.ran(running, ended);
+        self.finish(&running.asked.end, report);
     }
 
     /// A turn that was put into another one has ended with it, or before it.
-    pub(super) fn finish_steered(&mut self, steered: Running, ended: Ended, into: Option<TurnId>) {
-        let into = into.filter(|_| steered.begun);
-        let now = Instant::now();
+    pub(super) fn finish_steered(&mut self, steered: &Running, ended: Ended, into: Option<TurnId>) {
         let report = TurnReport {
-            duration_ms: Some(ms(now - steered.started)),
-            queued_ms: Some(steered.queued_ms),
-            steered_into: into,
+            steered_into: into.filter(|_| steered.begun),
             // What it cost is counted once, with the other one.
             usage: None,
             cost_usd: None,
-            ..self.report(steered.turn, ended, steered.denials)
+            ..self.ran(steered, ended)
         };
-        self.finish(&steered.end, report);
+        self.finish(&steered.asked.end, report);
+    }
+
+    /// The report of a turn that was with the agent.
+    fn ran(&self, running: &Running, ended: Ended) -> TurnReport {
+        let since = |at: Instant| ms(at - running.started);
+        TurnReport {
+            duration_ms: Some(since(Instant::now())),
+            ttft_ms: running.first_text.map(since),
+            queued_ms: Some(running.queued_ms),
+            ..self.report(running.turn(), ended, running.denials.clone())
+        }
     }
 
     /// A turn that nobody asked for has ended.
@@ -208,10 +215,7 @@ pub(super) fn judge(running: &Running, end: Box<TurnEnd>) -> Ended {
         (_, Some((stop, _))) => (stop.outcome, Some(stop.failure.clone())),
         (Told::Interrupted, None) => (
             Outcome::Interrupted,
-            Some(Failure::new(
-                ErrorCode::Interrupted,
-                "the turn was interrupted",
-            )),
+            Some(Failure::new(ErrorCode::Interrupted, INTERRUPTED)),
         ),
         (Told::Failed, None) => (Outcome::Failed, Some(agent_failure(&end))),
     };

@@ -90,10 +90,8 @@ pub(super) struct Session {
     pub(super) steered: Vec<Running>,
     /// What the agent does without having been asked to.
     pub(super) unasked: Option<Unasked>,
-    /// What becomes of questions that belong to no asked turn: as in the last asked one.
-    pub(super) policy: OnQuestion,
-    /// Those of the last turns, by the uuid of their lines: agents that they began may ask
-    /// later.
+    /// What becomes of questions, in the last turns, by the uuid of their lines: agents that they
+    /// began may ask later.
     pub(super) policies: VecDeque<(Uuid, OnQuestion)>,
     pub(super) questions: Questions,
     /// The provider's limit that was reached last.
@@ -167,7 +165,6 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         running: None,
         steered: Vec::new(),
         unasked: None,
-        policy: OnQuestion::default(),
         policies: VecDeque::new(),
         questions: Questions::default(),
         limit: None,

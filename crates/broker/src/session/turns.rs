@@ -65,27 +65,21 @@ impl Queued {
 
     /// For one more who waits for it.
     pub(super) fn watched(&self) -> Watched {
-        watched(self.turn, self.seen, &self.end)
-    }
-}
-
-fn watched(turn: TurnId, seen: u64, end: &End) -> Watched {
-    Watched {
-        turn,
-        seen,
-        end: end.subscribe(),
-        durable: None,
+        Watched {
+            turn: self.turn,
+            seen: self.seen,
+            end: self.end.subscribe(),
+            durable: None,
+        }
     }
 }
 
 /// A turn that is with the agent.
 pub(super) struct Running {
-    pub(super) turn: TurnId,
+    /// As it waited.
+    pub(super) asked: Queued,
     /// The uuid that its line has: the turn's own, but for one that is tried again.
     pub(super) wire: Uuid,
-    pub(super) terms: Terms,
-    pub(super) at: u64,
-    pub(super) begins: String,
     pub(super) started: Instant,
     pub(super) queued_ms: u64,
     pub(super) first_text: Option<Instant>,
@@ -109,30 +103,43 @@ pub(super) struct Running {
     pub(super) deadline: Option<Instant>,
     /// Why it was told to end, and until when it may take.
     pub(super) stopping: Option<(Stop, Instant)>,
-    /// Whether it was put back into the queue once.
-    pub(super) again: bool,
-    /// Its events come after this position.
-    pub(super) seen: u64,
     /// What was denied to the agent on the way.
     pub(super) denials: Vec<Denial>,
-    pub(super) end: End,
 }
 
-/// Why a running turn was told to end.
+/// Why a turn was told to end.
+#[derive(Clone)]
 pub(super) struct Stop {
     pub(super) outcome: Outcome,
     pub(super) failure: Failure,
 }
 
+impl Stop {
+    /// Somebody has interrupted it.
+    pub(super) fn interrupted(message: &str) -> Self {
+        Self {
+            outcome: Outcome::Interrupted,
+            failure: Failure::new(ErrorCode::Interrupted, message),
+        }
+    }
+
+    /// Somebody has taken it back before it ran.
+    pub(super) fn taken_back() -> Self {
+        Self {
+            outcome: Outcome::Cancelled,
+            failure: Failure::new(ErrorCode::Cancelled, "the turn was taken back"),
+        }
+    }
+}
+
+/// What is said of a turn that somebody has interrupted.
+pub(super) const INTERRUPTED: &str = "the turn was interrupted";
+
 impl Running {
     fn new(queued: Queued) -> Self {
         let now = Instant::now();
         let mut running = Self {
-            turn: queued.turn,
             wire: queued.terms.wire(queued.turn),
-            terms: queued.terms,
-            at: queued.at,
-            begins: queued.begins,
             started: now,
             queued_ms: ms(now - queued.since),
             first_text: None,
@@ -146,10 +153,8 @@ impl Running {
             timeout_left: None,
             deadline: queued.terms.deadline(),
             stopping: None,
-            again: queued.again,
-            seen: queued.seen,
             denials: Vec::new(),
-            end: queued.end,
+            asked: queued,
         };
         running.times_out_from(now);
         running
@@ -157,13 +162,13 @@ impl Running {
 
     /// Its time counts from now.
     fn times_out_from(&mut self, now: Instant) {
-        let after = self.terms.timeout_ms;
+        let after = self.asked.terms.timeout_ms;
+        self.timeout_left = None;
         self.timeout = (after > 0).then(|| now + Duration::from_millis(after));
     }
 
-    /// For one more who waits for it.
-    pub(super) fn watched(&self) -> Watched {
-        watched(self.turn, self.seen, &self.end)
+    pub(super) fn turn(&self) -> TurnId {
+        self.asked.turn
     }
 
     /// The number of the message that says something now.
@@ -190,18 +195,12 @@ impl Running {
         }
     }
 
-    /// As it waits again.
-    pub(super) fn queued_again(self, since: Instant) -> Queued {
+    /// As it waits again: since it was given to the agent, behind nobody.
+    pub(super) fn queued_again(self) -> Queued {
         Queued {
-            turn: self.turn,
-            terms: self.terms,
-            since,
-            at: self.at,
-            begins: self.begins,
-            seen: self.seen,
-            again: self.again,
+            since: self.started,
             steers: false,
-            end: self.end,
+            ..self.asked
         }
     }
 
@@ -235,8 +234,8 @@ impl Session {
 
     /// Agents that it begins may ask when it is over.
     fn remembers(&mut self, running: &Running) {
-        self.policy = running.terms.on_question;
-        self.policies.push_back((running.wire, self.policy));
+        self.policies
+            .push_back((running.wire, running.asked.terms.on_question));
         if self.policies.len() > MAX_POLICIES {
             self.policies.pop_front();
         }
@@ -245,7 +244,7 @@ impl Session {
     /// Puts a prompt into the turn that runs.
     pub(super) fn steer(&mut self, queued: Queued, prompt: &str, into: TurnId) {
         let running = Running::new(queued);
-        self.tell(Some(running.turn), EventKind::Steered { into });
+        self.tell(Some(running.turn()), EventKind::Steered { into });
         self.give(&running, prompt);
         self.steered.push(running);
     }
@@ -293,8 +292,8 @@ impl Session {
         if let Some(at) = self.steered.iter().position(|turn| turn.wire == wire) {
             let steered = self.steered.remove(at);
             let ended = judge(&steered, end);
-            let into = self.running.as_ref().map(|running| running.turn);
-            self.finish_steered(steered, ended, into);
+            let into = self.running.as_ref().map(Running::turn);
+            self.finish_steered(&steered, ended, into);
             return;
         }
         let Some(running) = self.running.take_if(|running| running.wire == wire) else {
@@ -310,7 +309,7 @@ impl Session {
         if self.is_to_wait_for_limit(&running, &ended) {
             self.wait_for_limit(running);
         } else {
-            self.finish_running(running, ended);
+            self.finish_running(&running, ended);
         }
         self.after_turn();
     }
@@ -346,15 +345,14 @@ impl Session {
         for mut running in lost {
             if self.undelivered.contains(&running.wire)
                 && running.stopping.is_none()
-                && !running.again
+                && !running.asked.again
             {
-                running.again = true;
-                let since = running.started;
-                self.push_front(running.queued_again(since));
+                running.asked.again = true;
+                self.push_front(running.queued_again());
                 continue;
             }
             let ended = match running.stopping.take() {
-                Some((stop, _)) => Ended::without(stop.outcome, stop.failure),
+                Some((stop, _)) => stop.into(),
                 None => {
                     let why = self.died.clone();
                     let why = why.unwrap_or_else(|| "the agent died".to_owned());
@@ -364,19 +362,19 @@ impl Session {
                     Ended::without(Outcome::Unknown, failure)
                 }
             };
-            self.finish_running(running, ended);
+            self.finish_running(&running, ended);
         }
     }
 
     /// Tells the running turn to end.
-    pub(super) fn stop_turn(&mut self, outcome: Outcome, failure: Failure) {
+    pub(super) fn stop_turn(&mut self, stop: Stop) {
         let Some(running) = &mut self.running else {
             return;
         };
         if running.stopping.is_none() {
             let until = Instant::now() + INTERRUPT_GRACE;
-            running.stopping = Some((Stop { outcome, failure }, until));
-            let id = format!("clsess-interrupt-{}", running.turn);
+            running.stopping = Some((stop, until));
+            let id = format!("clsess-interrupt-{}", running.turn());
             self.write(input::interrupt(&id));
         }
     }
@@ -384,30 +382,30 @@ impl Session {
     /// Gives up a turn that was put into another one: taken back if the agent has not
     /// taken it up; else only its sender's waiting ends, since the other one goes on.
     pub(super) fn stop_steered(&mut self, turn: TurnId, stop: Stop) {
-        let Some(at) = self.steered.iter().position(|steered| steered.turn == turn) else {
+        let Some(at) = self
+            .steered
+            .iter()
+            .position(|steered| steered.turn() == turn)
+        else {
             return;
         };
         let steered = &mut self.steered[at];
         let now = Instant::now();
-        if !steered.begun
-            && steered
-                .stopping
-                .as_ref()
-                .is_some_and(|(_, until)| *until > now)
-        {
+        match &steered.stopping {
+            _ if steered.begun => {}
+            None => {
+                let line = input::take_back(&format!("clsess-take-back-{turn}"), steered.wire);
+                steered.stopping = Some((stop, now + INTERRUPT_GRACE));
+                self.write(line);
+                return;
+            }
             // The agent has been asked, and will say whether it could.
-            return;
-        }
-        if !steered.begun && steered.stopping.is_none() {
-            let until = Instant::now() + INTERRUPT_GRACE;
-            let line = input::take_back(&format!("clsess-take-back-{turn}"), steered.wire);
-            steered.stopping = Some((stop, until));
-            self.write(line);
-            return;
+            Some((_, until)) if *until > now => return,
+            Some(_) => {}
         }
         let steered = self.steered.remove(at);
-        let into = self.running.as_ref().map(|running| running.turn);
-        self.finish_steered(steered, Ended::without(stop.outcome, stop.failure), into);
+        let into = self.running.as_ref().map(Running::turn);
+        self.finish_steered(&steered, stop.into(), into);
     }
 
     /// Marks the running turn as one that its question ends.
@@ -446,19 +444,16 @@ impl Session {
             self.kill_body();
             return;
         }
-        let Stop { outcome, failure } = running.overdue(now);
-        self.stop_turn(outcome, failure);
+        let stop = running.overdue(now);
+        self.stop_turn(stop);
     }
 
     fn steered_deadlines(&mut self, now: Instant) {
         let due = |steered: &Running| steered.due().is_some_and(|at| at <= now);
         while let Some(steered) = self.steered.iter().find(|steered| due(steered)) {
-            let turn = steered.turn;
+            let turn = steered.turn();
             let stop = match &steered.stopping {
-                Some((stop, _)) => Stop {
-                    outcome: stop.outcome,
-                    failure: stop.failure.clone(),
-                },
+                Some((stop, _)) => stop.clone(),
                 None => steered.overdue(now),
             };
             self.stop_steered(turn, stop);
@@ -474,7 +469,7 @@ impl Session {
             self.write(input::interrupt("clsess-interrupt-end"));
             for running in std::iter::once(running).chain(steered) {
                 let ended = Ended::without(Outcome::Interrupted, failure.clone());
-                self.finish_running(running, ended);
+                self.finish_running(&running, ended);
             }
         }
         self.end_queue(why);

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use clsess_proto::{
-    ErrorCode, EventKind, Failure, LogEntry, SessionDetail, SessionRow, State, TurnId,
-};
+use clsess_proto::{EventKind, Failure, LogEntry, SessionDetail, SessionRow, State, TurnId};
 
 use super::ending::EndWhy;
 use super::life::Life;
@@ -165,7 +163,6 @@ pub fn log(
     let Some(selector) = selector else {
         return Ok(journal.log(after, last, LOG_BYTES));
     };
-    let none = |message| Failure::new(ErrorCode::NoSuchTurn, message);
-    let turn = journal.select(selector).map_err(none)?;
+    let turn = journal.select(selector)?;
     Ok((journal.logged(turn).into_iter().collect(), false))
 }
