@@ -10,13 +10,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::stat::{Mode, SFlag, stat, umask};
 use nix::unistd::{AccessFlags, Pid, access, chdir};
 
-use crate::protocol::{Exit, Failed, PIPES, Start};
+use crate::protocol::{Exit, Failed, INBOX, NOTES, OUTBOX, PIPES, Reply, Start};
 
-/// The agent's process and the broker's ends of its pipes.
+/// The agent's process, the broker's ends of its pipes, and the files of its life.
 pub(crate) struct Agent {
     pub(crate) pid: Pid,
     pub(crate) start_time: u64,
@@ -27,6 +28,8 @@ pub(crate) struct Agent {
     /// Kept so that a later broker can go on reading where this one stopped.
     stdout: OwnedFd,
     stderr: OwnedFd,
+    /// Outbox, inbox and notes.
+    files: [(u8, OwnedFd); 3],
 }
 
 impl Agent {
@@ -59,7 +62,16 @@ impl Agent {
         agent
     }
 
-    /// The broker's ends that there are, each with the number of its other end in the agent.
+    /// The reply that tells of it.
+    pub(crate) fn started(&self) -> Reply {
+        Reply::Started {
+            pid: self.pid.as_raw().unsigned_abs(),
+            start_time: self.start_time,
+        }
+    }
+
+    /// What is lent: the broker's ends that there are, each with the number of its other end in the agent, and the
+    /// files.
     pub(crate) fn ends(&self) -> (Vec<u8>, Vec<BorrowedFd<'_>>) {
         [
             (0, self.stdin.as_ref()),
@@ -68,6 +80,11 @@ impl Agent {
         ]
         .into_iter()
         .filter_map(|(number, end)| Some((number, end?.as_fd())))
+        .chain(
+            self.files
+                .iter()
+                .map(|(number, file)| (*number, file.as_fd())),
+        )
         .unzip()
     }
 
@@ -94,6 +111,12 @@ impl Agent {
 /// holder's is closed by the exec. The holder has `/dev/null` as its own 0, 1 and 2, so that no pipe is one of those.
 fn spawn(program: &CString, args: &[CString], env: &[CString]) -> Result<Agent, Errno> {
     let (stdin, stdout, stderr) = (pipe()?, pipe()?, pipe()?);
+    let file = |name| memfd_create(name, MFdFlags::MFD_CLOEXEC);
+    let kept = [
+        (OUTBOX, file(c"clsess-outbox")?),
+        (INBOX, file(c"clsess-inbox")?),
+        (NOTES, file(c"clsess-notes")?),
+    ];
     let theirs: [RawFd; 3] = [
         stdin.0.as_raw_fd(),
         stdout.1.as_raw_fd(),
@@ -124,6 +147,7 @@ fn spawn(program: &CString, args: &[CString], env: &[CString]) -> Result<Agent, 
         stdin: Some(stdin.1.into()),
         stdout: stdout.0.into(),
         stderr: stderr.0.into(),
+        files: kept,
     })
 }
 

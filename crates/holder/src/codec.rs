@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::protocol::{
-    Exit, Failed, MAX_FRAME, Reason, Refused, Reply, Request, Start, TooLong, kind,
+    Exit, Failed, MAX_FRAME, Reason, Refused, Reply, Request, Start, Successor, TooLong, kind,
 };
 use crate::wire::{Reader, Writer};
 
@@ -31,14 +31,15 @@ pub fn encode_request(request: &Request) -> Vec<u8> {
         Request::Start(start) => Writer::new(kind::START)
             .bytes(&start.program)
             .list(&start.args, |writer, arg| writer.bytes(arg))
-            .list(&start.env, |writer, (name, value)| {
-                writer.bytes(name).bytes(value)
-            })
+            .list(&start.env, write_pair)
             .bytes(&start.cwd)
             .u8(start.stdio)
             .u32(start.umask),
         Request::Lend => Writer::new(kind::LEND),
         Request::End { grace_ms, now } => Writer::new(kind::END).u32(*grace_ms).u8(u8::from(*now)),
+        Request::Successor(successor) => Writer::new(kind::SUCCESSOR)
+            .list(&successor.args, |writer, arg| writer.bytes(arg))
+            .list(&successor.env, write_pair),
     }
     .finish()
 }
@@ -52,7 +53,7 @@ pub fn decode_request(frame: &[u8]) -> Result<Request, Refused> {
                 kind::START => Request::Start(Start {
                     program: reader.bytes()?,
                     args: reader.list(Reader::bytes)?,
-                    env: reader.list(|reader| Some((reader.bytes()?, reader.bytes()?)))?,
+                    env: reader.list(read_pair)?,
                     cwd: reader.bytes()?,
                     stdio: reader.u8()?,
                     umask: reader.u32()?,
@@ -62,17 +63,21 @@ pub fn decode_request(frame: &[u8]) -> Result<Request, Refused> {
                     grace_ms: reader.u32()?,
                     now: reader.u8()? & 1 != 0,
                 },
+                kind::SUCCESSOR => Request::Successor(Successor {
+                    args: reader.list(Reader::bytes)?,
+                    env: reader.list(read_pair)?,
+                }),
                 _ => return None,
             })
         },
-        kind::START..=kind::END,
+        kind::START..=kind::SUCCESSOR,
     )
 }
 
 /// A reply as a whole frame, its length included.
 pub fn encode_reply(reply: &Reply) -> Vec<u8> {
     match reply {
-        Reply::Hello { version } => Writer::new(kind::HELLO).u8(*version),
+        Reply::Hello { version, pid } => Writer::new(kind::HELLO).u8(*version).u32(*pid),
         Reply::Started { pid, start_time } => Writer::new(kind::STARTED).u32(*pid).u64(*start_time),
         Reply::Failed(failed) => Writer::new(kind::FAILED)
             .u32(failed.errno)
@@ -98,6 +103,7 @@ pub fn decode_reply(frame: &[u8]) -> Result<Reply, Refused> {
             Some(match kind {
                 kind::HELLO => Reply::Hello {
                     version: reader.u8()?,
+                    pid: reader.u32().unwrap_or(0),
                 },
                 kind::STARTED => Reply::Started {
                     pid: reader.u32()?,
@@ -144,6 +150,14 @@ fn decode<T>(
         Reason::Unknown
     };
     fields(kind, &mut reader).ok_or(Refused { reason, kind })
+}
+
+fn write_pair(writer: Writer, (name, value): &(Vec<u8>, Vec<u8>)) -> Writer {
+    writer.bytes(name).bytes(value)
+}
+
+fn read_pair(reader: &mut Reader<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
+    Some((reader.bytes()?, reader.bytes()?))
 }
 
 fn write_exit(writer: Writer, exit: Exit) -> Writer {

@@ -10,6 +10,17 @@ use crate::protocol::{self, Reason, Refused, Reply, Request, TooLong};
 /// How much is read at a time: a page, because the holder's stack counts for every session.
 const CHUNK: usize = 4096;
 
+/// What became of a reply.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Whole,
+    /// The broker has gone. What it has said last is still to be read, and behind it that it has gone.
+    ToNobody,
+    /// The socket is full. Replies are small and few, so that is a broker which hangs, and the holder must not hang
+    /// with it.
+    Stuck,
+}
+
 /// The connection to the broker; its socket does not block.
 pub(crate) struct Control {
     socket: UnixStream,
@@ -70,11 +81,14 @@ impl Control {
         }
     }
 
-    /// Sends a reply. False when the broker has gone, or reads so little that the socket is full: replies are small
-    /// and few, so that is a broker which hangs, and the holder must not hang with it.
-    pub(crate) fn send(&mut self, reply: &Reply, fds: &[BorrowedFd<'_>]) -> bool {
+    /// Sends a reply.
+    pub(crate) fn send(&mut self, reply: &Reply, fds: &[BorrowedFd<'_>]) -> Sent {
         let frame = protocol::encode_reply(reply);
-        send_with_fds(&self.socket, &frame, fds).is_ok_and(|sent| sent == frame.len())
+        match send_with_fds(&self.socket, &frame, fds) {
+            Ok(sent) if sent == frame.len() => Sent::Whole,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Sent::ToNobody,
+            _ => Sent::Stuck,
+        }
     }
 }
 

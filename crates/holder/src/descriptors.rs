@@ -5,14 +5,18 @@
 //! not used: it refuses to look into a truncated message, and so leaks the descriptors that did fit.
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::io::{self, IoSlice};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+
+use crate::protocol::Successor;
 
 /// As many descriptors as Linux lets travel in one message (`SCM_MAX_FD`).
 const MAX_DESCRIPTORS: usize = 253;
@@ -123,6 +127,56 @@ fn received_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
         message = unsafe { libc::CMSG_NXTHDR(header, message) };
     }
     fds
+}
+
+/// Starts a program that is no descendant of this process but a sibling of it, in a session of its own, and does not
+/// wait for it: its parent is ours, and so is who reaps it.
+///
+/// That is what a subreaper needs to start something that is to outlive it: a child's child, which a daemon is, would
+/// come back to it when its parent exits. Nothing but 0, 1, 2 and what is not close-on-exec is inherited.
+///
+/// It has nothing to do with descriptors and is here because to fork is unsafe.
+pub(crate) fn start_apart(successor: &Successor) -> io::Result<()> {
+    let zero_ended = |bytes: Vec<u8>| CString::new(bytes).map_err(io::Error::from);
+    let args = successor.args.iter().cloned().map(zero_ended);
+    let args = args.collect::<io::Result<Vec<CString>>>()?;
+    let env = successor.env.iter();
+    let env = env.map(|(name, value)| zero_ended([name.as_slice(), value].join(&b'=')));
+    let env = env.collect::<io::Result<Vec<CString>>>()?;
+    let Some(program) = args.first() else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let pointers = |strings: &[CString]| {
+        let strings = strings.iter().map(|string| string.as_ptr());
+        strings.chain([ptr::null()]).collect::<Vec<_>>()
+    };
+    let (arguments, environment) = (pointers(&args), pointers(&env));
+    let nothing_blocked = SigSet::empty();
+
+    // SAFETY: without CLONE_VM this is a fork, and needs no stack. The process has one thread, so that no lock is held
+    // in the child by a thread which is not there; and the child does nothing but the three calls below.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone,
+            libc::CLONE_PARENT | libc::SIGCHLD,
+            0_usize,
+            0_usize,
+            0_usize,
+            0_usize,
+        )
+    };
+    if Errno::result(pid)? != 0 {
+        return Ok(());
+    }
+    // SAFETY: in the child. The calls are async-signal-safe; the program, the arguments and the environment are
+    // zero-ended strings, and lists of them that end with null, all built before the fork and alive; the set is a
+    // valid one; and _exit runs nothing of ours.
+    unsafe {
+        libc::setsid();
+        libc::sigprocmask(libc::SIG_SETMASK, nothing_blocked.as_ref(), ptr::null_mut());
+        libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+        libc::_exit(127)
+    }
 }
 
 /// Has SIGCHLD delivered even if this process was born with it ignored: then the kernel would reap for us, and no exit

@@ -1,21 +1,32 @@
-//! The loop: it waits for the broker, for a signal or for a deadline, and without one of these it does not wake.
+//! The loop: it waits for a broker, for its words, for a signal or for a deadline, and without one of these it does
+//! not wake.
 
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::{getpid, getuid};
 
 use crate::agent::Agent;
-use crate::control::Control;
+use crate::control::{Control, Sent};
+use crate::descriptors::start_apart;
 use crate::ending::{Due, Ending};
-use crate::protocol::{Exit, Reason, Refused, Reply, Request, Start, VERSION, kind};
+use crate::protocol::{Exit, Reason, Refused, Reply, Request, Start, Successor, VERSION, kind};
 use crate::tree::{self, Clearing, Rest};
 
-/// What an agent gets when nobody said how long: the broker has gone, or somebody ends the holder with SIGTERM.
+/// What an agent gets when nobody said how long: somebody ends the holder with SIGTERM.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+/// How long the holder leaves it to others to start a broker: the clients that wait for one notice as soon as it does.
+const LEFT_TO_OTHERS: Duration = Duration::from_millis(15);
+/// All holders notice at the same moment, and one broker is enough: they take turns, by their pids.
+const TURN: Duration = Duration::from_millis(12);
+/// How many turns there are.
+const TURNS: u32 = 8;
 
 /// Where the holder is in its life; it only goes forward.
 enum Phase {
@@ -27,7 +38,8 @@ enum Phase {
     Ending(Ending),
     /// The agent has exited or has been killed; what descends from it is being ended.
     Clearing(Clearing),
-    /// Nothing lives, but nobody has been lent the agent's output, in which it may have said why it exited.
+    /// Nothing lives, but the broker that is there, or the next one, has not been lent the agent's output, in which it
+    /// may have said why it exited.
     Unread { left: bool },
     /// Nothing is left to hold.
     Over,
@@ -35,57 +47,85 @@ enum Phase {
 
 struct Holder {
     signals: SignalFd,
-    /// None after the broker has gone.
+    listener: UnixListener,
+    /// None while there is no broker.
     control: Option<Control>,
     agent: Option<Agent>,
     phase: Phase,
-    /// Whether the agent's output has a reader, or is wanted by nobody: it was lent once, or an end was asked for.
-    settled: bool,
+    /// Whether the broker that is there has been lent the agent's output.
+    lent: bool,
+    /// Whether an end was asked for: nobody wants the agent's output any more.
+    end_asked: bool,
     /// Whether there may be more to reap: then nothing is waited for.
     hurry: bool,
+    /// How another broker is started.
+    successor: Successor,
+    /// When it is, if none has come by then.
+    starts_at: Option<Instant>,
 }
 
 /// Holds until nothing is left.
-pub(crate) fn hold(socket: UnixStream, signals: SignalFd) {
-    let control = Some(Control::new(socket));
+pub(crate) fn hold(listener: UnixListener, signals: SignalFd) {
     let mut holder = Holder {
         signals,
-        control,
+        listener,
+        control: None,
         agent: None,
         phase: Phase::Empty,
-        settled: false,
+        lent: false,
+        end_asked: false,
         hurry: false,
+        successor: Successor::default(),
+        starts_at: None,
     };
-    holder.say(&Reply::Hello { version: VERSION });
+    // Its broker has connected before it started the holder.
+    holder.accept();
+    if holder.control.is_none() {
+        return;
+    }
     while !matches!(holder.phase, Phase::Over) {
-        let (signalled, spoken_to) = holder.wait();
-        if signalled {
+        let ready = holder.wait();
+        if ready.signals {
             holder.take_signals();
         }
-        if spoken_to {
+        if ready.words {
             holder.listen();
+        }
+        if ready.broker {
+            holder.accept();
         }
         holder.advance(Instant::now());
     }
 }
 
+/// What has happened.
+struct Ready {
+    signals: bool,
+    /// Somebody connects.
+    broker: bool,
+    /// The broker's bytes are there.
+    words: bool,
+}
+
 impl Holder {
-    /// Waits until something happens: whether signals, and whether the broker's bytes are there.
-    fn wait(&self) -> (bool, bool) {
-        let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
-        let ready = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
+    fn wait(&self) -> Ready {
+        // Without a broker the third one is asked for nothing.
+        let (broker, flags) = match &self.control {
+            Some(control) => (control.as_fd(), PollFlags::POLLIN),
+            None => (self.signals.as_fd(), PollFlags::empty()),
+        };
+        let mut fds = [
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
+            PollFd::new(broker, flags),
+        ];
         // An error of poll's would be an interruption: then nothing is ready, and the loop comes back.
-        match &self.control {
-            Some(control) => {
-                let mut fds = [signals, PollFd::new(control.as_fd(), PollFlags::POLLIN)];
-                let _ = poll(&mut fds, self.timeout());
-                (ready(&fds[0]), ready(&fds[1]))
-            }
-            None => {
-                let mut fds = [signals];
-                let _ = poll(&mut fds, self.timeout());
-                (ready(&fds[0]), false)
-            }
+        let _ = poll(&mut fds, self.timeout());
+        let [signals, listener, words] = fds.map(|fd| fd.any().unwrap_or(true));
+        Ready {
+            signals,
+            broker: listener,
+            words,
         }
     }
 
@@ -93,11 +133,12 @@ impl Holder {
     fn timeout(&self) -> PollTimeout {
         let deadline = match &self.phase {
             _ if self.hurry => return PollTimeout::ZERO,
-            Phase::Empty | Phase::Holding | Phase::Unread { .. } | Phase::Over => {
-                return PollTimeout::NONE;
-            }
-            Phase::Ending(ending) => ending.deadline(),
-            Phase::Clearing(clearing) => clearing.deadline(),
+            Phase::Empty | Phase::Holding | Phase::Unread { .. } | Phase::Over => None,
+            Phase::Ending(ending) => Some(ending.deadline()),
+            Phase::Clearing(clearing) => Some(clearing.deadline()),
+        };
+        let Some(deadline) = deadline.into_iter().chain(self.starts_at).min() else {
+            return PollTimeout::NONE;
         };
         let left = deadline.saturating_duration_since(Instant::now());
         PollTimeout::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(PollTimeout::MAX)
@@ -109,6 +150,39 @@ impl Holder {
             if signal.ssi_signo == (Signal::SIGTERM as i32).unsigned_abs() {
                 self.end(DEFAULT_GRACE, false);
             }
+        }
+    }
+
+    /// Takes the broker that connects, in place of the one before it, which has gone: two would both read. Only the
+    /// owner's own processes are brokers.
+    fn accept(&mut self) {
+        let Ok((socket, _)) = self.listener.accept() else {
+            return; // it has gone again
+        };
+        let ours =
+            getsockopt(&socket, PeerCredentials).is_ok_and(|peer| peer.uid() == getuid().as_raw());
+        if ours && socket.set_nonblocking(true).is_ok() {
+            self.greet(socket);
+        }
+    }
+
+    /// Tells it what it has to know.
+    fn greet(&mut self, socket: UnixStream) {
+        self.control = Some(Control::new(socket));
+        self.starts_at = None;
+        self.lent = false;
+        self.say(&Reply::Hello {
+            version: VERSION,
+            pid: getpid().as_raw().unsigned_abs(),
+        });
+        let started = self.agent.as_ref().map(Agent::started);
+        let exited = self
+            .agent
+            .as_ref()
+            .and_then(|agent| agent.exit)
+            .map(Reply::Exited);
+        for reply in started.into_iter().chain(exited) {
+            self.say(&reply);
         }
     }
 
@@ -124,6 +198,7 @@ impl Holder {
                 Ok(Request::End { grace_ms, now }) => {
                     self.end(Duration::from_millis(grace_ms.into()), now)
                 }
+                Ok(Request::Successor(successor)) => self.successor = successor,
                 Err(refused) => self.say(&Reply::Refused(refused)),
             }
         }
@@ -135,10 +210,7 @@ impl Holder {
         }
         let reply = match Agent::start(start) {
             Ok(agent) => {
-                let reply = Reply::Started {
-                    pid: agent.pid.as_raw().unsigned_abs(),
-                    start_time: agent.start_time,
-                };
+                let reply = agent.started();
                 self.agent = Some(agent);
                 self.phase = Phase::Holding;
                 reply
@@ -153,22 +225,14 @@ impl Holder {
             return self.refuse(kind::LEND);
         };
         let (ends, fds) = agent.ends();
-        let sent = self
-            .control
-            .as_mut()
-            .is_none_or(|control| control.send(&Reply::Lent { ends }, &fds));
-        if sent {
-            self.settle()
-        } else {
-            self.broker_gone()
-        }
-    }
-
-    /// From now on nothing has to be kept for a reader.
-    fn settle(&mut self) {
-        self.settled = true;
-        if let Phase::Unread { left } = self.phase {
-            self.over(left);
+        let control = self.control.as_mut();
+        match control.map(|control| control.send(&Reply::Lent { ends }, &fds)) {
+            Some(Sent::Whole) => {
+                self.lent = true;
+                self.over_if_read();
+            }
+            Some(Sent::Stuck) => self.broker_gone(),
+            Some(Sent::ToNobody) | None => (),
         }
     }
 
@@ -184,7 +248,8 @@ impl Holder {
             Phase::Ending(begun) => begun.sooner(&ending),
             Phase::Clearing(_) | Phase::Unread { .. } | Phase::Over => (),
         }
-        self.settle();
+        self.end_asked = true;
+        self.over_if_read();
     }
 
     /// Reaps, and does what has become due.
@@ -213,6 +278,10 @@ impl Holder {
             }
             Phase::Empty | Phase::Holding | Phase::Unread { .. } | Phase::Over => (),
         }
+        if self.starts_at.take_if(|at| *at <= now).is_some() {
+            // That it cannot be started is nothing the holder could mend; a client will try.
+            let _ = start_apart(&self.successor);
+        }
     }
 
     fn signal_agent(&self, signal: Signal) {
@@ -225,7 +294,6 @@ impl Holder {
     fn agent_exited(&mut self, exit: Exit, now: Instant) {
         if let Some(agent) = &mut self.agent {
             agent.exit = Some(exit);
-            agent.close_stdin();
         }
         if !matches!(self.phase, Phase::Clearing(_)) {
             self.phase = Phase::Clearing(Clearing::new(now));
@@ -236,7 +304,14 @@ impl Holder {
     /// The tree is gone, or all of it that could be ended.
     fn cleared(&mut self, left: bool) {
         self.phase = Phase::Unread { left };
-        if self.settled {
+        self.over_if_read();
+    }
+
+    /// Nothing has to be kept when it has a reader, or nobody wants it.
+    fn over_if_read(&mut self) {
+        if let Phase::Unread { left } = self.phase
+            && (self.lent || self.end_asked)
+        {
             self.over(left);
         }
     }
@@ -253,11 +328,8 @@ impl Holder {
     }
 
     fn say(&mut self, reply: &Reply) {
-        let sent = self
-            .control
-            .as_mut()
-            .is_none_or(|control| control.send(reply, &[]));
-        if !sent {
+        let control = self.control.as_mut();
+        if control.is_some_and(|control| control.send(reply, &[]) == Sent::Stuck) {
             self.broker_gone();
         }
     }
@@ -270,10 +342,19 @@ impl Holder {
         }));
     }
 
-    /// The policy for a broker that has gone, by its end or because it does not read: everything ends. A holder that
-    /// listens on a socket of its own would wait here for the next broker.
+    /// A broker has gone, by its end or because it does not read: another one is waited for. It cannot know of a
+    /// holder without an agent.
     fn broker_gone(&mut self) {
         self.control = None;
-        self.end(DEFAULT_GRACE, false);
+        self.lent = false;
+        match self.phase {
+            Phase::Empty => self.phase = Phase::Over,
+            Phase::Over => {}
+            _ if self.successor.args.is_empty() || self.end_asked => {}
+            _ => {
+                let turn = getpid().as_raw().unsigned_abs() % TURNS;
+                self.starts_at = Some(Instant::now() + LEFT_TO_OTHERS + TURN * turn);
+            }
+        }
     }
 }

@@ -2,12 +2,16 @@
 //! the owner of its descriptors.
 //!
 //! A broker can die, be killed or be upgraded; the holder is what does not. So it has no runtime, one thread, no
-//! clock that ticks, and a protocol of three requests that is frozen ([`protocol`]). It lends the agent's pipes to
+//! clock that ticks, and a protocol of four requests that is frozen ([`protocol`]). It lends the agent's pipes to
 //! the broker and is then out of the way: what the agent reads and writes never passes through it.
 //!
-//! The broker starts it with one end of an `AF_UNIX` stream socket pair as descriptor 0, `/dev/null` as 1 and 2, an
-//! empty environment, `/` as its directory, and not as the leader of a process group. It is over when the agent and
-//! everything that descends from it has been reaped.
+//! The broker starts it with a listening `AF_UNIX` stream socket as descriptor 0, to which it has connected already,
+//! `/dev/null` as 1 and 2, an empty environment, `/` as its directory, and not as the leader of a process group. When
+//! that broker has gone, the next one connects to the same socket. The holder is over when the agent and everything
+//! that descends from it has been reaped, and there is nothing that a broker would still want to know.
+//!
+//! 15 to 99 ms after its broker has gone, and if none has come, it starts what brings another one: by then whoever
+//! waits for a broker has started one, and not all holders do it at once.
 //!
 //! The rooms: [`protocol`] is what is said; [`descriptors`] passes descriptors over a socket; `control` is the
 //! holder's end of that socket; `agent` starts the program; `ending` and `tree` are the timetables of ending it and
@@ -26,12 +30,13 @@ mod wire;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::UnixListener;
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{getsockopt, sockopt::AcceptConn};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd;
 
@@ -39,7 +44,7 @@ use nix::unistd;
 const HELD: i32 = 0;
 /// The process could not be made a holder: no `/proc`, no subreaper, no signalfd.
 const CANNOT_HOLD: i32 = 1;
-/// Descriptor 0 is not the broker's socket: somebody started the holder by hand.
+/// Descriptor 0 is not a broker's socket: somebody started the holder by hand.
 const NOT_A_BROKER: i32 = 2;
 
 /// Makes this process a holder and holds until its agent and all that descends from it is gone; the exit code.
@@ -47,12 +52,12 @@ const NOT_A_BROKER: i32 = 2;
 /// Call it before anything else in `main`: it closes every descriptor but 0, 1 and 2, whoever owns them, and its
 /// signal mask is only the process's while there is one thread.
 pub fn run() -> i32 {
-    if control_socket().is_err() {
+    if listener().is_err() {
         return NOT_A_BROKER;
     }
     match prepare() {
-        Ok((socket, signals)) => {
-            holder::hold(socket, signals);
+        Ok((listener, signals)) => {
+            holder::hold(listener, signals);
             HELD
         }
         Err(_) => CANNOT_HOLD,
@@ -70,7 +75,7 @@ fn limit_descriptors() {
 }
 
 /// Turns the process that was started into one that can hold.
-fn prepare() -> io::Result<(UnixStream, SignalFd)> {
+fn prepare() -> io::Result<(UnixListener, SignalFd)> {
     close_inherited()?;
     limit_descriptors();
     // It fails only for the leader of a process group, which already is apart from the broker's signals.
@@ -90,18 +95,22 @@ fn prepare() -> io::Result<(UnixStream, SignalFd)> {
     descriptors::default_sigchld()?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
 
-    let socket = control_socket()?;
-    socket.set_nonblocking(true)?;
+    let listener = listener()?;
+    listener.set_nonblocking(true)?;
     // The copy is close-on-exec; descriptor 0 was not, and would also keep the socket open.
     unistd::dup2_stdin(File::open("/dev/null")?)?;
-    Ok((socket, signals))
+    Ok((listener, signals))
 }
 
-/// The broker's socket, as a close-on-exec copy of descriptor 0.
-fn control_socket() -> io::Result<UnixStream> {
-    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    socket.local_addr()?; // an error on everything that is not a Unix socket
-    Ok(socket)
+/// The socket that brokers connect to, as a close-on-exec copy of descriptor 0.
+fn listener() -> io::Result<UnixListener> {
+    let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
+    listener.local_addr()?; // an error on everything that is not a Unix socket
+    if getsockopt(&listener, AcceptConn)? {
+        Ok(listener)
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
 }
 
 /// Closes what was inherited beyond 0, 1 and 2: the broker's lock, a listener, another session's pipe.

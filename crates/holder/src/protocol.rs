@@ -13,13 +13,14 @@
 //! | 1 | Start | `bytes program` (absolute), `list of bytes args` (the first is argument 0; none: the program), `list of (bytes name, bytes value) env` (complete: nothing is inherited), `bytes cwd` (absolute), `u8 stdio` (0: three pipes), `u32 umask` |
 //! | 2 | Lend | |
 //! | 3 | End | `u32 grace_ms`, `u8 flags` (bit 0 `now`: SIGTERM at once) |
+//! | 4 | Successor | `list of bytes args` (the first is the absolute path of the program), `list of (bytes name, bytes value) env` (complete) |
 //!
 //! | kind | reply | fields |
 //! |------|-------|--------|
-//! | 128 | Hello | `u8 version` (1): the first frame on every connection, unasked |
+//! | 128 | Hello | `u8 version` (2), `u32 pid` (the holder's; absent in version 1): the first frame on every connection, unasked |
 //! | 129 | Started | `u32 pid`, `u64 start_time` (field 22 of `/proc/PID/stat`) |
 //! | 130 | Failed | `u32 errno`, `bytes step` (`stdio`, `cwd`, `program`, `arguments`, `environment`, `spawn`), `bytes message` |
-//! | 131 | Lent | `bytes ends`: a byte for each descriptor that comes with the frame, in their order: the number it has in the agent (0, 1, 2) |
+//! | 131 | Lent | `bytes ends`: a byte for each descriptor that comes with the frame, in their order: the number it has in the agent (0, 1, 2), or that of a file of the holder's own (128 outbox, 129 inbox, 130 notes) |
 //! | 132 | Exited | `u8 kind` (0 exited, 1 signalled, 2 unknown), `u32 value` (exit status, signal number, 0): unasked |
 //! | 133 | Ended | `u8 kind`, `u32 value` as in Exited, `u8 flags` (bit 0 `left`: some process could not be ended) |
 //! | 134 | Refused | `u8 reason` (0 unknown kind, 1 malformed, 2 too long, 3 not now), `u8 kind` (of what is refused; 0 when it has none) |
@@ -28,11 +29,29 @@
 //!
 //! Requests are answered in their order. Start is answered by Started or Failed, and after Failed can be tried again.
 //! Lend is answered by Lent, as often as it is asked, from Started to Ended. End is answered by Ended, after which the
-//! holder exits; a second End can only make the end come sooner. Exited comes once, as soon as the agent itself has
-//! been reaped, asked to end or not; Ended follows when everything that descends from it is gone. So Ended comes
-//! without End, too, but never before Lend or End has been asked: an agent that exits at once has said why on its
-//! stderr, and its broker is to have the time to take it. When the connection is closed the holder ends everything as
-//! after End. Behind Ended the broker may read a reset instead of the end of the stream, if it was still asking.
+//! holder exits; a second End can only make the end come sooner. Successor is not answered. Exited comes as soon as
+//! the agent itself has been reaped, asked to end or not; Ended follows when everything that descends from it is gone.
+//! So Ended comes without End, too, but never before Lend (on this connection) or End has been asked: an agent that
+//! exits has said why, and its broker is to have the time to take it. Behind Ended the broker may read a reset instead
+//! of the end of the stream, if it was still asking.
+//!
+//! # One broker after the other
+//!
+//! A broker that goes is followed by another one, which connects to the same socket and is told behind Hello, unasked,
+//! what it has to know: Started where there is an agent, and Exited where that has exited. Then it asks Lend, and goes
+//! on where the one before it stopped. There is one broker at a time: a connection replaces the one before it. Without
+//! one the agent goes on, an end that was asked for is carried out, and what the agent has said is kept until a broker
+//! has been lent it. A holder that has no agent ends with its broker.
+//!
+//! A while after a broker has gone ([`crate::run`] says how long) and if no other has come, the program that it named
+//! by Successor is started, once, and not as a descendant of the holder.
+//!
+//! # The files
+//!
+//! Three files in memory belong to the agent's life and not to the broker's: **outbox** and **inbox**, through which a
+//! broker moves what goes to the agent and comes from it, so that their file offsets, which the kernel keeps, say after
+//! its death how far it had come; and **notes**, in which it writes what it would not like to forget. The holder never
+//! looks into them.
 //!
 //! End closes the agent's input, sends SIGTERM after half of the grace but 2 s at most (at once with `now`), and
 //! SIGKILL when the grace is over. What the agent leaves behind gets SIGTERM and 0.5 s later SIGKILL, layer by layer;
@@ -53,19 +72,27 @@ use std::fmt;
 
 pub use crate::codec::{decode_reply, decode_request, encode_reply, encode_request, take_frame};
 
-/// The version in Hello.
-pub const VERSION: u8 = 1;
+/// The version in Hello. Version 1 had neither pid nor files nor successors, and ended with its broker.
+pub const VERSION: u8 = 2;
 /// The longest frame, its length not counted: an environment and arguments travel in Start, and Linux itself takes
 /// no more than 6 MiB of them.
 pub const MAX_FRAME: usize = 8 << 20;
 /// The [`Start::stdio`] of three pipes, the only one so far.
 pub const PIPES: u8 = 0;
 
+/// The number of the outbox in [`Reply::Lent`]: what is on its way to the agent.
+pub const OUTBOX: u8 = 128;
+/// The number of the inbox: what has come from the agent and is not yet done with.
+pub const INBOX: u8 = 129;
+/// The number of the notes.
+pub const NOTES: u8 = 130;
+
 /// The kinds, as the table has them.
 pub(crate) mod kind {
     pub(crate) const START: u8 = 1;
     pub(crate) const LEND: u8 = 2;
     pub(crate) const END: u8 = 3;
+    pub(crate) const SUCCESSOR: u8 = 4;
     pub(crate) const HELLO: u8 = 128;
     pub(crate) const STARTED: u8 = 129;
     pub(crate) const FAILED: u8 = 130;
@@ -89,6 +116,17 @@ pub enum Request {
         /// Whether SIGTERM comes at once, and not after a part of the grace.
         now: bool,
     },
+    /// What to start when this broker has gone.
+    Successor(Successor),
+}
+
+/// A program that brings another broker, whose exit nobody waits for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Successor {
+    /// The absolute path of the program, and its arguments.
+    pub args: Vec<Vec<u8>>,
+    /// Its complete environment.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// The agent as it is to be started.
@@ -129,6 +167,8 @@ pub enum Reply {
     Hello {
         /// [`VERSION`].
         version: u8,
+        /// The holder's process; 0 where it does not tell (version 1).
+        pid: u32,
     },
     /// The agent runs.
     Started {
@@ -139,9 +179,9 @@ pub enum Reply {
     },
     /// The agent could not be started; nothing was left behind.
     Failed(Failed),
-    /// With this frame come the descriptors of the agent's pipes.
+    /// With this frame come the descriptors of the agent's pipes, and of the holder's files.
     Lent {
-        /// For each descriptor the number that its other end has in the agent.
+        /// For each descriptor the number that its other end has in the agent, or that of the file.
         ends: Vec<u8>,
     },
     /// The agent itself has exited.

@@ -71,12 +71,6 @@ fn output_that_nobody_wants_is_not_kept() {
         }
     );
     holder.exits();
-
-    let mut holder = Holder::begin();
-    holder.start_script("exit 1");
-    assert_eq!(holder.hear(), Reply::Exited(Exit::Exited(1)));
-    holder.hang_up();
-    holder.exits();
 }
 
 /// nix knows no realtime signals, and reports an error instead of the dead one's pid.
@@ -226,7 +220,7 @@ fn a_stubborn_tree_is_killed_layer_by_layer() {
     signal(agent, Signal::SIGKILL);
     assert_eq!(holder.hear(), Reply::Exited(Exit::Signalled(9)));
     assert!(began.elapsed() < 400 * MS, "{:?}", began.elapsed());
-    assert_eq!(holder.lend().len(), 2);
+    assert_eq!(holder.lend().len(), 6);
     assert!(exists(tool));
     assert_eq!(
         holder.hear(),
@@ -266,31 +260,6 @@ fn a_tree_that_grows_while_it_is_ended_is_ended() {
         .map(|pid| pid.parse().unwrap())
         .chain([first]);
     assert!(all.into_iter().all(|pid| !exists(pid)));
-}
-
-#[test]
-fn when_the_broker_goes_everything_goes() {
-    let mut holder = Holder::begin();
-    let agent = holder.start_script(&format!("{TOOL}\nexec cat"));
-    let mut pipes = holder.pipes();
-    let (shell, tool) = (pipes.pid(), pipes.pid());
-    drop(pipes);
-    holder.hang_up();
-    holder.exits();
-    assert!(!exists(agent) && !exists(shell) && !exists(tool));
-}
-
-#[test]
-fn when_the_broker_goes_a_busy_agent_is_asked_by_sigterm() {
-    let mut holder = Holder::begin();
-    let agent =
-        holder.start_script("trap 'exit' TERM; echo ready; while :; do sleep 1000 & wait $!; done");
-    assert_eq!(holder.pipes().line(), "ready");
-    let began = Instant::now();
-    holder.hang_up();
-    holder.exits();
-    assert!(!exists(agent));
-    assert!(began.elapsed() >= 2_000 * MS, "{:?}", began.elapsed());
 }
 
 #[test]

@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clsess_holder::descriptors::recv_with_fds;
 use clsess_holder::protocol::{
-    Exit, Failed, PIPES, Reply, Request, Start, decode_reply, encode_request, take_frame,
+    Exit, Failed, PIPES, Reply, Request, Start, VERSION, decode_reply, encode_request, take_frame,
 };
+use tempfile::TempDir;
 
 /// The longest that any event is waited for; only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,6 +20,8 @@ pub const MS: Duration = Duration::from_millis(1);
 
 pub struct Holder {
     process: Child,
+    /// Where its socket is.
+    dir: TempDir,
     /// The broker's end; none after `hang_up`.
     socket: Option<UnixStream>,
     buffer: Vec<u8>,
@@ -52,23 +55,46 @@ impl Holder {
     }
 
     fn begin_by(command: &mut Command) -> Self {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_read_timeout(Some(PATIENCE)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("holder")).unwrap();
+        let ours = connect(&dir);
         command
-            .stdin(OwnedFd::from(theirs))
+            .stdin(OwnedFd::from(listener))
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let process = command.env_clear().current_dir("/").spawn().unwrap();
         command.stdin(Stdio::null()); // it kept the holder's end of the socket
         let mut this = Self {
             process,
+            dir,
             socket: Some(ours),
             buffer: Vec::new(),
             fds: VecDeque::new(),
             earlier: VecDeque::new(),
         };
-        assert_eq!(this.hear(), Reply::Hello { version: 1 });
+        this.hears_hello();
         this
+    }
+
+    fn hears_hello(&mut self) {
+        let (version, pid) = (VERSION, self.pid());
+        assert_eq!(self.hear(), Reply::Hello { version, pid });
+    }
+
+    /// The next broker connects.
+    pub fn next_broker(&mut self) {
+        self.buffer.clear();
+        self.fds.clear();
+        self.earlier.clear();
+        self.socket = Some(connect(&self.dir));
+        self.hears_hello();
+    }
+
+    /// The broker before goes on listening beside the next one.
+    pub fn displaced_by_next_broker(&mut self) -> UnixStream {
+        let before = self.socket.take().unwrap();
+        self.next_broker();
+        before
     }
 
     pub fn pid(&self) -> u32 {
@@ -158,7 +184,8 @@ impl Holder {
         let mut ends = self.lend();
         let mut take = |number| Some(ends.remove(ends.iter().position(|end| end.0 == number)?).1);
         let (stdin, stdout, stderr) = (take(0), take(1), take(2));
-        assert!(ends.is_empty());
+        let files: Vec<u8> = ends.iter().map(|(number, _)| *number).collect();
+        assert_eq!(files, [128, 129, 130]);
         Pipes {
             stdin,
             stdout: BufReader::new(stdout.unwrap()),
@@ -213,7 +240,9 @@ impl Holder {
 /// A test that fails must not leave processes behind.
 impl Drop for Holder {
     fn drop(&mut self) {
-        if let Some(mut socket) = self.socket.take() {
+        let socket = self.socket.take();
+        let socket = socket.or_else(|| UnixStream::connect(self.dir.path().join("holder")).ok());
+        if let Some(mut socket) = socket {
             let _ = socket.write_all(&encode_request(&Request::End {
                 grace_ms: 0,
                 now: true,
@@ -221,6 +250,12 @@ impl Drop for Holder {
         }
         let _ = self.process.wait();
     }
+}
+
+fn connect(dir: &TempDir) -> UnixStream {
+    let socket = UnixStream::connect(dir.path().join("holder")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
 }
 
 impl Pipes {

@@ -5,3 +5,4 @@ mod ending;
 mod harness;
 mod holding;
 mod starting;
+mod succession;

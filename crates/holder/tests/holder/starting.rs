@@ -116,8 +116,8 @@ fn nobody_inherits_a_descriptor() {
     let holders = open(&holder.pid().to_string());
     assert_eq!(
         holders.len(),
-        5,
-        "0 to 2, the socket, the signals: {holders:?}"
+        6,
+        "0 to 2, the listener, the broker, the signals: {holders:?}"
     );
     assert_eq!(
         holders
@@ -131,7 +131,7 @@ fn nobody_inherits_a_descriptor() {
             .iter()
             .filter(|target| target.starts_with("socket:"))
             .count(),
-        1
+        2
     );
 
     let printed = holder.output_of(program("/bin/ls", &["ls", "-l", "/proc/self/fd"]));
