@@ -381,9 +381,9 @@ fn a_turn_is_found_again_under_another_name() {
     world.clsess(&["rename", "old", "older"]).run().ok();
     world.session("old");
     send_signal(world.broker(), Signal::SIGKILL);
-    running.wait().fails(9);
-    assert_eq!(queued.wait().ok().text(), "you said: once\n");
     world.api.release("h");
+    assert_eq!(running.wait().ok().text(), "late\n");
+    assert_eq!(queued.wait().ok().text(), "you said: once\n");
     assert_eq!(world.show("old")["turns"], 0);
     let once = world.api.prompts(0).iter().filter(|p| *p == "once").count();
     assert_eq!(once, 1);

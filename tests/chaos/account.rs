@@ -87,8 +87,7 @@ pub fn scene(run: &Run<'_>, seat: &Seat, plan: &Plan, played: &Played) -> Vec<Fa
         });
     }
     for (number, done) in played.ends.iter().enumerate() {
-        let mut codes = plan.codes(number);
-        codes.extend(played.lost_broker.then_some(9));
+        let codes = plan.codes(number);
         let fate = &fates[number];
         // It came while its session was being killed, or asked again when that was gone, or had
         // another name.

@@ -62,7 +62,7 @@ pub fn play(run: &Run<'_>, seat: &Seat, plan: &Plan) -> Played {
     let after = run.deaths();
     let lost_broker = after != before || before % 2 == 1;
     for (words, done, codes) in others {
-        let known = codes.contains(&done.code) || (lost_broker && done.code == 11);
+        let known = codes.contains(&done.code);
         assert!(known, "{words}: {done:?}");
     }
     if let Some(agent) = stage.agent {
@@ -97,7 +97,7 @@ fn judged(plan: &Plan, answers: &[(bool, Done)], lost_broker: bool) -> Option<bo
         .filter(|(_, done)| done.code == 0)
         .map(|(approves, _)| *approves)
         .collect();
-    let known = |code: &i32| [0, 3].contains(code) || (lost_broker && *code == 11);
+    let known = |code: &i32| [0, 3].contains(code);
     assert!(codes.iter().all(known), "{answers:?}");
     assert!(won.len() <= 1, "two have won: {answers:?}");
     let alone = plan.undisturbed() && !plan.sends[0].hurried && !lost_broker;

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use clsess_holder::protocol::Successor;
 use clsess_proto::{ErrorCode, Failure};
+use futures_util::future::join_all;
 use interprocess::local_socket::tokio::Listener;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,6 +52,8 @@ pub struct Shared {
     pub sequence: Arc<Sequence>,
     /// What it knows of agents' programs.
     pub agents: Agents,
+    /// What holders start when this broker has gone.
+    pub successor: Successor,
     /// Tells it to stop, with the grace in milliseconds.
     pub stop: mpsc::Sender<u64>,
     /// Which socket is its own.
@@ -192,6 +196,7 @@ async fn serve(place: Place, lock: Lock, listener: OwnedFd) -> io::Result<()> {
         disk: Disk::start()?,
         sequence: Arc::new(Sequence::new(now_ms())),
         agents: Agents::default(),
+        successor: place.successor(),
         stop,
         bound: listen::Bound::at(&place.socket),
         stopping: AtomicBool::new(false),
@@ -203,7 +208,7 @@ async fn serve(place: Place, lock: Lock, listener: OwnedFd) -> io::Result<()> {
         socket = %shared.place.socket.display(),
         "broker begins"
     );
-    load_sessions(&shared);
+    load_sessions(&shared).await;
 
     let (last_connection, mut connections_gone) = mpsc::channel::<()>(1);
     let accepting = accept(Arc::clone(&shared), listener, last_connection);
@@ -280,8 +285,8 @@ async fn tell_sessions(
     waiting
 }
 
-/// Takes up the sessions of the broker before this one.
-fn load_sessions(shared: &Arc<Shared>) {
+/// Takes up the sessions of the broker before this one, with their agents.
+async fn load_sessions(shared: &Arc<Shared>) {
     let dir = shared.place.sessions();
     let entries = match std::fs::read_dir(&dir) {
         Ok(entries) => entries,
@@ -290,25 +295,32 @@ fn load_sessions(shared: &Arc<Shared>) {
             return;
         }
     };
-    for entry in entries.flatten() {
+    let loading = entries.flatten().map(|entry| async move {
         let dir = entry.path();
-        if let Err(error) = load_session(shared, &dir) {
+        if let Err(error) = load_session(shared, &dir).await {
             tracing::error!(dir = %dir.display(), %error, "a session cannot be taken up; left as it is");
         }
-    }
+    });
+    // All at once: a holder that does not answer keeps nobody else waiting.
+    join_all(loading).await;
 }
 
-fn load_session(shared: &Arc<Shared>, dir: &Path) -> io::Result<()> {
+async fn load_session(shared: &Arc<Shared>, dir: &Path) -> io::Result<()> {
     let record = SessionRecord::load(dir)?;
     let name = record.name.clone();
+    let journal = Journal::open(dir, record.settings.history)?;
+    if journal.damaged > 0 {
+        tracing::warn!(session = %name, lines = journal.damaged, "damaged lines in the journal");
+    }
+    let found = session::find(dir, &shared.successor).await;
+    let found = found.unwrap_or_else(|error| {
+        tracing::error!(session = %name, %error, "its agent's holder does not work");
+        None
+    });
     if shared.registry.by_name(&name).is_some() {
         return Err(io::Error::other(format!(
             "there is a session {name} already"
         )));
-    }
-    let journal = Journal::open(dir, record.settings.history)?;
-    if journal.damaged > 0 {
-        tracing::warn!(session = %name, lines = journal.damaged, "damaged lines in the journal");
     }
     let seed = Seed {
         record,
@@ -316,6 +328,8 @@ fn load_session(shared: &Arc<Shared>, dir: &Path) -> io::Result<()> {
         journal,
         env: None,
         taken_up: true,
+        left: session::remembered(dir),
+        found,
     };
     let handle = session::spawn(Arc::clone(shared), seed);
     shared.registry.insert(name, handle);

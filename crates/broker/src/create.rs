@@ -187,6 +187,8 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Promise), Failure> {
         journal,
         env: Some(env),
         taken_up: false,
+        found: None,
+        left: None,
     };
     let handle = session::spawn(Arc::clone(shared), seed);
     shared.registry.insert(name.clone(), handle.clone());

@@ -134,8 +134,8 @@ struct Entry {
     turn: TurnId,
     outcome: Outcome,
     queued: Option<Line>,
-    /// Whether the agent may have had it.
-    started: bool,
+    /// When the agent was given it, if it may have had it.
+    started: Option<u64>,
     ended: Option<Line>,
     /// Whether it is in the totals.
     counted: bool,
@@ -191,8 +191,8 @@ pub struct Journal {
 pub struct OpenTurn {
     /// Its id.
     pub turn: TurnId,
-    /// Whether the agent may have had it.
-    pub started: bool,
+    /// When the agent was given it, in milliseconds of Unix time; absent: it was not.
+    pub started: Option<u64>,
 }
 
 impl Journal {
@@ -259,9 +259,11 @@ impl Journal {
                 // It may be queued again after it ended without having run.
                 entry.ended = None;
             }
-            Record::Started { turn, .. } | Record::Accepted { turn, .. } => {
+            Record::Started { turn, at } | Record::Accepted { turn, at } => {
                 let entry = self.entry(*turn);
-                entry.started = true;
+                if entry.started.is_none() || matches!(record, Record::Started { .. }) {
+                    entry.started = Some(*at);
+                }
                 if entry.ended.is_none() {
                     entry.outcome = Outcome::Running;
                 }
@@ -295,7 +297,7 @@ impl Journal {
                 turn,
                 outcome: Outcome::Unknown,
                 queued: None,
-                started: false,
+                started: None,
                 ended: None,
                 counted: false,
                 unasked: false,
@@ -515,7 +517,7 @@ impl Journal {
     /// Whether the agent may have had the prompt of a turn.
     #[must_use]
     pub fn started(&self, turn: TurnId) -> bool {
-        self.find(turn).is_some_and(|entry| entry.started)
+        self.find(turn).is_some_and(|entry| entry.started.is_some())
     }
 
     /// The turns that have not ended, oldest first.
@@ -526,7 +528,7 @@ impl Journal {
             .filter(|entry| entry.outcome.open())
             .map(|entry| OpenTurn {
                 turn: entry.turn,
-                started: entry.outcome == Outcome::Running,
+                started: entry.started.filter(|_| entry.outcome == Outcome::Running),
             })
             .collect()
     }
@@ -572,10 +574,10 @@ impl Journal {
             if let Some(queued) = entry.queued {
                 file.write_all(&self.bytes(queued)?)?;
             }
-            if entry.started {
+            if let Some(at) = entry.started {
                 // It has no place in the index: that it may have run must not be forgotten.
                 let turn = entry.turn;
-                serde_json::to_writer(&file, &Record::Started { turn, at: now_ms() })?;
+                serde_json::to_writer(&file, &Record::Started { turn, at })?;
                 file.write_all(b"\n")?;
             }
             if let Some(ended) = entry.ended {

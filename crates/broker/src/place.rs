@@ -3,9 +3,11 @@
 
 use std::fs::{self, DirBuilder, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use clsess_holder::protocol::Successor;
 use clsess_proto::{ErrorCode, Failure};
 use nix::unistd::geteuid;
 
@@ -44,6 +46,37 @@ impl Place {
     #[must_use]
     pub fn ended(&self) -> PathBuf {
         self.state.join("ended")
+    }
+
+    /// What starts another broker here: the program that this one is an instance of, as it is by
+    /// then, and nothing of this one's environment.
+    #[must_use]
+    pub fn successor(&self) -> Successor {
+        let program = std::env::current_exe().unwrap_or_default();
+        // It may have been replaced by another version since this broker began.
+        let program = program.as_os_str().as_bytes();
+        let program = program.strip_suffix(b" (deleted)").unwrap_or(program);
+        let label = self.state.file_name().unwrap_or_default();
+        let state = self.state.parent().unwrap_or(Path::new("/"));
+        let start: [&[u8]; 7] = [
+            program,
+            b"broker",
+            b"start",
+            b"--quiet",
+            b"--label",
+            label.as_bytes(),
+            b"--socket",
+        ];
+        let args = start
+            .into_iter()
+            .chain([self.socket.as_os_str().as_bytes()]);
+        Successor {
+            args: args.map(<[u8]>::to_vec).collect(),
+            env: vec![(
+                b"CLSESS_STATE_DIR".to_vec(),
+                state.as_os_str().as_bytes().to_vec(),
+            )],
+        }
     }
 
     /// Makes the directories and checks them.

@@ -2,7 +2,7 @@
 //!
 //! One bad line ends the client (facts 1.1), so nothing else writes to it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::stream::Json;
@@ -194,6 +194,38 @@ pub fn refuse(request_id: &str, error: &str) -> Vec<u8> {
     })
 }
 
+/// What one of the lines above is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// A prompt, under this uuid.
+    Prompt(Uuid),
+    /// The answer to a request of the client, a question for one.
+    Answer(String),
+    /// A request of ours, or no line of ours.
+    Other,
+}
+
+/// Reads a line that was written, with its newline or without.
+#[must_use]
+pub fn written(line: &[u8]) -> Written {
+    #[derive(Deserialize)]
+    struct Response {
+        request_id: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(tag = "type", rename_all = "snake_case")]
+    enum Line {
+        User { uuid: Uuid },
+        ControlResponse { response: Response },
+        ControlRequest {},
+    }
+    match serde_json::from_slice(line) {
+        Ok(Line::User { uuid }) => Written::Prompt(uuid),
+        Ok(Line::ControlResponse { response }) => Written::Answer(response.request_id),
+        Ok(Line::ControlRequest {}) | Err(_) => Written::Other,
+    }
+}
+
 fn plain_request(request_id: &str, subtype: &str) -> Vec<u8> {
     #[derive(Serialize)]
     struct Request<'a> {
@@ -256,6 +288,26 @@ mod tests {
 
     fn json(text: &str) -> Json {
         Json::new(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn what_was_written_is_known_again() {
+        let question = json("{\n \"request_id\": \"other\"}");
+        for (line, expected) in [
+            (
+                user(Uuid::max(), "a \"uuid\""),
+                Written::Prompt(Uuid::max()),
+            ),
+            (allow("q", &question, None), Written::Answer("q".into())),
+            (deny("q", "no", true), Written::Answer("q".into())),
+            (refuse("q", "unknown"), Written::Answer("q".into())),
+            (interrupt("r1"), Written::Other),
+            (take_back("r1", Uuid::nil()), Written::Other),
+            (initialize(&Initialize::default()), Written::Other),
+            (b"{\"type\":\"user\",\"uui".to_vec(), Written::Other),
+        ] {
+            assert_eq!(written(&line), expected);
+        }
     }
 
     /// The client has taken lines like these (fixtures/record.py writes the same).

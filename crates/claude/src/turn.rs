@@ -12,6 +12,7 @@
 //!   may say `completed` of ours before the `result` that names it.
 
 mod end;
+mod facts;
 mod happening;
 mod run;
 
@@ -20,6 +21,7 @@ use std::collections::VecDeque;
 use uuid::Uuid;
 
 pub use end::{AgentError, ErrorKind, Outcome, TurnEnd};
+pub use facts::Facts;
 pub use happening::{Happening, Question, QuestionKind, Ready};
 use happening::{ready, version_row};
 pub(crate) use run::Run;

@@ -398,7 +398,7 @@ fn holder() -> Vec<Vec<u8>> {
         kind: 77,
     };
     let replies = [
-        Reply::Hello { version: 1 },
+        Reply::Hello { version: 2, pid: 7 },
         Reply::Started {
             pid: 7,
             start_time: 9,

@@ -1,21 +1,38 @@
-//! The broker's side of a holder: starting it, borrowing the agent's descriptors,
-//! and hearing of the agent's end.
+//! The broker's side of a holder: starting it or finding it again, borrowing the agent's
+//! descriptors, and hearing of the agent's end.
 
 use std::collections::VecDeque;
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::process::Stdio;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream as Socket};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::broker::AGENT_NOFILE;
+use crate::driver::orphans::Process;
 use clsess_holder::descriptors::recv_with_fds;
-use clsess_holder::protocol::{self, Failed, Reply, Request, Start};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use clsess_holder::protocol::{
+    self, Failed, INBOX, NOTES, OUTBOX, Reason, Refused, Reply, Request, Start, Successor,
+};
+use nix::sys::signal::Signal;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
 
 /// Bytes read at once from a holder; its replies are small.
 const READ: usize = 512;
+
+/// How long a holder may take to answer that is found. It has nothing else to do; one that does
+/// not answer is stopped, or hangs.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// The holder's socket in the session's directory. There, and not in the runtime directory,
+/// because a later broker may have another one of those, or find it emptied by a logout.
+const SOCKET: &str = "holder";
 
 /// Why there is no agent.
 #[derive(Debug, thiserror::Error)]
@@ -36,77 +53,146 @@ pub struct Held {
     descriptors: VecDeque<OwnedFd>,
     /// What the holder said unasked while an answer was waited for.
     unasked: VecDeque<Reply>,
-    /// The holder's process, to be reaped.
-    process: Child,
+    /// The holder's process, to be reaped, where this broker has started it.
+    child: Option<Child>,
+    /// The holder's process.
+    holder: Process,
     /// The agent's process.
-    pub pid: u32,
-    /// When it started, in clock ticks since boot.
-    pub start_time: u64,
+    pub agent: Process,
 }
 
-/// The broker's ends of the agent's three pipes.
+/// What a holder lends.
 #[derive(Debug)]
-pub struct Pipes {
-    /// Written by the broker; absent when the agent has ended already.
+pub struct Lent {
+    /// Written by the broker; absent when the end of the agent was asked for.
     pub stdin: Option<OwnedFd>,
     /// Read by the broker.
     pub stdout: OwnedFd,
     /// Read by the broker.
     pub stderr: OwnedFd,
+    /// What is on its way to the agent.
+    pub outbox: OwnedFd,
+    /// What has come from it.
+    pub inbox: OwnedFd,
+    /// What a broker has written down.
+    pub notes: OwnedFd,
 }
 
 impl Held {
-    /// Starts a holder, and through it the agent.
+    /// Starts a holder whose socket is in the session's directory `dir`, and through it the agent.
+    /// The caller has made sure that there is none.
     ///
     /// # Errors
     /// [`StartError`]; then nothing is left running.
-    pub async fn start(start: Start) -> Result<(Self, Pipes), StartError> {
-        let mut held = Self::spawn()?;
+    pub async fn start(
+        dir: &Path,
+        start: Start,
+        successor: &Successor,
+    ) -> Result<(Self, Lent), StartError> {
+        let mut held = Self::spawn(dir)?;
+        held.ask(&Request::Successor(successor.clone())).await?;
         held.ask(&Request::Start(start)).await?;
         match held.answer().await? {
-            Reply::Started { pid, start_time } => {
-                held.pid = pid;
-                held.start_time = start_time;
-            }
+            Reply::Started { pid, start_time } => held.agent = Process { pid, start_time },
             Reply::Failed(failed) => return Err(StartError::Agent(failed)),
             other => return Err(unexpected(&other).into()),
         }
         held.ask(&Request::Lend).await?;
-        let pipes = match held.answer().await? {
-            Reply::Lent { ends } => held.take_pipes(&ends)?,
+        let lent = match held.answer().await? {
+            Reply::Lent { ends } => held.take(&ends)?,
             other => return Err(unexpected(&other).into()),
         };
-        Ok((held, pipes))
+        Ok((held, lent))
     }
 
-    fn spawn() -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
-        let process = Command::new("/proc/self/exe")
+    /// Finds the holder that an earlier broker has left in the session's directory; `None` when
+    /// there is none, or it has no agent.
+    ///
+    /// # Errors
+    /// When there is one and it does not do what it should within [`ANSWER`].
+    pub async fn find(dir: &Path, successor: &Successor) -> io::Result<Option<(Self, Lent)>> {
+        let socket = match connect(dir) {
+            Ok(socket) => socket,
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(e) => return Err(e),
+        };
+        let found = tokio::time::timeout(ANSWER, Self::take_up(socket, successor));
+        found
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn take_up(socket: Socket, successor: &Successor) -> io::Result<Option<(Self, Lent)>> {
+        let mut held = Self::new(socket, None)?;
+        held.ask(&Request::Successor(successor.clone())).await?;
+        held.ask(&Request::Lend).await?;
+        loop {
+            match held.answer().await {
+                Ok(Reply::Started { pid, start_time }) => held.agent = Process { pid, start_time },
+                Ok(Reply::Lent { ends }) => {
+                    let lent = held.take(&ends)?;
+                    return Ok(Some((held, lent)));
+                }
+                Ok(Reply::Refused(Refused {
+                    reason: Reason::NotNow,
+                    ..
+                })) => return Ok(None),
+                // It was just about to exit.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                Ok(other) => return Err(unexpected(&other)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn spawn(dir: &Path) -> io::Result<Self> {
+        let path = short(dir)?;
+        match fs::remove_file(path.as_path()) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path.as_path())?;
+        fs::set_permissions(path.as_path(), Permissions::from_mode(0o600))?;
+        // Before the holder begins: one that nobody has connected to ends.
+        let ours = Socket::connect(path.as_path())?;
+        let child = Command::new("/proc/self/exe")
             .arg0("clsess")
             .arg("holder")
             .args(AGENT_NOFILE.get().map(u64::to_string))
             .env_clear()
             .current_dir("/")
-            .stdin(theirs)
+            .stdin(OwnedFd::from(listener))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
+        Self::new(ours, Some(child))
+    }
+
+    fn new(socket: Socket, child: Option<Child>) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let holder = child.as_ref().map(|child| Process::now(child.id()));
         Ok(Self {
-            socket: UnixStream::from_std(ours.into())?,
+            socket: UnixStream::from_std(socket)?,
             received: Vec::new(),
             descriptors: VecDeque::new(),
             unasked: VecDeque::new(),
-            process,
-            pid: 0,
-            start_time: 0,
+            child,
+            holder: holder.unwrap_or_default(),
+            agent: Process::default(),
         })
     }
 
-    /// The holder's own process.
+    /// The holder's own process; 0 where it is not known.
     #[must_use]
-    pub fn holder_pid(&self) -> Option<u32> {
-        self.process.id()
+    pub fn holder_pid(&self) -> u32 {
+        self.holder.pid
     }
 
     async fn ask(&mut self, request: &Request) -> io::Result<()> {
@@ -120,7 +206,7 @@ impl Held {
     async fn answer(&mut self) -> io::Result<Reply> {
         loop {
             match self.hear().await? {
-                Some(Reply::Hello { .. }) => {}
+                Some(Reply::Hello { pid, .. }) => self.holder = Process::now(pid),
                 Some(reply @ (Reply::Exited(_) | Reply::Ended { .. })) => {
                     self.unasked.push_back(reply);
                 }
@@ -164,48 +250,89 @@ impl Held {
         }
     }
 
-    /// Asks for the end of everything. What can go wrong has the same effect: a
-    /// holder that cannot be asked sees the end of its socket.
+    /// Asks for the end of everything. A holder that cannot be asked has ended.
     pub fn end(&mut self, grace_ms: u32, now: bool) {
         let request = protocol::encode_request(&Request::End { grace_ms, now });
         match self.socket.try_write(&request) {
             Ok(n) if n == request.len() => {}
-            outcome => tracing::warn!(pid = self.pid, ?outcome, "the holder cannot be asked"),
+            outcome => tracing::warn!(pid = self.agent.pid, ?outcome, "the holder cannot be asked"),
         }
+    }
+
+    /// Ends everything, and waits until it is gone.
+    ///
+    /// # Errors
+    /// Of the socket.
+    pub async fn end_and_wait(&mut self, grace_ms: u32) -> io::Result<()> {
+        self.end(grace_ms, false);
+        while !matches!(self.next().await?, None | Some(Reply::Ended { .. })) {}
+        Ok(())
     }
 
     /// Kills the holder itself; the agent is then to be ended without it.
     pub fn kill(&mut self) {
-        if let Err(error) = self.process.start_kill() {
-            tracing::warn!(%error, "a holder cannot be killed");
-        }
+        self.holder.signal(Signal::SIGKILL);
     }
 
-    /// Reaps the holder, which has said its last word.
-    pub async fn reap(&mut self) {
-        if let Err(error) = self.process.wait().await {
+    /// Reaps the holder, which has said its last word and does nothing more but exit.
+    pub fn reap(&mut self) {
+        if let Some(child) = &mut self.child
+            && let Err(error) = child.wait()
+        {
             tracing::warn!(%error, "a holder cannot be reaped");
         }
     }
 
-    fn take_pipes(&mut self, ends: &[u8]) -> io::Result<Pipes> {
-        let mut pipes = [None, None, None];
-        for end in ends {
-            let descriptor = self.descriptors.pop_front();
-            if let Some(slot) = pipes.get_mut(usize::from(*end)) {
-                *slot = descriptor;
-            }
-        }
-        match pipes {
-            // The input of an agent that has ended is not lent any more.
-            [stdin, Some(stdout), Some(stderr)] => Ok(Pipes {
-                stdin,
-                stdout,
-                stderr,
-            }),
-            _ => Err(io::Error::other("not all pipes were lent")),
-        }
+    fn take(&mut self, ends: &[u8]) -> io::Result<Lent> {
+        let descriptors = self
+            .descriptors
+            .drain(..ends.len().min(self.descriptors.len()));
+        let mut lent: Vec<(u8, OwnedFd)> = ends.iter().copied().zip(descriptors).collect();
+        let mut take = |number: u8| {
+            let at = lent.iter().position(|(end, _)| *end == number)?;
+            Some(lent.swap_remove(at).1)
+        };
+        let missing = || io::Error::other("not everything was lent");
+        Ok(Lent {
+            stdin: take(0),
+            stdout: take(1).ok_or_else(missing)?,
+            stderr: take(2).ok_or_else(missing)?,
+            outbox: take(OUTBOX).ok_or_else(missing)?,
+            inbox: take(INBOX).ok_or_else(missing)?,
+            notes: take(NOTES).ok_or_else(missing)?,
+        })
     }
+}
+
+/// Connects to the holder of a session's directory, which must be of this user.
+fn connect(dir: &Path) -> io::Result<Socket> {
+    let socket = Socket::connect(short(dir)?.as_path())?;
+    let peer = getsockopt(&socket, PeerCredentials)?;
+    if peer.uid() == nix::unistd::geteuid().as_raw() {
+        Ok(socket)
+    } else {
+        Err(io::Error::other(format!("it is of user {}", peer.uid())))
+    }
+}
+
+/// A path to the holder's socket that is short enough for a socket, however long that of the
+/// directory is.
+struct Short {
+    path: PathBuf,
+    /// What the path goes through.
+    _dir: File,
+}
+
+impl Short {
+    fn as_path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn short(dir: &Path) -> io::Result<Short> {
+    let dir = File::open(dir)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(SOCKET);
+    Ok(Short { path, _dir: dir })
 }
 
 fn unexpected(reply: &Reply) -> io::Error {

@@ -49,10 +49,16 @@ impl Lines {
         }
     }
 
+    /// Bytes that are not yet taken as lines.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
     /// Whether a line has become longer than [`MAX_LINE`].
     #[must_use]
     pub fn too_long(&self) -> bool {
-        self.bytes.len() - self.start > MAX_LINE
+        self.pending() > MAX_LINE
     }
 }
 

@@ -1,8 +1,30 @@
 //! Bodies of sessions: the processes that speak for them.
 
 mod held;
+mod inbox;
 mod lines;
+mod memory;
+mod notes;
 pub mod orphans;
+mod outbox;
 pub mod stream;
 
 pub use held::StartError;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// The descriptor, watched by the runtime.
+///
+/// # Errors
+/// When it cannot be watched.
+fn reactor(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, for the sake of types whose descriptor can change: this one's cannot"
+    )]
+    AsyncFd::with_interest(fd, interest)
+}

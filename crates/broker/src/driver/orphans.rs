@@ -7,6 +7,9 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use tokio::io::Interest;
+
+use super::reactor;
 use crate::lock::stat_fields;
 
 /// How long the orphans get between SIGTERM and SIGKILL.
@@ -16,35 +19,61 @@ const GRACE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A process, named so that a later one of the same number is another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Process {
-    pid: u32,
-    start_time: u64,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Its number; 0 is none.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot.
+    pub start_time: u64,
 }
 
 impl Process {
-    fn lives(self) -> bool {
+    /// The one that has this number now.
+    #[must_use]
+    pub fn now(pid: u32) -> Self {
+        let start_time = stat_fields(&pid.to_string()).map_or(0, |stat| stat.start_time);
+        Self { pid, start_time }
+    }
+
+    /// Whether it runs.
+    #[must_use]
+    pub fn lives(self) -> bool {
         // A zombie has nothing left that could do anything.
         stat_fields(&self.pid.to_string())
             .is_some_and(|stat| stat.start_time == self.start_time && stat.state != 'Z')
     }
 
-    fn signal(self, signal: Signal) {
+    /// Signals it, if it runs.
+    pub fn signal(self, signal: Signal) {
         if let (true, Ok(pid)) = (self.lives(), i32::try_from(self.pid)) {
             let _ = kill(Pid::from_raw(pid), signal);
         }
     }
 }
 
+/// Waits until it has ended. The kernel tells: nothing runs meanwhile.
+pub async fn gone(process: Process) {
+    let watched = || {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(process.pid).ok()?)?;
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()?;
+        reactor(pidfd, Interest::READABLE).ok()
+    };
+    // Looked at after the descriptor is there: then that is of this one, and no later one.
+    if let Some(ended) = watched()
+        && process.lives()
+    {
+        let _ = ended.readable().await;
+    }
+}
+
 /// Ends the agent and all that descends from it as long as it lives.
-pub async fn end(pid: u32, start_time: u64) {
-    let agent = Process { pid, start_time };
+pub async fn end(agent: Process) {
     if !agent.lives() {
         return;
     }
     let tree = descendants(agent);
     tracing::warn!(
-        pid,
+        pid = agent.pid,
         processes = tree.len(),
         "ending the agent of a dead holder"
     );

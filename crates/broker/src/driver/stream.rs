@@ -1,35 +1,39 @@
 //! The stream body: one warm agent that speaks lines of JSON over three pipes.
 //!
-//! Nothing here knows what a line means. What is to be written waits in a queue
+//! Nothing here knows what a line means. What is to be written waits in the outbox
 //! until the agent takes it; both of its outputs are read to their ends.
 
-use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use clsess_holder::protocol::{Exit, Reply, Start};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use clsess_holder::protocol::{Exit, Reply, Start, Successor};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::held::{Held, Pipes, StartError};
-use super::lines::Lines;
-use super::orphans;
+use super::held::{Held, Lent, StartError};
+use super::inbox::Inbox;
+use super::notes::Notes;
+use super::orphans::{self, Process};
+use super::outbox::Outbox;
+use super::reactor;
 
 /// Bytes of the agent's stderr that are kept for a report of its death; the
 /// oldest go first.
 const STDERR_KEPT: usize = 4096;
-/// Bytes read at once.
-const READ: usize = 64 * 1024;
 
 /// What comes from the body.
 #[derive(Debug)]
 pub enum BodyEvent {
     /// A line of the agent is ready to be taken with [`StreamBody::line`].
     Lines,
-    /// The agent wrote a line beyond all bounds. Nothing more of it is read.
-    LineTooLong,
+    /// What the agent says cannot be read: it wrote a line beyond all bounds, or there is no
+    /// memory for it. Nothing more of it is read.
+    Unreadable(&'static str),
     /// A pipe to or from the agent is closed at its end. `Exited` follows, unless it lives
     /// on; then it is of no use any more.
     PipeClosed,
@@ -45,87 +49,100 @@ pub enum BodyEvent {
     },
 }
 
-/// A line for the agent.
-#[derive(Debug)]
-struct Outgoing {
-    bytes: Vec<u8>,
-    /// The uuid of the prompt that it is.
-    prompt: Option<Uuid>,
-}
-
 /// A warm agent.
 #[derive(Debug)]
 pub struct StreamBody {
     held: Held,
-    stdin: Option<pipe::Sender>,
-    /// What the agent has not taken yet. It is bounded by its one writer: a prompt
-    /// and a few control lines.
-    outgoing: VecDeque<Outgoing>,
-    /// Bytes of the first of `outgoing` that are written.
-    written: usize,
-    /// The input is closed once `outgoing` is empty.
+    stdin: Option<AsyncFd<OwnedFd>>,
+    outbox: Outbox,
+    /// The input is closed once the outbox is empty.
     closing: bool,
-    stdout: Option<pipe::Receiver>,
+    stdout: Option<AsyncFd<OwnedFd>>,
+    inbox: Inbox,
     stderr: Option<pipe::Receiver>,
-    lines: Lines,
     stderr_tail: Vec<u8>,
+    notes: Notes,
     end: Option<(Exit, bool)>,
     /// The end of what a dead holder has left behind.
     orphans: Option<JoinHandle<()>>,
     /// It was found out outside of [`StreamBody::next`] that the agent has closed its input.
     pipe_closed: bool,
-    /// The prompts that were thrown away before the agent had one byte of them.
+    /// The prompts that the agent has not had.
     undelivered: Vec<Uuid>,
-    buffer: Box<[u8]>,
+}
+
+/// A body that an earlier broker has left.
+#[derive(Debug)]
+pub struct Found {
+    /// It.
+    pub body: StreamBody,
+    /// What was written down about it.
+    pub notes: Option<Vec<u8>>,
 }
 
 impl StreamBody {
-    /// Starts an agent.
+    /// Starts an agent, whose holder can be found in the session's directory `dir`.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start(start: Start) -> Result<Self, StartError> {
-        let (
+    pub async fn start(
+        dir: &Path,
+        start: Start,
+        successor: &Successor,
+    ) -> Result<Self, StartError> {
+        let (held, lent) = Held::start(dir, start, successor).await?;
+        Ok(Self::around(held, lent, |_| 0)?.body)
+    }
+
+    /// Finds the agent that an earlier broker has left in `dir`. `position` tells from what was
+    /// written down up to where that broker has accounted for what the agent said.
+    ///
+    /// # Errors
+    /// When there is one that does not do what it should.
+    pub async fn find(
+        dir: &Path,
+        successor: &Successor,
+        position: impl FnOnce(&[u8]) -> u64,
+    ) -> io::Result<Option<Found>> {
+        let found = Held::find(dir, successor).await?;
+        found
+            .map(|(held, lent)| Self::around(held, lent, position))
+            .transpose()
+    }
+
+    fn around(held: Held, lent: Lent, position: impl FnOnce(&[u8]) -> u64) -> io::Result<Found> {
+        let stdin = lent
+            .stdin
+            .map(|stdin| not_blocking(stdin, Interest::WRITABLE));
+        let (notes, noted) = Notes::take_up(lent.notes)?;
+        let from = noted.as_deref().map_or(0, position);
+        let body = Self {
             held,
-            Pipes {
-                stdin,
-                stdout,
-                stderr,
-            },
-        ) = Held::start(start).await?;
-        Ok(Self {
-            held,
-            stdin: stdin.map(pipe::Sender::from_owned_fd).transpose()?,
-            outgoing: VecDeque::new(),
-            written: 0,
+            stdin: stdin.transpose()?,
+            outbox: Outbox::take_up(lent.outbox)?,
             closing: false,
-            stdout: Some(pipe::Receiver::from_owned_fd(stdout)?),
-            stderr: Some(pipe::Receiver::from_owned_fd(stderr)?),
-            lines: Lines::default(),
+            stdout: Some(not_blocking(lent.stdout, Interest::READABLE)?),
+            inbox: Inbox::take_up(lent.inbox, from)?,
+            stderr: Some(pipe::Receiver::from_owned_fd(lent.stderr)?),
             stderr_tail: Vec::new(),
+            notes,
             end: None,
             orphans: None,
             pipe_closed: false,
             undelivered: Vec::new(),
-            buffer: vec![0; READ].into_boxed_slice(),
-        })
+        };
+        Ok(Found { body, notes: noted })
     }
 
     /// The agent's process.
     #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.held.pid
-    }
-
-    /// When the agent started, in clock ticks since boot.
-    #[must_use]
-    pub fn start_time(&self) -> u64 {
-        self.held.start_time
+    pub fn agent(&self) -> Process {
+        self.held.agent
     }
 
     /// The holder's process.
     #[must_use]
-    pub fn holder_pid(&self) -> Option<u32> {
+    pub fn holder_pid(&self) -> u32 {
         self.held.holder_pid()
     }
 
@@ -135,20 +152,35 @@ impl StreamBody {
         String::from_utf8_lossy(&self.stderr_tail).trim().to_owned()
     }
 
-    /// Puts a line in the way of the agent. It is tried at once, so that an idle
-    /// agent has it before this returns. `prompt`: the uuid of the prompt that it is.
-    pub fn write(&mut self, line: Vec<u8>, prompt: Option<Uuid>) {
+    /// Puts a line in the way of the agent, where it waits for [`StreamBody::send`]. `prompt`: the
+    /// uuid of the prompt that it is.
+    pub fn put(&mut self, line: &[u8], prompt: Option<Uuid>) {
         if self.stdin.is_none() {
             self.undelivered.extend(prompt);
-            return;
+        } else if let Err(error) = self.outbox.put(line, prompt) {
+            tracing::error!(pid = self.agent().pid, %error, "a line for the agent cannot be kept");
+            self.undelivered.extend(prompt);
+            self.input_broken();
+            self.pipe_closed = true;
         }
-        self.outgoing.push_back(Outgoing {
-            bytes: line,
-            prompt,
-        });
-        while let (Some(stdin), Some(first)) = (&self.stdin, self.outgoing.front()) {
-            match stdin.try_write(&first.bytes[self.written..]) {
-                Ok(n) => self.advance(n),
+    }
+
+    /// Takes back what was put last and not sent.
+    pub fn take_back(&mut self) {
+        if let Err(error) = self.outbox.take_back() {
+            tracing::error!(pid = self.agent().pid, %error, "a line for the agent cannot be taken back");
+        }
+    }
+
+    /// Lets go what was put. It is tried at once, so that an idle agent has it before this
+    /// returns.
+    pub fn send(&mut self) {
+        self.outbox.allow();
+        while let Some(stdin) = &self.stdin
+            && self.outbox.waits()
+        {
+            match self.outbox.send(stdin) {
+                Ok(_) => self.sent(),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => {
                     self.input_broken();
@@ -158,13 +190,23 @@ impl StreamBody {
         }
     }
 
+    /// Whether nothing was ever written for this agent.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.outbox.is_new()
+    }
+
+    /// The last line that was put, if the agent has not had one byte of it.
+    #[must_use]
+    pub fn last_unsent(&self) -> Option<Vec<u8>> {
+        self.outbox.last_unmoved().ok().flatten()
+    }
+
     /// Asks for the agent's end: its input is closed when it has taken all that
     /// was written, then come SIGTERM and SIGKILL as the holder's protocol says.
     pub fn end(&mut self, grace_ms: u32, now: bool) {
         self.closing = true;
-        if self.outgoing.is_empty() {
-            self.stdin = None;
-        }
+        self.sent();
         self.held.end(grace_ms, now);
     }
 
@@ -174,8 +216,7 @@ impl StreamBody {
         self.held.kill();
     }
 
-    /// The prompts that were thrown away before the agent had one byte of them: it has
-    /// not had them at all.
+    /// The prompts that the agent has not had: it has not read the whole line.
     #[must_use]
     pub fn undelivered(&self) -> &[Uuid] {
         &self.undelivered
@@ -183,7 +224,34 @@ impl StreamBody {
 
     /// The next line of the agent.
     pub fn line(&mut self) -> Option<&[u8]> {
-        self.lines.next()
+        self.inbox.line()
+    }
+
+    /// Where in all that the agent has said the line begins that comes next.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.inbox.position()
+    }
+
+    /// Whether the agent has said something that was not looked at.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.inbox.has_more()
+    }
+
+    /// Writes down what a later broker has to know.
+    ///
+    /// # Errors
+    /// When it cannot be; what was written before holds then.
+    pub fn note(&mut self, notes: &[u8]) -> io::Result<()> {
+        self.notes.write(notes)
+    }
+
+    /// Gives back what is done with: what the agent has said before the next line, and what it
+    /// has read.
+    pub fn release(&mut self) {
+        self.inbox.release();
+        self.outbox.tidy(self.stdin.as_ref());
     }
 
     /// Waits for what comes next. Can be dropped and called again.
@@ -197,11 +265,14 @@ impl StreamBody {
                 self.orphans = None;
                 self.take_the_rest();
             }
+            if self.inbox.has_more() {
+                return self.read();
+            }
             if let Some((exit, left)) = self.end
                 && self.stdout.is_none()
                 && self.stderr.is_none()
             {
-                self.held.reap().await;
+                self.held.reap();
                 return BodyEvent::Gone { exit, left };
             }
             if let Some(event) = self.step().await {
@@ -213,13 +284,11 @@ impl StreamBody {
     /// One thing that happens: to the input, to the outputs, or at the holder.
     async fn step(&mut self) -> Option<BodyEvent> {
         let ended = self.end.is_some();
-        let first = self.outgoing.front();
-        let unwritten = first.map(|first| &first.bytes[self.written..]);
         tokio::select! {
-            wrote = write(self.stdin.as_mut(), unwritten) => {
+            wrote = send(self.stdin.as_ref(), &mut self.outbox) => {
                 match wrote {
-                    Ok(n) => {
-                        self.advance(n);
+                    Ok(()) => {
+                        self.sent();
                         None
                     }
                     Err(_) => {
@@ -228,11 +297,12 @@ impl StreamBody {
                     }
                 }
             }
-            read = read(self.stdout.as_mut(), &mut self.buffer) => {
+            read = receive(self.stdout.as_ref(), &mut self.inbox) => {
                 match read {
-                    Ok(n) if n > 0 => {
-                        self.lines.feed(&self.buffer[..n]);
-                        Some(self.came())
+                    Ok(1..) => None,
+                    Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                        tracing::error!(pid = self.agent().pid, %error, "the agent cannot be read");
+                        Some(self.unreadable("there was no memory for what it wrote"))
                     }
                     _ => {
                         self.stdout = None;
@@ -251,15 +321,14 @@ impl StreamBody {
                 match said {
                     Ok(Some(Reply::Ended { exit, left })) => self.ended(exit, left),
                     Ok(Some(Reply::Exited(exit))) => {
-                        tracing::debug!(pid = self.held.pid, ?exit, "the agent has exited");
+                        tracing::debug!(pid = self.agent().pid, ?exit, "the agent has exited");
                         self.input_broken();
                         return Some(BodyEvent::Exited);
                     }
                     Ok(Some(_)) => {}
                     // A holder that is gone takes the knowledge of the exit along.
                     Ok(None) | Err(_) => {
-                        let (pid, start_time) = (self.held.pid, self.held.start_time);
-                        self.orphans = Some(tokio::spawn(orphans::end(pid, start_time)));
+                        self.orphans = Some(tokio::spawn(orphans::end(self.agent())));
                         self.ended(Exit::Unknown, false);
                     }
                 }
@@ -268,14 +337,22 @@ impl StreamBody {
         }
     }
 
-    /// What the bytes that have just come mean.
-    fn came(&mut self) -> BodyEvent {
-        if self.lines.too_long() {
-            self.stdout = None;
-            self.lines = Lines::default();
-            return BodyEvent::LineTooLong;
+    /// Looks at what has come.
+    fn read(&mut self) -> BodyEvent {
+        if let Err(error) = self.inbox.read() {
+            tracing::error!(pid = self.agent().pid, %error, "the inbox cannot be read");
+            return self.unreadable("what it wrote cannot be read back");
+        }
+        if self.inbox.too_long() {
+            return self.unreadable("it wrote a line beyond all bounds");
         }
         BodyEvent::Lines
+    }
+
+    fn unreadable(&mut self, why: &'static str) -> BodyEvent {
+        self.stdout = None;
+        self.inbox.give_up();
+        BodyEvent::Unreadable(why)
     }
 
     fn ended(&mut self, exit: Exit, left: bool) {
@@ -287,45 +364,32 @@ impl StreamBody {
         }
     }
 
-    /// Reads what there is, and no more of it.
+    /// Takes what there is, and no more of it.
     fn take_the_rest(&mut self) {
         if let Some(stdout) = self.stdout.take() {
-            while let Ok(n @ 1..) = stdout.try_read(&mut self.buffer) {
-                self.lines.feed(&self.buffer[..n]);
-            }
+            while let Ok(1..) = self.inbox.receive(&stdout) {}
         }
         self.stderr = None;
     }
 
-    fn advance(&mut self, n: usize) {
-        self.written += n;
-        if self
-            .outgoing
-            .front()
-            .is_some_and(|first| self.written >= first.bytes.len())
-        {
-            self.outgoing.pop_front();
-            self.written = 0;
-        }
-        if self.closing && self.outgoing.is_empty() {
+    /// The agent has been given something.
+    fn sent(&mut self) {
+        if self.closing && self.outbox.is_moved() {
             self.stdin = None;
         }
     }
 
     /// Nobody reads any more. That the agent is gone comes from the holder.
     fn input_broken(&mut self) {
-        self.stdin = None;
-        let written = std::mem::take(&mut self.written);
-        let lines = self.outgoing.drain(..).enumerate();
-        // Some of the first one may have arrived.
-        let none = lines.filter(|(at, _)| *at > 0 || written == 0);
-        self.undelivered
-            .extend(none.filter_map(|(_, line)| line.prompt));
+        if let Some(stdin) = self.stdin.take() {
+            self.undelivered
+                .extend(self.outbox.undelivered(Some(&stdin)));
+        }
     }
 
     fn keep_stderr(&mut self, piece: &[u8]) {
         tracing::debug!(
-            pid = self.held.pid,
+            pid = self.agent().pid,
             stderr = %String::from_utf8_lossy(piece).trim_end(),
         );
         self.stderr_tail.extend_from_slice(piece);
@@ -334,22 +398,53 @@ impl StreamBody {
     }
 }
 
-async fn write(stdin: Option<&mut pipe::Sender>, bytes: Option<&[u8]>) -> io::Result<usize> {
-    match (stdin, bytes) {
-        (Some(stdin), Some(bytes)) => stdin.write(bytes).await,
+/// What the agent gets that is left from earlier and in the way, in milliseconds.
+const LEFT_GRACE_MS: u32 = 2000;
+
+/// Ends the agent that is left in the session's directory `dir`, if there is one, and waits until
+/// it is gone.
+///
+/// # Errors
+/// When its holder does not do what it should.
+pub async fn end_left(dir: &Path, successor: &Successor) -> io::Result<()> {
+    if let Some((mut held, lent)) = Held::find(dir, successor).await? {
+        drop(lent);
+        held.end_and_wait(LEFT_GRACE_MS).await?;
+    }
+    Ok(())
+}
+
+/// The pipe, for a reactor.
+fn not_blocking(pipe: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    rustix::io::ioctl_fionbio(&pipe, true)?;
+    reactor(pipe, interest)
+}
+
+async fn send(stdin: Option<&AsyncFd<OwnedFd>>, outbox: &mut Outbox) -> io::Result<()> {
+    match stdin {
+        Some(stdin) if outbox.waits() => {
+            let send = |stdin: &OwnedFd| outbox.send(stdin).map(drop);
+            stdin.async_io(Interest::WRITABLE, send).await
+        }
         _ => pending().await,
     }
 }
 
-async fn read(stdout: Option<&mut pipe::Receiver>, buffer: &mut [u8]) -> io::Result<usize> {
+async fn receive(stdout: Option<&AsyncFd<OwnedFd>>, inbox: &mut Inbox) -> io::Result<usize> {
     match stdout {
-        Some(stdout) => stdout.read(buffer).await,
+        Some(stdout) => {
+            let receive = |stdout: &OwnedFd| inbox.receive(stdout);
+            stdout.async_io(Interest::READABLE, receive).await
+        }
         None => pending().await,
     }
 }
 
 async fn read_small(stderr: Option<&mut pipe::Receiver>) -> io::Result<(usize, [u8; 1024])> {
     let mut piece = [0; 1024];
-    let n = read(stderr, &mut piece).await?;
+    let n = match stderr {
+        Some(stderr) => stderr.read(&mut piece).await?,
+        None => pending().await,
+    };
     Ok((n, piece))
 }

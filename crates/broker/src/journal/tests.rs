@@ -89,7 +89,7 @@ fn what_was_written_is_there_again() {
         .iter()
         .map(|turn| (turn.turn, turn.started))
         .collect();
-    assert_eq!(open, [(id(2), true), (id(3), false)]);
+    assert_eq!(open, [(id(2), Some(2)), (id(3), None)]);
     assert_eq!(journal.totals().turns, 1);
     assert_eq!(journal.totals().usage.input_tokens, 10);
 }

@@ -88,6 +88,7 @@ impl Session {
             Some(body) => body.end(grace, false),
             // Still being started: ended as soon as it is there.
             None if self.launching.is_some() => {}
+            None if self.left.is_some() => self.end_left(),
             None => self.step(Event::Ended),
         }
     }

@@ -46,6 +46,8 @@ impl Session {
             Happening::Ready(_) if self.start_failure.is_some() => {}
             Happening::Ready(ready) => {
                 self.logged_out = ready.not_logged_in;
+                self.accounted.ready = true;
+                self.note();
                 self.step(Event::Ready);
             }
             Happening::InitFailed { text } if self.life == Life::Starting => {
@@ -87,7 +89,7 @@ impl Session {
             Happening::Question(question) => self.question(&question),
             Happening::QuestionGone { request_id } => self.question_gone(&request_id),
             Happening::UnknownRequest { request_id, .. } => {
-                self.write(input::refuse(&request_id, "not supported by clsess"));
+                self.write(&input::refuse(&request_id, "not supported by clsess"));
             }
             Happening::Response(_) => {}
             other => self.progress(other),
@@ -198,10 +200,13 @@ impl Session {
             // A subagent's tools, whole blocks after their deltas, the beginning of a run.
             _ => return,
         };
-        let unasked = || self.unasked.as_ref().map(|unasked| unasked.turn);
         let turn = match asked {
-            Some(wire) => self.with_agent(wire).map(|running| running.turn()),
-            None => unasked(),
+            Some(wire) => match self.with_agent(wire) {
+                Some(running) => Some(running.turn()),
+                // An earlier broker has told of it, and of its end.
+                None => return,
+            },
+            None => self.unasked.as_ref().map(|unasked| unasked.turn),
         };
         self.tell(turn, kind);
     }
@@ -242,9 +247,10 @@ impl Session {
     }
 
     /// Writes a line for the agent, if there is one.
-    pub(super) fn write(&mut self, line: Vec<u8>) {
+    pub(super) fn write(&mut self, line: &[u8]) {
         if let Some(body) = &mut self.body {
-            body.write(line, None);
+            body.put(line, None);
+            body.send();
         }
     }
 }

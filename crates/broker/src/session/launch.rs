@@ -10,18 +10,18 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clsess_claude::command::{self, Conversation, StreamSettings};
-use clsess_claude::input::{self, Initialize};
 use clsess_claude::record::{self, Home};
 use clsess_claude::turn::TurnEnd;
 use clsess_claude::version::{MIN_EXACT, Version};
-use clsess_holder::protocol::{PIPES, Start};
+use clsess_holder::protocol::{PIPES, Start, Successor};
 use clsess_proto::{ErrorCode, Failure};
 use tokio::io::AsyncReadExt;
 
 use crate::broker::Shared;
 use crate::disk;
+use crate::driver::orphans::{self, Process};
 use crate::driver::stream::StreamBody;
-use crate::driver::{StartError, orphans};
+use crate::driver::{StartError, stream};
 use crate::lock::boot_id;
 use crate::store::{self, Env, SessionRecord};
 
@@ -53,8 +53,6 @@ pub struct Launched {
     pub version: String,
     /// Where it keeps its things.
     pub home: Option<Home>,
-    /// The first line for it.
-    pub greeting: Vec<u8>,
 }
 
 /// The versions of agents' programs that were asked for it. A program that was
@@ -98,7 +96,7 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
         ));
     }
     // First of all: it may still be writing the transcript that is looked for now.
-    end_previous(&dir).await;
+    end_previous(&dir, &shared.successor).await?;
     let home = Home::new(&env, &cwd);
     let settings = stream_settings(&record, home.as_ref())?;
     let start = Start {
@@ -115,7 +113,7 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
         stdio: PIPES,
         umask: record.umask,
     };
-    let body = StreamBody::start(start)
+    let body = StreamBody::start(&dir, start, &shared.successor)
         .await
         .map_err(|e| not_started(&program, &e))?;
     remember(&dir, &body);
@@ -123,11 +121,13 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
         body,
         version: version.to_string(),
         home,
-        greeting: input::initialize(&Initialize {
-            system_prompt: record.settings.system_prompt,
-            append_system_prompt: record.settings.append_system_prompt,
-        }),
     })
+}
+
+/// Where the agent of a session keeps its things, by the kept environment.
+pub(super) fn home(record: &SessionRecord, dir: &Path) -> Option<Home> {
+    let env = store::load_env(dir).ok()?;
+    Home::new(&env, Path::new(&record.cwd))
 }
 
 /// The file in a session's directory that names its agent's process.
@@ -136,23 +136,43 @@ const AGENT: &str = "agent";
 /// Writes which process the session's agent is, so that a later broker can tell
 /// whether it still lives.
 fn remember(dir: &Path, body: &StreamBody) {
-    let text = format!("{} {} {}\n", body.pid(), body.start_time(), boot_id());
+    let Process { pid, start_time } = body.agent();
+    let text = format!("{pid} {start_time} {}\n", boot_id());
     if let Err(error) = disk::write_private(&dir.join(AGENT), text.as_bytes()) {
         tracing::warn!(%error, "cannot note the agent's process");
     }
 }
 
-/// Ends the agent that an earlier broker left, if it still lives: two on one
-/// conversation would fork it without a word.
-async fn end_previous(dir: &Path) {
-    let text = std::fs::read_to_string(dir.join(AGENT)).unwrap_or_default();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    if let [pid, start_time, boot] = words[..]
-        && let (Ok(pid), Ok(start_time)) = (pid.parse(), start_time.parse())
-        && boot == boot_id()
-    {
-        orphans::end(pid, start_time).await;
+/// The agent that was remembered, if it may still live.
+#[must_use]
+pub fn remembered(dir: &Path) -> Option<Process> {
+    let text = std::fs::read_to_string(dir.join(AGENT)).ok()?;
+    let mut words = text.split_whitespace();
+    let (pid, start_time) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    (words.next()? == boot_id()).then_some(Process { pid, start_time })
+}
+
+/// The session has no agent any more.
+pub(super) fn forget(dir: &Path) {
+    match std::fs::remove_file(dir.join(AGENT)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "cannot forget the agent's process");
+        }
+        _ => {}
     }
+}
+
+/// Ends the agent that is left from earlier, if it still lives: two on one conversation would
+/// fork it without a word.
+async fn end_previous(dir: &Path, successor: &Successor) -> Result<(), Failure> {
+    stream::end_left(dir, successor).await.map_err(|error| {
+        let message = format!("the agent before does not end: its holder does not work: {error}");
+        Failure::new(ErrorCode::AgentStartFailed, message)
+    })?;
+    if let Some(process) = remembered(dir) {
+        orphans::end(process).await;
+    }
+    Ok(())
 }
 
 /// The client is of a version that alters prompts.

@@ -2,10 +2,12 @@
 
 use clsess_claude::stream::RateLimit;
 use clsess_proto::{ErrorCode, EventKind, OnLimit, Outcome};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
 use super::life::{Event, Life};
+use super::notes::instant;
 use super::now_ms;
 use super::report::Ended;
 use super::task::Session;
@@ -22,11 +24,9 @@ const MOST_DOUBLINGS: u32 = 3;
 const LONGEST: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
 /// A limit that was reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Limit {
-    /// When it is worth trying again.
-    pub(super) until: Instant,
-    /// The same in milliseconds of Unix time.
+    /// When it is worth trying again, in milliseconds of Unix time.
     pub(super) until_ms: u64,
     /// Whether the provider said so.
     pub(super) told: bool,
@@ -53,7 +53,6 @@ impl Limit {
     fn over_in(wait: Duration, told: bool, tries: u32) -> Self {
         let wait = wait.min(LONGEST);
         Self {
-            until: Instant::now() + wait,
             until_ms: now_ms() + u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             told,
             tries,
@@ -153,7 +152,7 @@ impl Session {
     /// When the limit is over.
     pub(super) fn limit_due(&self) -> Option<Instant> {
         let limit = self.limit.as_ref().filter(|limit| limit.holds());
-        limit.map(|limit| limit.until)
+        limit.map(|limit| instant(limit.until_ms))
     }
 
     /// Runs what waited for the end of a limit.

@@ -5,6 +5,7 @@ mod hearing;
 mod launch;
 pub mod life;
 mod limits;
+mod notes;
 mod questions;
 mod queue;
 mod report;
@@ -26,7 +27,8 @@ use crate::disk::Promise;
 use crate::feed::Feed;
 use crate::store::Env;
 
-pub use launch::{Agents, trusted};
+pub use launch::{Agents, remembered, trusted};
+pub use notes::find;
 pub use questions::Decision;
 pub use task::{Seed, spawn, start_timeout};
 

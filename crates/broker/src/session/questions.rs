@@ -50,7 +50,7 @@ pub(super) struct Open {
 pub(super) struct Questions {
     pub(super) open: Vec<Open>,
     /// The last ones that were decided, the newest last.
-    decided: VecDeque<(String, Resolution)>,
+    pub(super) decided: VecDeque<(String, Resolution)>,
     /// The tool call that asks for a plan's approval: its id, and its input with the plan.
     pub(super) plan: Option<(String, Json)>,
 }
@@ -76,6 +76,9 @@ impl Session {
     /// A question comes.
     pub(super) fn question(&mut self, question: &Asked) {
         let line = &question.line;
+        if self.was_decided(&line.request_id) {
+            return;
+        }
         let asking = question.asked.and_then(|wire| self.with_agent(wire));
         let asking = asking.map(|running| (running.turn(), running.asked.terms.on_question));
         let asked = asking.is_some();
@@ -94,7 +97,7 @@ impl Session {
                 self.stops_at_question(failure(question.kind, &tool));
                 self.deny(&id, NOBODY, true);
                 // A background agent's question ends that agent only.
-                self.write(input::interrupt(&format!("clsess-interrupt-{id}")));
+                self.write(&input::interrupt(&format!("clsess-interrupt-{id}")));
             }
             _ => self.deny(&id, NOBODY, false),
         }
@@ -167,6 +170,7 @@ impl Session {
             .iter()
             .position(|open| open.told.id == id)?;
         let open = self.questions.open.remove(at);
+        self.decides(id);
         self.questions.decided.push_back((id.to_owned(), how));
         if self.questions.decided.len() > MAX_DECIDED {
             self.questions.decided.pop_front();
@@ -215,7 +219,7 @@ impl Session {
 
     fn deny(&mut self, id: &str, message: &str, interrupt: bool) {
         if self.decided(id, Resolution::Denied).is_some() {
-            self.write(input::deny(id, message, interrupt));
+            self.write_noted(&input::deny(id, message, interrupt));
         }
     }
 
@@ -253,7 +257,7 @@ impl Session {
         let (id, told) = (open.told.id.clone(), open.told.clone());
         let (how, line) = answer_line(open, decision, &self.record.name)?;
         self.decided(&id, how);
-        self.write(line);
+        self.write_noted(&line);
         Ok(told)
     }
 

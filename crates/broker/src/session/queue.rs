@@ -14,7 +14,7 @@ use super::ending::EndWhy;
 use super::life::{Event, Life};
 use super::report::Ended;
 use super::task::Session;
-use super::turns::{INTERRUPT_GRACE, INTERRUPTED, Queued, Stop};
+use super::turns::{INTERRUPT_GRACE, INTERRUPTED, Queued, Running, Stop};
 use super::{Watched, now_ms};
 use crate::journal::{Record, Terms};
 
@@ -26,8 +26,8 @@ const MAX_QUEUE: usize = 10_000;
 const MAX_LISTED: usize = 1000;
 
 impl Session {
-    /// Takes up what the broker before this one left open: what waited waits again,
-    /// what ran is lost.
+    /// Takes up what the broker before this one left open: what waited waits again, what the
+    /// agent was given is with it.
     pub(super) fn take_up_open_turns(&mut self) {
         for open in self.journal.open_turns() {
             let queued = match self.journal.queued(open.turn) {
@@ -37,18 +37,14 @@ impl Session {
                 // Its prompt is lost, which is said when it is its turn.
                 _ => Queued::new(open.turn, 0, Terms::default(), ""),
             };
-            if !open.started {
-                match queued.terms.first {
-                    true => self.push_front(queued),
-                    false => self.push_back(queued),
+            match open.started {
+                None if queued.terms.first => self.push_front(queued),
+                None => self.push_back(queued),
+                Some(at) if self.running.is_none() => {
+                    self.running = Some(Running::taken_up(queued, at));
                 }
-                continue;
+                Some(at) => self.steered.push(Running::taken_up(queued, at)),
             }
-            let failure = Failure::new(
-                ErrorCode::AgentDied,
-                "the broker ended while this turn ran; what became of it is not known",
-            );
-            self.finish_queued(&queued, Ended::without(Outcome::Unknown, failure));
         }
     }
 
@@ -186,9 +182,9 @@ impl Session {
             return;
         };
         if let Some(queued) = self.queue.remove(at)
-            && let Some((queued, prompt)) = self.started(queued)
+            && let Some(queued) = self.started(queued)
         {
-            self.steer(queued, &prompt, into);
+            self.steer(queued, into);
         }
     }
 
@@ -333,7 +329,7 @@ impl Session {
         let Some(running) = &self.running else {
             if self.life == Life::Settling {
                 self.unasked_until = Some(Instant::now() + INTERRUPT_GRACE);
-                self.write(input::interrupt("clsess-interrupt-unasked"));
+                self.write(&input::interrupt("clsess-interrupt-unasked"));
             }
             return None;
         };
@@ -346,9 +342,9 @@ impl Session {
     pub(super) fn next_turn(&mut self) {
         while let Some(at) = self.queue.iter().position(|queued| !self.is_held(queued)) {
             if let Some(queued) = self.queue.remove(at)
-                && let Some((queued, prompt)) = self.started(queued)
+                && let Some(queued) = self.started(queued)
             {
-                self.begin(queued, &prompt);
+                self.begin(queued);
                 return;
             }
         }
@@ -357,21 +353,25 @@ impl Session {
         }
     }
 
-    /// Writes down that a turn is about to be given to the agent; its prompt. What cannot be
-    /// read or written has failed.
-    fn started(&mut self, queued: Queued) -> Option<(Queued, String)> {
+    /// Puts a turn's prompt in the way of the agent, and writes down that it is about to have it.
+    /// What cannot be read or written has failed.
+    fn started(&mut self, queued: Queued) -> Option<Queued> {
         let started = self.prompt(&queued).and_then(|prompt| {
+            let wire = queued.terms.wire(queued.turn);
+            self.put_prompt(wire, &input::user(wire, &prompt));
             let record = Record::Started {
                 turn: queued.turn,
                 at: now_ms(),
             };
             // A prompt that may run must never look as if it had not: no record, no run.
             let written = self.journal.write(&record);
-            written.map_err(|error| self.journal_failed(&error))?;
-            Ok(prompt)
+            written.map_err(|error| {
+                self.take_prompt_back();
+                self.journal_failed(&error)
+            })
         });
         match started {
-            Ok(prompt) => Some((queued, prompt)),
+            Ok(()) => Some(queued),
             Err(failure) => {
                 self.finish_queued(&queued, Ended::failed(failure));
                 None

@@ -90,7 +90,10 @@ impl Session {
             ..self.report(unasked.turn, ended, unasked.denials)
         };
         let (turn, outcome) = (report.turn, report.outcome);
-        self.write_end(report);
+        // An earlier broker may have heard it, and written it down.
+        if self.journal.outcome(turn).is_none() {
+            self.write_end(report);
+        }
         self.tell(Some(turn), EventKind::Result { outcome });
     }
 

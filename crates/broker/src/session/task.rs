@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use clsess_claude::input::{self, Initialize};
 use clsess_claude::record::Home;
 use clsess_claude::turn::{ErrorKind, Outcome, Tracker, TurnEnd};
 use clsess_holder::protocol::Exit;
@@ -18,12 +19,14 @@ use super::ending::{EndWaiter, EndWhy};
 use super::launch::{self, Launched};
 use super::life::{self, Action, Event, Life};
 use super::limits::Limit;
+use super::notes::Accounted;
 use super::questions::Questions;
 use super::report::Ended;
 use super::turns::{Queued, Running, Unasked};
 use super::{Answer, COMMANDS, Command, Handle, Row, now_ms, view};
 use crate::broker::Shared;
-use crate::driver::stream::{BodyEvent, StreamBody};
+use crate::driver::orphans::{self, Process};
+use crate::driver::stream::{BodyEvent, Found, StreamBody};
 use crate::feed::Feed;
 use crate::journal::Journal;
 use crate::store::{self, Env, SessionRecord};
@@ -56,6 +59,10 @@ pub struct Seed {
     pub env: Option<Env>,
     /// Whether it is taken up from an earlier broker.
     pub taken_up: bool,
+    /// Its agent, where that broker's lives and is held.
+    pub found: Option<Found>,
+    /// Its agent, where that broker's may live and nobody holds it.
+    pub left: Option<Process>,
 }
 
 /// Everything that can wake the task.
@@ -63,11 +70,19 @@ enum Wake {
     Command(Option<Command>),
     Launched(Box<Result<Launched, Failure>>),
     Body(BodyEvent),
+    /// The agent is gone that nobody held.
+    LeftAgentGone,
     Deadline,
 }
 
 pub(super) type Launching =
     Pin<Box<dyn Future<Output = Result<Launched, Failure>> + std::marker::Send>>;
+
+/// An agent that nobody holds any more, and its end.
+pub(super) struct Left {
+    process: Process,
+    gone: Pin<Box<dyn Future<Output = ()> + std::marker::Send>>,
+}
 
 /// The session as its task holds it.
 pub(super) struct Session {
@@ -107,7 +122,13 @@ pub(super) struct Session {
     /// Whether that is too long ago.
     pub(super) stalled: bool,
     pub(super) body: Option<StreamBody>,
+    /// The agent that runs a turn to its end though nobody hears it.
+    pub(super) left: Option<Left>,
     pub(super) tracker: Tracker,
+    /// What need not be heard again by a later broker.
+    pub(super) accounted: Accounted,
+    /// Questions that an earlier broker has decided, and that are still to be heard again.
+    pub(super) decided_before: VecDeque<String>,
     pub(super) launching: Option<Launching>,
     pub(super) start_deadline: Option<Instant>,
     /// Why the start has failed, when the body is still there to be ended.
@@ -174,7 +195,10 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         heard: Instant::now(),
         stalled: false,
         body: None,
+        left: None,
         tracker: Tracker::new(),
+        accounted: Accounted::default(),
+        decided_before: VecDeque::new(),
         launching: None,
         start_deadline: None,
         start_failure: None,
@@ -202,6 +226,10 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         feed,
     };
     session.take_up_open_turns();
+    match seed.found {
+        Some(found) => session.take_up(found),
+        None => session.take_up_without_agent(seed.left),
+    }
     session.publish();
     tokio::spawn(session.run(inbox));
     handle
@@ -242,6 +270,10 @@ impl Session {
                 Wake::Command(None) => break,
                 Wake::Launched(outcome) => self.launched(*outcome),
                 Wake::Body(event) => self.body_event(&event),
+                Wake::LeftAgentGone => {
+                    self.left = None;
+                    self.gone(Exit::Unknown, false);
+                }
                 Wake::Deadline => self.deadlines(Instant::now()),
             }
             self.publish();
@@ -257,6 +289,7 @@ impl Session {
                 Wake::Launched(Box::new(outcome))
             }
             event = from_body(self.body.as_mut()) => Wake::Body(event),
+            () = left_gone(self.left.as_mut()) => Wake::LeftAgentGone,
             () = until(deadline) => Wake::Deadline,
         }
     }
@@ -281,7 +314,10 @@ impl Session {
                 }
             }
             Action::TellFailed => self.tell_failed(),
-            Action::Next => self.next_turn(),
+            Action::Next => {
+                self.account(true);
+                self.next_turn();
+            }
             Action::LoseTurn => self.lose_turn(),
             Action::EndBody => self.end_body(),
             Action::AfterEnd => self.after_end(),
@@ -297,6 +333,8 @@ impl Session {
 
     pub(super) fn launch(&mut self) {
         self.tracker = Tracker::new();
+        self.accounted = Accounted::default();
+        self.decided_before.clear();
         self.background = 0;
         self.exited = false;
         self.start_failure = None;
@@ -321,15 +359,14 @@ impl Session {
             Ok(launched) => {
                 tracing::info!(
                     session = %self.record.name,
-                    pid = launched.body.pid(),
+                    pid = launched.body.agent().pid,
                     version = %launched.version,
                     "agent started"
                 );
                 self.agent_version = Some(launched.version);
                 self.agent_home = launched.home;
-                let mut body = launched.body;
-                body.write(launched.greeting, None);
-                self.body = Some(body);
+                self.body = Some(launched.body);
+                self.greet();
                 if self.ending.is_some() {
                     self.end_body();
                 }
@@ -407,8 +444,8 @@ impl Session {
                 self.leaves_by = None;
                 self.step(Event::Leaving);
             }
-            BodyEvent::LineTooLong => {
-                self.body_failure = Some("it wrote a line beyond all bounds".to_owned());
+            BodyEvent::Unreadable(why) => {
+                self.body_failure = Some((*why).to_owned());
                 self.kill_body();
             }
             BodyEvent::Gone { exit, left } => self.gone(*exit, *left),
@@ -439,6 +476,7 @@ impl Session {
         if let Some(body) = &body {
             self.undelivered = body.undelivered().to_vec();
         }
+        launch::forget(&self.dir);
         let said = body.map(|body| body.stderr_tail()).unwrap_or_default();
         let how = self.body_failure.take().unwrap_or_else(|| describe(exit));
         tracing::info!(session = %self.record.name, %how, left, "agent gone");
@@ -453,9 +491,9 @@ impl Session {
                 self.step(Event::StartFailed);
             }
             _ => {
-                let reason = format!("the agent died, {}", with_words(how, &said));
-                self.last_error = Some(Failure::new(ErrorCode::AgentDied, reason.clone()));
-                self.died = Some(reason);
+                let reason = || format!("the agent died, {}", with_words(how, &said));
+                let reason = self.died.get_or_insert_with(reason).clone();
+                self.last_error = Some(Failure::new(ErrorCode::AgentDied, reason));
                 self.step(Event::Died);
             }
         }
@@ -465,6 +503,41 @@ impl Session {
     pub(super) fn kill_body(&mut self) {
         if let Some(body) = &mut self.body {
             body.end(HUNG_GRACE_MS, true);
+        }
+        self.end_left();
+    }
+
+    /// Ends the agent that nobody holds. That it is gone comes by itself.
+    pub(super) fn end_left(&self) {
+        if let Some(left) = &self.left {
+            tokio::spawn(orphans::end(left.process));
+        }
+    }
+
+    /// No agent was found: a turn that one was given is lost, once the last that may have run it
+    /// has ended.
+    fn take_up_without_agent(&mut self, left: Option<Process>) {
+        if self.running.is_none() {
+            return;
+        }
+        self.life = Life::Working;
+        self.died = Some("the agent died, and its holder with it".to_owned());
+        let process = left.unwrap_or_default();
+        let gone = Box::pin(orphans::gone(process));
+        self.left = Some(Left { process, gone });
+    }
+
+    /// Says hello to an agent that was never spoken to.
+    pub(super) fn greet(&mut self) {
+        self.start_deadline
+            .get_or_insert_with(|| Instant::now() + START_TIMEOUT);
+        if self.body.as_ref().is_some_and(StreamBody::is_new) {
+            let settings = &self.record.settings;
+            let greeting = input::initialize(&Initialize {
+                system_prompt: settings.system_prompt.clone(),
+                append_system_prompt: settings.append_system_prompt.clone(),
+            });
+            self.write(&greeting);
         }
     }
 
@@ -678,6 +751,13 @@ fn describe(exit: Exit) -> String {
 async fn launched(launching: Option<&mut Launching>) -> Result<Launched, Failure> {
     match launching {
         Some(launching) => launching.await,
+        None => pending().await,
+    }
+}
+
+async fn left_gone(left: Option<&mut Left>) {
+    match left {
+        Some(left) => left.gone.as_mut().await,
         None => pending().await,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clsess_claude::input;
 use clsess_claude::turn::{Outcome as Told, TurnEnd};
 use clsess_proto::{Denial, ErrorCode, EventKind, Failure, Outcome, TurnId, TurnReport};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
@@ -13,6 +14,7 @@ use super::Watched;
 use super::ending::EndWhy;
 use super::launch;
 use super::life::Event;
+use super::notes::instant;
 use super::report::{Ended, judge};
 use super::task::Session;
 use crate::journal::Terms;
@@ -108,7 +110,7 @@ pub(super) struct Running {
 }
 
 /// Why a turn was told to end.
-#[derive(Clone)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stop {
     pub(super) outcome: Outcome,
     pub(super) failure: Failure,
@@ -157,6 +159,16 @@ impl Running {
             asked: queued,
         };
         running.times_out_from(now);
+        running
+    }
+
+    /// One that an earlier broker has given to the agent, `at` milliseconds of Unix time.
+    pub(super) fn taken_up(queued: Queued, at: u64) -> Self {
+        let queued_ms = at.saturating_sub(queued.at);
+        let mut running = Self::new(queued);
+        running.queued_ms = queued_ms;
+        running.started = instant(at);
+        running.times_out_from(running.started);
         running
     }
 
@@ -224,9 +236,9 @@ impl Running {
 
 impl Session {
     /// Gives the idle agent a prompt.
-    pub(super) fn begin(&mut self, queued: Queued, prompt: &str) {
+    pub(super) fn begin(&mut self, queued: Queued) {
         let running = Running::new(queued);
-        self.give(&running, prompt);
+        self.give(&running);
         self.remembers(&running);
         self.running = Some(running);
         self.step(Event::TurnBegan);
@@ -242,21 +254,20 @@ impl Session {
     }
 
     /// Puts a prompt into the turn that runs.
-    pub(super) fn steer(&mut self, queued: Queued, prompt: &str, into: TurnId) {
+    pub(super) fn steer(&mut self, queued: Queued, into: TurnId) {
         let running = Running::new(queued);
         self.tell(Some(running.turn()), EventKind::Steered { into });
-        self.give(&running, prompt);
+        self.give(&running);
         self.steered.push(running);
     }
 
-    fn give(&mut self, running: &Running, prompt: &str) {
+    /// Lets the agent have the prompt that was put in its way.
+    fn give(&mut self, running: &Running) {
         self.heard = Instant::now();
         self.stalled = false;
         // A few turns at a time: there is always room for it.
         let _ = self.tracker.begin(running.wire);
-        if let Some(body) = &mut self.body {
-            body.write(input::user(running.wire, prompt), Some(running.wire));
-        }
+        self.send_all();
     }
 
     /// The agent has taken a line up.
@@ -270,7 +281,7 @@ impl Session {
             && running.wire == wire
             && running.stopping.is_some()
         {
-            self.write(input::interrupt(&format!("clsess-interrupt-begun-{wire}")));
+            self.write(&input::interrupt(&format!("clsess-interrupt-begun-{wire}")));
         }
         self.steer_next();
     }
@@ -375,7 +386,15 @@ impl Session {
             let until = Instant::now() + INTERRUPT_GRACE;
             running.stopping = Some((stop, until));
             let id = format!("clsess-interrupt-{}", running.turn());
-            self.write(input::interrupt(&id));
+            self.write_noted(&input::interrupt(&id));
+        }
+    }
+
+    /// A turn was told to end by an earlier broker.
+    pub(super) fn stops(&mut self, turn: TurnId, stop: Stop) {
+        let mut with_agent = self.running.iter_mut().chain(&mut self.steered);
+        if let Some(running) = with_agent.find(|running| running.turn() == turn) {
+            running.stopping = Some((stop, Instant::now() + INTERRUPT_GRACE));
         }
     }
 
@@ -396,7 +415,7 @@ impl Session {
             None => {
                 let line = input::take_back(&format!("clsess-take-back-{turn}"), steered.wire);
                 steered.stopping = Some((stop, now + INTERRUPT_GRACE));
-                self.write(line);
+                self.write_noted(&line);
                 return;
             }
             // The agent has been asked, and will say whether it could.
@@ -466,7 +485,7 @@ impl Session {
         let steered = std::mem::take(&mut self.steered);
         if let Some(running) = self.running.take() {
             // It ends sooner when it is told to than when its input ends.
-            self.write(input::interrupt("clsess-interrupt-end"));
+            self.write(&input::interrupt("clsess-interrupt-end"));
             for running in std::iter::once(running).chain(steered) {
                 let ended = Ended::without(Outcome::Interrupted, failure.clone());
                 self.finish_running(&running, ended);
@@ -502,8 +521,15 @@ pub(super) struct Unasked {
 impl Session {
     /// The agent begins something by itself.
     pub(super) fn unasked_began(&mut self) {
+        // A later broker that hears it again knows that it is the same.
+        let turn = self.place().map_or_else(TurnId::random, |place| {
+            TurnId(Uuid::new_v5(
+                &self.record.agent_session_id,
+                place.as_bytes(),
+            ))
+        });
         let unasked = Unasked {
-            turn: TurnId::random(),
+            turn,
             started: Instant::now(),
             denials: Vec::new(),
         };

@@ -108,7 +108,7 @@ impl Session {
             },
             active_at: self.active_at,
             agent_session_id: self.record.agent_session_id,
-            holder: self.body.as_ref().and_then(StreamBody::holder_pid),
+            holder: self.body.as_ref().map(StreamBody::holder_pid),
             allow_from: before.allow_from,
         };
         self.row.send_if_modified(|old| {
@@ -132,8 +132,8 @@ impl Session {
         SessionDetail {
             row: self.row.borrow().told(),
             agent_session_id: self.record.agent_session_id,
-            pid: self.body.as_ref().map(StreamBody::pid),
-            holder_pid: self.body.as_ref().and_then(StreamBody::holder_pid),
+            pid: self.body.as_ref().map(|body| body.agent().pid),
+            holder_pid: self.body.as_ref().map(StreamBody::holder_pid),
             agent_version: self.agent_version.clone(),
             model: self.model.clone(),
             usage: any.then_some(totals.usage),

@@ -1,0 +1,274 @@
+//! What a session leaves with its agent's holder for the broker after this one, and how that one
+//! takes it up.
+//!
+//! **The rule**: what is done about an agent is written down before the agent can hear of it. A
+//! line is put into the outbox, then the notes and the journal are written, then it is sent. So a
+//! line in the outbox that nothing was written about was not meant yet, and is taken back; and
+//! what was written about is in the outbox, or gone to the agent.
+//!
+//! What the agent has said since the last time that nothing was open is heard once more by the
+//! next broker, by the same code. Nothing else has to be kept of a running turn: its texts, its
+//! tools and its questions come again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+
+use clsess_claude::input::{Written, written};
+use clsess_claude::turn::{Facts, Tracker};
+use clsess_holder::protocol::Successor;
+use clsess_proto::{OnQuestion, Resolution, TurnId};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Duration, Instant};
+use uuid::Uuid;
+
+use super::launch;
+use super::life::Life;
+use super::limits::Limit;
+use super::now_ms;
+use super::task::Session;
+use super::turns::Stop;
+use crate::driver::stream::{Found, StreamBody};
+
+/// What is known for certain up to a line of the agent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Accounted {
+    /// Everything that the agent had said before this place in its inbox.
+    position: u64,
+    /// It had said that it is ready.
+    pub(super) ready: bool,
+    /// It was idle.
+    idle: bool,
+    tracker: Facts,
+    /// The prompts that it was given since.
+    given: Vec<Uuid>,
+    /// Its questions that were decided since; of very many the last ones.
+    decided: VecDeque<String>,
+}
+
+/// Decided questions that are noted. One that is heard again without having been noted is over
+/// as soon as its tool's result is heard.
+const MAX_DECIDED: usize = 256;
+
+/// The notes. A field that is missing was not known to the broker that wrote them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Notes {
+    accounted: Accounted,
+    stopping: Vec<(TurnId, Stop)>,
+    decided: VecDeque<(String, Resolution)>,
+    policies: VecDeque<(Uuid, OnQuestion)>,
+    version: Option<String>,
+    model: Option<String>,
+    background: usize,
+    logged_out: bool,
+    limit: Option<Limit>,
+}
+
+/// Finds the agent that an earlier broker has left in a session's directory.
+///
+/// # Errors
+/// When there is one whose holder does not do what it should.
+pub async fn find(dir: &Path, successor: &Successor) -> io::Result<Option<Found>> {
+    let position = |notes: &[u8]| {
+        let notes = serde_json::from_slice::<Notes>(notes);
+        notes.map_or(0, |notes| notes.accounted.position)
+    };
+    StreamBody::find(dir, successor, position).await
+}
+
+impl Session {
+    /// Writes down how things stand.
+    pub(super) fn note(&mut self) {
+        let with_agent = self.running.iter().chain(&self.steered);
+        let stopping = with_agent.filter_map(|running| {
+            let (stop, _) = running.stopping.as_ref()?;
+            Some((running.turn(), stop.clone()))
+        });
+        let notes = Notes {
+            accounted: self.accounted.clone(),
+            stopping: stopping.collect(),
+            decided: self.questions.decided.clone(),
+            policies: self.policies.clone(),
+            version: self.agent_version.clone(),
+            model: self.model.clone(),
+            background: self.background,
+            logged_out: self.logged_out,
+            limit: self.limit.clone(),
+        };
+        let Some(body) = &mut self.body else { return };
+        let noted = serde_json::to_vec(&notes)
+            .map_err(Into::into)
+            .and_then(|notes| body.note(&notes));
+        if let Err(error) = noted {
+            tracing::error!(session = %self.record.name, %error, "nothing can be noted with the holder");
+        }
+    }
+
+    /// Nothing is open: what was said so far does not have to be heard again.
+    pub(super) fn account(&mut self, idle: bool) {
+        let with_agent = self.running.is_some() || !self.steered.is_empty();
+        let open = with_agent || self.unasked.is_some() || !self.questions.open.is_empty();
+        let Some(body) = &self.body else { return };
+        let before = &self.accounted;
+        let nothing_new = before.position == body.position() && before.given.is_empty();
+        if nothing_new && before.idle == idle {
+            return;
+        }
+        let Some(tracker) = self.tracker.facts().filter(|_| !open) else {
+            return;
+        };
+        self.accounted = Accounted {
+            position: body.position(),
+            ready: self.accounted.ready,
+            idle,
+            tracker,
+            given: Vec::new(),
+            decided: VecDeque::new(),
+        };
+        self.note();
+        if let Some(body) = &mut self.body {
+            body.release();
+        }
+    }
+
+    /// Puts a prompt in the way of the agent; it is sent when that has been journalled.
+    pub(super) fn put_prompt(&mut self, wire: Uuid, line: &[u8]) {
+        if let Some(body) = &mut self.body {
+            body.put(line, Some(wire));
+            self.accounted.given.push(wire);
+            self.note();
+        }
+    }
+
+    /// Takes it back.
+    pub(super) fn take_prompt_back(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.take_back();
+            self.accounted.given.pop();
+            self.note();
+        }
+    }
+
+    /// A question is decided, though the agent does not know it yet.
+    pub(super) fn decides(&mut self, question: &str) {
+        let decided = &mut self.accounted.decided;
+        if decided.len() == MAX_DECIDED {
+            decided.pop_front();
+        }
+        decided.push_back(question.to_owned());
+    }
+
+    /// Whether an earlier broker has decided a question, which is heard once more.
+    pub(super) fn was_decided(&mut self, question: &str) -> bool {
+        let at = self.decided_before.iter().position(|id| id == question);
+        at.and_then(|at| self.decided_before.remove(at)).is_some()
+    }
+
+    /// Writes a line for the agent, if there is one, and how things stand now before it.
+    pub(super) fn write_noted(&mut self, line: &[u8]) {
+        if let Some(body) = &mut self.body {
+            body.put(line, None);
+        }
+        self.note();
+        self.send_all();
+    }
+
+    /// Lets the agent have what was put.
+    pub(super) fn send_all(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.send();
+        }
+    }
+
+    /// A place in what the agent says: the same for every broker that hears it.
+    pub(super) fn place(&self) -> Option<String> {
+        let body = self.body.as_ref()?;
+        let agent = body.agent();
+        let (pid, start_time, position) = (agent.pid, agent.start_time, body.position());
+        Some(format!("{pid} {start_time} {position}"))
+    }
+
+    /// Goes on with the agent that an earlier broker has left. The turns that it had been given
+    /// are known by the journal.
+    pub(super) fn take_up(&mut self, found: Found) {
+        let Found { body, notes } = found;
+        tracing::info!(session = %self.record.name, pid = body.agent().pid, "agent found");
+        let notes = notes.map_or(Ok(Notes::default()), |notes| serde_json::from_slice(&notes));
+        let notes = notes.unwrap_or_else(|error| {
+            tracing::error!(session = %self.record.name, %error, "the notes cannot be read");
+            Notes::default()
+        });
+        self.accounted = notes.accounted;
+        self.questions.decided = notes.decided;
+        self.decided_before.clone_from(&self.accounted.decided);
+        self.policies = notes.policies;
+        self.agent_version = notes.version;
+        self.model = notes.model;
+        self.background = notes.background;
+        self.logged_out = notes.logged_out;
+        self.limit = notes.limit.filter(Limit::holds);
+        self.agent_home = launch::home(&self.record, &self.dir);
+        self.tracker = Tracker::from(self.accounted.tracker.clone());
+        self.body = Some(body);
+        self.take_back_unmeant();
+        for wire in &self.accounted.given {
+            // As many as a broker has given it fit.
+            let _ = self.tracker.begin(*wire);
+        }
+        for (turn, stop) in notes.stopping {
+            self.stops(turn, stop);
+        }
+        self.life = self.life_found();
+        if self.life == Life::Starting {
+            self.greet();
+        }
+        self.send_all();
+    }
+
+    /// Takes the last line back that the broker before this one had put and not written about.
+    fn take_back_unmeant(&mut self) {
+        let last = self.body.as_ref().and_then(StreamBody::last_unsent);
+        let Some(last) = last else { return };
+        let meant = match written(&last) {
+            Written::Prompt(wire) => self.with_agent(wire).is_some(),
+            Written::Answer(id) => self.accounted.decided.contains(&id),
+            Written::Other => true,
+        };
+        if meant {
+            return;
+        }
+        if let Some(body) = &mut self.body {
+            body.take_back();
+        }
+        if let Written::Prompt(wire) = written(&last) {
+            self.accounted.given.retain(|given| *given != wire);
+        }
+    }
+
+    fn life_found(&self) -> Life {
+        let has_more = self.body.as_ref().is_some_and(StreamBody::has_more);
+        if !self.accounted.ready {
+            Life::Starting
+        } else if self.running.is_some() {
+            Life::Working
+        } else if self.accounted.idle && !has_more && self.accounted.given.is_empty() {
+            Life::Idle
+        } else {
+            // What it says next tells.
+            Life::Settling
+        }
+    }
+}
+
+/// A point in time that a later broker can read: how far it is from now, by the clock.
+pub(super) fn instant(at_ms: u64) -> Instant {
+    let now = now_ms();
+    let (ahead, ago) = (at_ms.saturating_sub(now), now.saturating_sub(at_ms));
+    let instant = Instant::now() + Duration::from_millis(ahead);
+    // Never before the machine's own beginning.
+    instant
+        .checked_sub(Duration::from_millis(ago))
+        .unwrap_or_else(Instant::now)
+}
