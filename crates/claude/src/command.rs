@@ -13,6 +13,17 @@ pub enum Conversation {
     New(Uuid),
     /// The one of this id. The client ends with 1 and an error `result` when there is none.
     Resume(Uuid),
+    /// The same without its last turn, which a client that died has left unfinished: what is run
+    /// next stands in its place. Two options that `--help` does not show; measured with 2.1.328,
+    /// also after a second death.
+    ResumeBefore {
+        /// The conversation.
+        id: Uuid,
+        /// The line before that turn.
+        at: Uuid,
+        /// The user line of that turn. The client refuses when another turn comes after it.
+        turn: Uuid,
+    },
 }
 
 /// What decides the arguments of a stream-json client. System prompts are not among them: they
@@ -51,10 +62,16 @@ pub fn stream_args(settings: &StreamSettings) -> Vec<OsString> {
     .map(OsString::from)
     .to_vec();
     args.push(format!("--permission-mode={}", flag_mode(&settings.permission_mode)).into());
-    args.push(match settings.conversation {
-        Conversation::New(id) => format!("--session-id={id}").into(),
-        Conversation::Resume(id) => format!("--resume={id}").into(),
-    });
+    let conversation = match settings.conversation {
+        Conversation::New(id) => vec![format!("--session-id={id}")],
+        Conversation::Resume(id) => vec![format!("--resume={id}")],
+        Conversation::ResumeBefore { id, at, turn } => vec![
+            format!("--resume={id}"),
+            format!("--resume-session-at={at}"),
+            format!("--resume-drops-turn={turn}"),
+        ],
+    };
+    args.extend(conversation.into_iter().map(OsString::from));
     args.extend(
         settings
             .model

@@ -155,6 +155,8 @@ struct Entry<'a> {
     #[serde(borrow)]
     uuid: Raw<'a>,
     #[serde(borrow)]
+    parentUuid: Raw<'a>,
+    #[serde(borrow)]
     isSidechain: Raw<'a>,
     #[serde(borrow)]
     promptId: Raw<'a>,
@@ -201,6 +203,44 @@ struct Told {
     end: ResultLine,
     /// The last line was the model's, and its message had ended.
     whole: bool,
+    cut: CutOff,
+}
+
+/// What became of a user line, as the transcript tells it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fate {
+    /// The line is not there: the client died within 0.1 s of having read it.
+    Absent,
+    /// Its turn has ended.
+    Ended(Box<TurnEnd>),
+    /// Its turn has begun and not ended.
+    CutOff(CutOff),
+}
+
+/// A turn in which the client died.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CutOff {
+    /// The line before it in the conversation; `None` for the first of all.
+    pub parent: Option<Uuid>,
+    /// The model has said something in it: a client that resumes takes its uuid for one that it
+    /// has run.
+    pub answered: bool,
+    /// Tools were called in it.
+    pub tools: bool,
+    /// It is no line of its own: it was put into another turn, or made one with others.
+    pub part: bool,
+    /// Another turn comes after it.
+    pub followed: bool,
+}
+
+/// What became of a user line, from the transcript's lines in the file's order.
+#[must_use]
+pub fn fate<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> Fate {
+    match told(lines, user) {
+        None => Fate::Absent,
+        Some(told) if told.whole => Fate::Ended(Box::new(told.end())),
+        Some(told) => Fate::CutOff(told.cut),
+    }
 }
 
 /// The end of the turn of a user line, from the transcript's lines in the file's order: for a
@@ -210,6 +250,10 @@ struct Told {
 /// [`ErrorKind::NoResult`]. What the transcript does not tell (cost, times) is missing.
 #[must_use]
 pub fn answer_of<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> Option<TurnEnd> {
+    told(lines, user).map(Told::end)
+}
+
+fn told<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> Option<Told> {
     let mut told: Option<Told> = None;
     for line in lines {
         let Ok(line) = serde_json::from_slice::<&RawValue>(line.trim_ascii()) else {
@@ -225,6 +269,11 @@ pub fn answer_of<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> O
             // the same line once more: the turn begins anew
             told = Some(Told {
                 prompt: text(entry.promptId),
+                cut: CutOff {
+                    parent: uuid(entry.parentUuid),
+                    part: uuid(entry.uuid) != Some(user),
+                    ..CutOff::default()
+                },
                 ..Told::default()
             });
             continue;
@@ -237,12 +286,15 @@ pub fn answer_of<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> O
         }
         match text(entry.kind).as_deref() {
             Some("assistant") => told.assistant(&entry),
-            Some("user") if told.is_over(&entry) => break,
+            Some("user") if told.is_over(&entry) => {
+                told.cut.followed = true;
+                break;
+            }
             Some("user") => told.user(&entry),
             _ => {}
         }
     }
-    told.map(Told::end)
+    told
 }
 
 impl Entry<'_> {
@@ -299,6 +351,11 @@ impl Told {
                 _ => None,
             });
         } else if line.model.as_deref() != Some("<synthetic>") {
+            self.cut.answered = true;
+            self.cut.tools |= line
+                .blocks
+                .iter()
+                .any(|block| matches!(block, Block::Tool { .. }));
             self.whole = self
                 .end
                 .stop_reason
@@ -420,6 +477,67 @@ mod tests {
         ] {
             assert!(!trusted(bad.as_bytes(), Path::new("/a"), None), "{bad}");
         }
+    }
+
+    /// A transcript of what the real client writes, with only what matters here.
+    #[test]
+    fn what_became_of_a_line() {
+        let id = |n: u128| Uuid::from_u128(n);
+        let user = |n, parent: Option<u128>, text: &str| {
+            let parent = parent.map_or("null".into(), |n| format!("\"{}\"", id(n)));
+            let (uuid, prompt) = (id(n), id(n + 1000));
+            format!(
+                r#"{{"type":"user","uuid":"{uuid}","parentUuid":{parent},"promptId":"{prompt}","message":{{"role":"user","content":"{text}"}}}}"#
+            )
+        };
+        let said = |n, reason: &str, block: &str| {
+            let uuid = id(n);
+            format!(
+                r#"{{"type":"assistant","uuid":"{uuid}","message":{{"id":"m{n}","model":"x","stop_reason":"{reason}","content":[{block}]}}}}"#
+            )
+        };
+        let text = r#"{"type":"text","text":"A"}"#;
+        let tool = r#"{"type":"tool_use","id":"t","name":"Bash","input":{}}"#;
+        let first = [user(1, None, "one"), said(2, "end_turn", text)];
+        let check = |more: &[String], of: u128| {
+            let lines: Vec<&[u8]> = first.iter().chain(more).map(String::as_bytes).collect();
+            fate(lines, id(of))
+        };
+        let second = user(3, Some(2), "two");
+        let cut = CutOff {
+            parent: Some(id(2)),
+            ..CutOff::default()
+        };
+        assert_eq!(check(&[], 3), Fate::Absent);
+        assert!(matches!(check(&[], 1), Fate::Ended(end) if end.answer == "A"));
+        assert_eq!(check(&[second.clone()], 3), Fate::CutOff(cut));
+        let answered = CutOff {
+            answered: true,
+            ..cut
+        };
+        let calls = CutOff {
+            tools: true,
+            ..answered
+        };
+        let more = [second.clone(), said(4, "tool_use", tool)];
+        assert_eq!(check(&more, 3), Fate::CutOff(calls));
+        let more = [second.clone(), said(4, "tool_use", text)];
+        assert_eq!(check(&more, 3), Fate::CutOff(answered));
+        let more = [second.clone(), user(5, Some(3), "three")];
+        let followed = CutOff {
+            followed: true,
+            ..cut
+        };
+        assert_eq!(check(&more, 3), Fate::CutOff(followed));
+        let merged = second.replace(
+            "\"type\"",
+            &format!("\"mergedSendUuids\":[\"{}\"],\"type\"", id(9)),
+        );
+        let part = CutOff { part: true, ..cut };
+        assert_eq!(check(&[merged], 9), Fate::CutOff(part));
+        let only = [user(1, None, "one")];
+        let lines: Vec<&[u8]> = only.iter().map(String::as_bytes).collect();
+        assert_eq!(fate(lines, id(1)), Fate::CutOff(CutOff::default()));
     }
 
     #[test]
