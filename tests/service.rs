@@ -1,0 +1,193 @@
+//! The broker as a service: the socket that systemd hands over.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod harness;
+
+use std::fs::DirBuilder;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
+
+use harness::{CLSESS, Cmd, Done, PATIENCE, Running, World, until};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// What systemd does for `ListenStream=`.
+fn listen(socket: &Path) -> UnixListener {
+    let mut private = DirBuilder::new();
+    private.recursive(true).mode(0o700);
+    private.create(socket.parent().unwrap()).unwrap();
+    let listener = UnixListener::bind(socket).unwrap();
+    std::fs::set_permissions(socket, PermissionsExt::from_mode(0o600)).unwrap();
+    listener
+}
+
+/// What it does for `ExecStart=` then: the descriptor is number 3, the variables say so.
+fn activated(world: &World, variables: &str, arguments: &str) -> Cmd {
+    let script = format!("exec 3<&0 </dev/null; {variables} exec \"$0\" {arguments} broker run");
+    world.program("bash", &["-c", &script, CLSESS])
+}
+
+const ONE: &str = "LISTEN_PID=$$ LISTEN_FDS=1";
+
+fn run(world: &World, listener: &UnixListener) -> Running {
+    let listener = listener.try_clone().unwrap();
+    activated(world, ONE, "").stdin_is(listener).spawn()
+}
+
+/// Waits until somebody connects; systemd looks by `poll` too, and leaves it to the broker.
+fn wait_for_client(listener: &UnixListener) {
+    assert!(knocks(listener, PATIENCE.as_millis()), "nobody connects");
+}
+
+fn knocks(listener: &UnixListener, wait_ms: u128) -> bool {
+    let mut asked = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    let wait = PollTimeout::try_from(wait_ms).unwrap();
+    poll(&mut asked, wait).unwrap() == 1
+}
+
+fn inode(path: &Path) -> u64 {
+    path.symlink_metadata().unwrap().ino()
+}
+
+#[test]
+fn a_broker_takes_the_socket_that_it_is_handed() {
+    let Some(world) = World::bare() else { return };
+    let listener = listen(&world.socket());
+    let made = inode(&world.socket());
+    for _ in 0..2 {
+        // It is asked before it is there.
+        let client = world.clsess(&["ls"]).spawn();
+        wait_for_client(&listener);
+        let broker = run(&world, &listener);
+        assert_eq!(client.wait().ok().text(), "");
+        let status = world.clsess(&["broker", "status", "--json"]).run().ok();
+        let status = status.json();
+        assert_eq!(status["pid"], broker.pid);
+        assert_eq!(status["socket"], world.socket().to_str().unwrap());
+        world.clsess(&["broker", "stop"]).run().ok();
+        let done = broker.wait().ok();
+        assert!(!done.stderr.contains("made again"), "{}", done.stderr);
+        // It is systemd's, and still there for the next one.
+        assert_eq!(inode(&world.socket()), made);
+        UnixStream::connect(world.socket()).unwrap();
+        listener.accept().unwrap();
+    }
+}
+
+#[test]
+fn no_agent_has_the_socket_or_its_variables() {
+    let Some(mut world) = World::bare() else {
+        return;
+    };
+    world.idle_agent();
+    let listener = listen(&world.socket());
+    let broker = run(&world, &listener);
+    world.session("work");
+    let holder = world.show("work")["holder_pid"].to_string();
+    let own = std::fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
+    for pid in [holder, world.agent("work").to_string()] {
+        let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+        let variables = String::from_utf8(variables).unwrap();
+        assert!(!variables.contains("LISTEN_"), "{variables:?}");
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        for entry in open.flatten() {
+            assert_ne!(std::fs::read_link(entry.path()).unwrap_or_default(), own);
+        }
+    }
+    world.clsess(&["broker", "stop"]).run().ok();
+    broker.wait().ok();
+}
+
+#[test]
+fn a_removed_socket_becomes_the_brokers_own() {
+    let Some(world) = World::bare() else { return };
+    let listener = listen(&world.socket());
+    let broker = run(&world, &listener);
+    world.clsess(&["ls"]).run().ok();
+    std::fs::remove_file(world.socket()).unwrap();
+    until("the socket is there", || world.socket().exists());
+    assert_eq!(world.broker(), broker.pid);
+    // Nobody else listens there, so it goes with the broker.
+    world.clsess(&["broker", "stop"]).run().ok();
+    let done = broker.wait().ok();
+    assert!(done.stderr.contains("made again"), "{}", done.stderr);
+    assert!(!world.socket().exists());
+}
+
+#[test]
+fn what_is_handed_to_another_process_is_left_alone() {
+    let Some(world) = World::bare() else { return };
+    let other = world.root().join("other");
+    let listener = listen(&other.join("s"));
+    let descriptor = listener.try_clone().unwrap();
+    let run = activated(&world, "LISTEN_PID=1 LISTEN_FDS=1", "");
+    let broker = run.stdin_is(descriptor).spawn();
+    until("it listens", || world.socket().exists());
+    world.clsess(&["broker", "stop"]).run().ok();
+    broker.wait().ok();
+    assert!(!world.socket().exists());
+}
+
+#[test]
+fn what_is_no_socket_for_a_broker_is_refused() {
+    let Some(world) = World::bare() else { return };
+    let refused = |run: Cmd, what: &str| {
+        let done: Done = run.run().fails(1);
+        let said = format!("clsess: {what}");
+        assert!(done.stderr.starts_with(&said), "{}", done.stderr);
+        assert!(world.processes().is_empty());
+    };
+    let socket = world.socket();
+    let listener = listen(&socket);
+    let give = |variables: &str, arguments: &str| {
+        activated(&world, variables, arguments).stdin_is(listener.try_clone().unwrap())
+    };
+    let two = give("LISTEN_PID=$$ LISTEN_FDS=2", "");
+    refused(two, "LISTEN_FDS is \"2\"; a broker takes one socket\n");
+    let named = give(ONE, "-S /tmp/other.sock");
+    let what = format!(
+        "the broker is to listen on /tmp/other.sock, and was handed {}\n",
+        socket.display()
+    );
+    refused(named, &what);
+    let (one, _other) = UnixStream::pair().unwrap();
+    let silent = activated(&world, ONE, "").stdin_is(one);
+    refused(silent, "the socket that was handed over does not listen\n");
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let file = activated(&world, ONE, "").stdin_is(file);
+    refused(file, "what systemd hands over is of no use: ");
+    std::fs::set_permissions(&socket, PermissionsExt::from_mode(0o666)).unwrap();
+    let what = format!(
+        "the socket that was handed over claims {}, which is open to others (mode 666)\n\
+         hint: SocketMode=0600 in its unit\n",
+        socket.display()
+    );
+    refused(give(ONE, ""), &what);
+    std::fs::remove_file(&socket).unwrap();
+    std::fs::write(&socket, "").unwrap();
+    let what = format!(
+        "the socket that was handed over claims {}, which is not a socket\n",
+        socket.display()
+    );
+    refused(give(ONE, ""), &what);
+}
+
+#[test]
+fn systemd_is_told_when_the_broker_listens() {
+    let Some(world) = World::bare() else { return };
+    let path = world.root().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let run = world.clsess(&["broker", "run"]).env("NOTIFY_SOCKET", &path);
+    let broker = run.spawn();
+    let mut said = [0; 64];
+    let length = manager.recv(&mut said).unwrap();
+    assert_eq!(&said[..length], b"READY=1\n");
+    // No other one is started for this.
+    world.clsess(&["broker", "status"]).run().ok();
+    assert_eq!(world.broker(), broker.pid);
+    world.clsess(&["broker", "stop"]).run().ok();
+    broker.wait().ok();
+}
