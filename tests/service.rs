@@ -175,6 +175,67 @@ fn what_is_no_socket_for_a_broker_is_refused() {
 }
 
 #[test]
+fn a_client_that_looks_elsewhere_wakes_the_broker_of_systemd() {
+    let Some(world) = World::bare() else { return };
+    // The default places are everybody's, so this one has a label of its own.
+    let label = world.root().file_name().unwrap().to_str().unwrap();
+    let runtime = world.root().join("xdg");
+    let socket = runtime.join(format!("clsess/{label}.sock"));
+    let login = |args: &[&str]| {
+        let command = world.clsess(&[&["-L", label], args].concat());
+        let command = command.env_remove("CLSESS_RUNTIME_DIR");
+        command.env("XDG_RUNTIME_DIR", &runtime)
+    };
+    let listener = listen(&socket);
+    let start_unit = || {
+        let listener = listener.try_clone().unwrap();
+        let run = activated(&world, ONE, &format!("-L {label}"));
+        run.stdin_is(listener).spawn()
+    };
+    let is_left_alone = || {
+        let status = login(&["broker", "status"]).run().fails(11);
+        assert!(status.stderr.contains("no broker is running"));
+        login(&["broker", "stop"]).run().ok();
+        login(&["version"]).run().ok();
+        assert!(!knocks(&listener, 0), "who only looks has connected");
+    };
+
+    is_left_alone();
+    if nix::unistd::geteuid().is_root() {
+        // After `su` the variable is that of somebody else.
+        std::os::unix::fs::chown(&runtime, Some(65534), None).unwrap();
+        login(&["ls"]).run().ok();
+        assert!(!knocks(&listener, 0), "it was asked of somebody else");
+        login(&["broker", "stop"]).run().ok();
+        std::os::unix::fs::chown(&runtime, Some(0), None).unwrap();
+    }
+    let client = login(&["ls"]).spawn();
+    wait_for_client(&listener);
+    let broker = start_unit();
+    client.wait().ok();
+    let status = login(&["broker", "status", "--json"]).run().ok().json();
+    assert_eq!(status["pid"], broker.pid);
+    assert_eq!(status["socket"], socket.to_str().unwrap());
+    // A cron job has no XDG_RUNTIME_DIR: the lock says where.
+    let job = login(&["broker", "status", "--json"]).env_remove("XDG_RUNTIME_DIR");
+    assert_eq!(job.run().ok().json()["pid"], broker.pid);
+    login(&["broker", "stop"]).run().ok();
+    broker.wait().ok();
+
+    // And when somebody wants it to be started.
+    is_left_alone();
+    let start = login(&["broker", "start"]).spawn();
+    wait_for_client(&listener);
+    let broker = start_unit();
+    let said = format!("listening on {}\n", socket.display());
+    assert_eq!(start.wait().ok().text(), said);
+    assert_eq!(world.processes().len(), 1);
+    login(&["broker", "stop"]).run().ok();
+    broker.wait().ok();
+    assert!(socket.exists());
+}
+
+#[test]
 fn systemd_is_told_when_the_broker_listens() {
     let Some(world) = World::bare() else { return };
     let path = world.root().join("notify");

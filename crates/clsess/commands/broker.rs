@@ -2,7 +2,9 @@
 
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -83,6 +85,9 @@ fn foreground(verbose: u8, surroundings: &Surroundings) -> Result<u8, Failure> {
 
 fn start(verbose: u8, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
     close_inherited(None).map_err(|e| internal(&e))?;
+    if let Some(socket) = knock(surroundings) {
+        return started_by_systemd(socket, surroundings, output);
+    }
     let until = Instant::now() + PATIENCE;
     loop {
         if let Some(prepared) = clsess_broker::prepare(surroundings.place.clone(), None)? {
@@ -98,6 +103,35 @@ fn start(verbose: u8, surroundings: &Surroundings, output: &Output) -> Result<u8
         }
         std::thread::sleep(RETRY);
     }
+}
+
+/// Connects to the socket on which systemd listens for a broker that does not run; its
+/// path, if systemd does. A broker of our own would then be one too many.
+fn knock(surroundings: &Surroundings) -> Option<&Path> {
+    let socket = surroundings.activating.as_deref()?;
+    let wanted = !lock::is_held(&surroundings.place.lock());
+    (wanted && UnixStream::connect(socket).is_ok()).then_some(socket)
+}
+
+fn started_by_systemd(
+    socket: &Path,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<u8, Failure> {
+    let until = Instant::now() + PATIENCE;
+    while !reachable(surroundings)? {
+        if Instant::now() > until {
+            let (socket, state) = (socket.display(), surroundings.place.state.display());
+            let message =
+                format!("systemd listens on {socket}, and starts no broker of {state} there");
+            let label = &surroundings.label;
+            return Err(Failure::new(ErrorCode::BrokerUnreachable, message)
+                .hint(format!("systemctl --user status clsess@{label}.service")));
+        }
+        std::thread::sleep(RETRY);
+    }
+    tell(&format!("listening on {}\n", socket.display()), output);
+    Ok(0)
 }
 
 /// Says something about a broker that runs, whether anybody reads it or not.
