@@ -1,17 +1,127 @@
-//! The broker as a service: the socket that systemd hands over.
+//! The broker as a service: the units, and the socket that systemd hands over.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../crates/clsess/cli.rs"]
+#[allow(dead_code, missing_docs)]
+mod cli;
 mod harness;
 
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use clap::Parser;
 use harness::{CLSESS, Cmd, Done, PATIENCE, Running, World, until};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+fn unit(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(root.join("crates/clsess/service").join(name)).unwrap()
+}
+
+/// What a unit says of this: `Section.Key`, once.
+fn said(unit: &str, what: &str) -> String {
+    let (section, key) = what.split_once('.').unwrap();
+    let header = format!("[{section}]");
+    let section = unit.lines().skip_while(|line| *line != header).skip(1);
+    let section = section.take_while(|line| !line.starts_with('['));
+    let values = section.filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let values: Vec<&str> = values.collect();
+    assert_eq!(values.len(), 1, "{what}: {values:?}");
+    values[0].to_owned()
+}
+
+/// Where the socket's unit listens.
+fn listen_stream(runtime: &Path, label: &str) -> PathBuf {
+    let path = said(&unit("clsess@.socket"), "Socket.ListenStream");
+    let path = path.replace("%t", runtime.to_str().unwrap());
+    path.replace("%i", label).into()
+}
+
+#[test]
+fn the_units_say_what_matters() {
+    let socket = unit("clsess@.socket");
+    assert_eq!(said(&socket, "Socket.SocketMode"), "0600");
+    assert_eq!(said(&socket, "Socket.DirectoryMode"), "0700");
+    let service = unit("clsess@.service");
+    for (what, value) in [
+        // The holders of warm agents are not ended with the broker.
+        ("Service.KillMode", "process"),
+        ("Service.OOMPolicy", "continue"),
+        ("Service.Type", "notify"),
+        ("Service.Restart", "on-failure"),
+        ("Unit.Requires", "clsess@%i.socket"),
+    ] {
+        assert_eq!(said(&service, what), value, "{what}");
+    }
+    said(&service, "Unit.StartLimitBurst");
+    // The agents' end (10 seconds) fits in.
+    let stop: u64 = said(&service, "Service.TimeoutStopSec").parse().unwrap();
+    assert!(stop > 15);
+    // What would take from an agent what its user can.
+    for hardening in [
+        "NoNewPrivileges",
+        "Private",
+        "Protect",
+        "Restrict",
+        "System",
+        "Memory",
+    ] {
+        let forbids = |line: &str| line.starts_with(hardening);
+        assert!(!service.lines().any(forbids), "{hardening}");
+    }
+}
+
+#[test]
+fn every_command_of_a_service_is_one() {
+    let service = unit("clsess@.service");
+    let commands = service
+        .lines()
+        .filter_map(|line| line.strip_prefix("Exec")?.split_once('='));
+    let mut commands: Vec<Vec<String>> = commands
+        .map(|(_, command)| command.replace("%i", "default"))
+        .map(|command| command.split(' ').map(str::to_owned).collect())
+        .collect();
+    let plist = unit("clsess.plist");
+    let arguments = plist.split_once("<array>").unwrap().1;
+    let arguments = arguments.split_once("</array>").unwrap().0;
+    let arguments = arguments.lines().filter_map(|line| {
+        let text = line.trim().strip_prefix("<string>")?;
+        text.strip_suffix("</string>")
+    });
+    commands.push(arguments.map(str::to_owned).collect());
+    assert_eq!(commands.len(), 3);
+    for command in commands {
+        // `make install` puts PREFIX in place of this.
+        assert_eq!(command[0], "/usr/local/bin/clsess");
+        // It comes with the holders that outlive a broker.
+        let coming = command.ends_with(&["broker".to_owned(), "upgrade".to_owned()]);
+        let taken = cli::Cli::try_parse_from(&command);
+        assert!(taken.is_ok() || coming, "{command:?}: {taken:?}");
+    }
+}
+
+#[test]
+fn systemd_takes_the_units() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["clsess@.service", "clsess@.socket"] {
+        let text = unit(name).replace("/usr/local/bin/clsess", CLSESS);
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["verify", "--user", "--man=no"]);
+    verify.args(["./clsess@default.service", "./clsess@default.socket"]);
+    verify.current_dir(&dir).env("XDG_RUNTIME_DIR", dir.path());
+    let Ok(done) = verify.output() else {
+        return eprintln!("skipped: there is no systemd-analyze");
+    };
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.is_empty(), "{said}");
+}
 
 /// What systemd does for `ListenStream=`.
 fn listen(socket: &Path) -> UnixListener {
@@ -180,7 +290,7 @@ fn a_client_that_looks_elsewhere_wakes_the_broker_of_systemd() {
     // The default places are everybody's, so this one has a label of its own.
     let label = world.root().file_name().unwrap().to_str().unwrap();
     let runtime = world.root().join("xdg");
-    let socket = runtime.join(format!("clsess/{label}.sock"));
+    let socket = listen_stream(&runtime, label);
     let login = |args: &[&str]| {
         let command = world.clsess(&[&["-L", label], args].concat());
         let command = command.env_remove("CLSESS_RUNTIME_DIR");
