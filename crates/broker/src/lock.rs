@@ -118,10 +118,7 @@ pub fn wait_until_gone(path: &Path) -> std::io::Result<()> {
         return Err(errno.into());
     }
     // An ending process closes its files a moment before it is gone.
-    let lives = |record: &Record| {
-        stat_fields(&record.pid.to_string())
-            .is_some_and(|stat| stat.start_time == record.start_time && stat.state != 'Z')
-    };
+    let lives = |record: &Record| lives(record.pid, record.start_time);
     while holder.as_ref().is_some_and(lives) {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
@@ -150,6 +147,14 @@ pub fn stat_fields(who: &str) -> Option<Stat> {
     fields(&stat[..length])
 }
 
+/// Whether the process of this number that began then lives. A zombie has nothing left
+/// that could do anything.
+#[must_use]
+pub fn lives(pid: u32, start_time: u64) -> bool {
+    stat_fields(&pid.to_string())
+        .is_some_and(|stat| stat.start_time == start_time && stat.state != 'Z')
+}
+
 fn fields(stat: &[u8]) -> Option<Stat> {
     // The name before them may hold anything: spaces, brackets, half a character.
     let stat = String::from_utf8_lossy(stat);
@@ -167,7 +172,8 @@ pub fn boot_id() -> String {
     line_of("/proc/sys/kernel/random/boot_id")
 }
 
-fn line_of(path: &str) -> String {
+/// What a file of one short line says.
+pub(crate) fn line_of(path: &str) -> String {
     std::fs::read_to_string(path)
         .map(|text| text.trim().to_owned())
         .unwrap_or_default()

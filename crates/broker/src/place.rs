@@ -109,6 +109,11 @@ pub fn private_dir(dir: &Path) -> Result<(), Failure> {
     }
     let meta =
         fs::symlink_metadata(dir).map_err(|e| unsafe_path(dir, &format!("cannot be read: {e}")))?;
+    check_private_dir(dir, &meta)
+}
+
+/// The same of one that is there.
+pub(crate) fn check_private_dir(dir: &Path, meta: &Metadata) -> Result<(), Failure> {
     if !meta.is_dir() {
         return Err(unsafe_path(dir, "is not a directory"));
     }
@@ -116,14 +121,14 @@ pub fn private_dir(dir: &Path) -> Result<(), Failure> {
         return Err(unsafe_path(dir, &format!("belongs to user {}", meta.uid())));
     }
     if meta.mode() & 0o077 != 0 {
-        let failure = unsafe_path(dir, &format!("is open to others (mode {:o})", mode(&meta)));
+        let failure = unsafe_path(dir, &format!("is open to others (mode {:o})", mode(meta)));
         return Err(failure.hint(format!("chmod 700 {}", dir.display())));
     }
     Ok(())
 }
 
 /// A directory that holds a socket of ours: nobody else may rename things in it.
-fn check_socket_dir(dir: &Path, meta: &Metadata) -> Result<(), Failure> {
+pub(crate) fn check_socket_dir(dir: &Path, meta: &Metadata) -> Result<(), Failure> {
     if !meta.is_dir() {
         return Err(unsafe_path(dir, "is not a directory, or a link to one")
             .hint("name the directory itself: CLSESS_RUNTIME_DIR, or -S PATH"));

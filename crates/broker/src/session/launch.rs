@@ -89,14 +89,8 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
             format!("{} is gone or no directory", record.cwd),
         ));
     }
-    let program = find(&env, record.settings.agent_path.as_deref())?;
-    let version = shared.agents.version(&program, &env, &cwd).await?;
-    if !version.exact_prompts() {
-        return Err(too_old(
-            &version.to_string(),
-            &program.display().to_string(),
-        ));
-    }
+    let configured = record.settings.agent_path.as_deref();
+    let (program, version) = found_agent(&shared.agents, &env, &cwd, configured).await?;
     // First of all: it may still be writing the transcript that is looked for now.
     end_previous(&dir).await;
     let home = Home::new(&env, &cwd);
@@ -130,6 +124,25 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
     })
 }
 
+/// The agent's program and its version, one that takes every prompt exactly.
+///
+/// # Errors
+/// By name: it is missing, does not tell its version, or is too old.
+pub async fn found_agent(
+    agents: &Agents,
+    env: &Env,
+    cwd: &Path,
+    configured: Option<&str>,
+) -> Result<(PathBuf, Version), Failure> {
+    let program = find(env, configured)?;
+    let version = agents.version(&program, env, cwd).await?;
+    if version.exact_prompts() {
+        return Ok((program, version));
+    }
+    let program = program.display().to_string();
+    Err(too_old(&version.to_string(), &program))
+}
+
 /// The file in a session's directory that names its agent's process.
 const AGENT: &str = "agent";
 
@@ -145,14 +158,22 @@ fn remember(dir: &Path, body: &StreamBody) {
 /// Ends the agent that an earlier broker left, if it still lives: two on one
 /// conversation would fork it without a word.
 async fn end_previous(dir: &Path) {
-    let text = std::fs::read_to_string(dir.join(AGENT)).unwrap_or_default();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    if let [pid, start_time, boot] = words[..]
-        && let (Ok(pid), Ok(start_time)) = (pid.parse(), start_time.parse())
-        && boot == boot_id()
-    {
+    if let Some((pid, start_time)) = noted_agent(dir) {
         orphans::end(pid, start_time).await;
     }
+}
+
+/// The process and start time that were noted as the agent of the session in `dir`, in
+/// this boot.
+#[must_use]
+pub fn noted_agent(dir: &Path) -> Option<(u32, u64)> {
+    let text = std::fs::read_to_string(dir.join(AGENT)).ok()?;
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [pid, start_time, boot] = words[..] else {
+        return None;
+    };
+    let noted = (pid.parse().ok()?, start_time.parse().ok()?);
+    (boot == boot_id()).then_some(noted)
 }
 
 /// The client is of a version that alters prompts.
