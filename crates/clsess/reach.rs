@@ -158,7 +158,8 @@ fn not_there(socket: &Path, error: &io::Error) -> Failure {
     Failure::new(ErrorCode::BrokerUnreachable, message).hint(TO_START)
 }
 
-fn no_broker() -> Failure {
+/// Nobody listens anywhere where a broker might.
+pub fn no_broker() -> Failure {
     Failure::new(ErrorCode::BrokerUnreachable, "no broker is running").hint(TO_START)
 }
 

@@ -26,7 +26,7 @@ use crate::disk::Promise;
 use crate::feed::Feed;
 use crate::store::Env;
 
-pub use launch::{Agents, trusted};
+pub use launch::{Agents, found_agent, noted_agent, trusted};
 pub use questions::Decision;
 pub use task::{Seed, spawn, start_timeout};
 
