@@ -95,9 +95,12 @@ impl Client {
     async fn find(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
         let socket = &surroundings.place.socket;
         place::check_socket_length(socket)?;
-        let asleep = start == Start::Never && !lock::is_held(&surroundings.place.lock());
         // Whoever connects there starts a broker.
-        let starts = |socket: &Path| asleep && surroundings.activating.as_deref() == Some(socket);
+        let starts = |socket: &Path| {
+            start == Start::Never
+                && surroundings.activating.as_deref() == Some(socket)
+                && !lock::is_held(&surroundings.place.lock())
+        };
         if starts(socket) {
             return Err(no_broker());
         }

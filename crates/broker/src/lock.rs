@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clsess_proto::{ErrorCode, Failure};
 use nix::fcntl::{Flock, FlockArg};
@@ -43,17 +44,24 @@ impl Record {
     }
 }
 
+/// How often a lock is tried that is only looked at: then somebody is taken for a broker
+/// who looks all the time.
+const LOOKS: u32 = 100;
+/// Between two tries; a look lasts microseconds.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// The held lock. It is free when the last process that has it is gone.
 #[derive(Debug)]
 pub struct Lock(Flock<File>);
 
 impl Lock {
-    /// Takes the lock; `None` when somebody else has it.
+    /// Takes the lock; `None` when somebody else has it. Who only looks ([`is_held`])
+    /// is not in the way.
     ///
     /// # Errors
     /// [`ErrorCode::UnsafePath`] when the file cannot be used.
     pub fn take(path: &Path) -> Result<Option<Self>, Failure> {
-        let file = OpenOptions::new()
+        let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -62,11 +70,18 @@ impl Lock {
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(path)
             .map_err(|e| failure(path, &e))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Some(Self(lock))),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(failure(path, &errno.into())),
+        for _ in 0..LOOKS {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Some(Self(lock))),
+                Err((back, nix::errno::Errno::EWOULDBLOCK)) => file = back,
+                Err((_, errno)) => return Err(failure(path, &errno.into())),
+            }
+            if is_held(path) {
+                break;
+            }
+            std::thread::sleep(LOOK);
         }
+        Ok(None)
     }
 
     /// Writes who we are. Its readers tolerate a half-written record.
@@ -93,7 +108,7 @@ pub fn read(path: &Path) -> Option<Record> {
     serde_json::from_str(&text).ok()
 }
 
-/// Whether a process holds the lock at `path`. It looks by taking it for a moment,
+/// Whether a broker holds the lock at `path`. It looks by taking it for a moment,
 /// shared; whoever starts a broker just then tries again.
 #[must_use]
 pub fn is_held(path: &Path) -> bool {
@@ -120,7 +135,7 @@ pub fn wait_until_gone(path: &Path) -> std::io::Result<()> {
     // An ending process closes its files a moment before it is gone.
     let lives = |record: &Record| lives(record.pid, record.start_time);
     while holder.as_ref().is_some_and(lives) {
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(LOOK);
     }
     Ok(())
 }
@@ -189,6 +204,31 @@ fn failure(path: &Path, error: &std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn who_only_looks_is_not_in_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let _ = is_held(&path);
+                    }
+                });
+            }
+            let taken = (0..200).all(|_| Lock::take(&path).is_ok_and(|lock| lock.is_some()));
+            done.store(true, Ordering::Relaxed);
+            assert!(taken);
+        });
+        let lock = Lock::take(&path).unwrap();
+        assert!(lock.is_some() && is_held(&path));
+        assert!(Lock::take(&path).unwrap().is_none());
+        drop(lock);
+        assert!(!is_held(&path));
+    }
 
     #[test]
     fn a_process_may_have_any_name() {
