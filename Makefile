@@ -3,6 +3,9 @@
 PREFIX = /usr/local
 DESTDIR =
 share = $(DESTDIR)$(PREFIX)/share
+# Units of users: under lib for systemd, but in a home under share.
+units = $(DESTDIR)$(PREFIX)/$(if $(filter $(HOME)/%,$(PREFIX)/),share,lib)/systemd/user
+service = sed 's|/usr/local/|$(PREFIX)/|' crates/clsess/service/
 
 # Linked statically: the command is started anew for every prompt, and a dynamic one spends 1 ms of
 # each start on finding its libraries (measured beside make bench). It takes a target's name.
@@ -91,6 +94,10 @@ install: target/static/clsess
 	install -D -m 644 completions/clsess.bash $(share)/bash-completion/completions/clsess
 	install -D -m 644 completions/_clsess $(share)/zsh/site-functions/_clsess
 	install -D -m 644 completions/clsess.fish $(share)/fish/vendor_completions.d/clsess.fish
+	install -d $(units) $(share)/clsess
+	$(service)clsess@.service | install -m 644 /dev/stdin $(units)/clsess@.service
+	$(service)clsess@.socket | install -m 644 /dev/stdin $(units)/clsess@.socket
+	$(service)clsess.plist | install -m 644 /dev/stdin $(share)/clsess/clsess.plist
 
 clean:
 	cargo clean

@@ -28,6 +28,9 @@ _clsess() {
             clsess,deny)
                 cmd="clsess__subcmd__deny"
                 ;;
+            clsess,doctor)
+                cmd="clsess__subcmd__doctor"
+                ;;
             clsess,events)
                 cmd="clsess__subcmd__events"
                 ;;
@@ -126,6 +129,9 @@ _clsess() {
                 ;;
             clsess__subcmd__help,deny)
                 cmd="clsess__subcmd__help__subcmd__deny"
+                ;;
+            clsess__subcmd__help,doctor)
+                cmd="clsess__subcmd__help__subcmd__doctor"
                 ;;
             clsess__subcmd__help,events)
                 cmd="clsess__subcmd__help__subcmd__events"
@@ -242,7 +248,7 @@ _clsess() {
 
     case "${cmd}" in
         clsess)
-            opts="-S -L -v -q -h -V --socket --label --config --verbose --quiet --color --help --version new send result ls list show wait log events queue interrupt questions approve deny answer rename kill restart broker version help"
+            opts="-S -L -v -q -h -V --socket --label --config --verbose --quiet --color --help --version new send result ls list show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -849,6 +855,55 @@ _clsess() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        clsess__subcmd__doctor)
+            opts="-S -L -v -q -h --json --socket --label --config --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -S)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         clsess__subcmd__events)
             opts="-S -L -v -q -h --since --schema --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -903,7 +958,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__help)
-            opts="new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker version help"
+            opts="new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1029,6 +1084,20 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__help__subcmd__deny)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        clsess__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

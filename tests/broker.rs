@@ -4,11 +4,15 @@
 
 mod harness;
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use harness::{CLSESS, World, alive, send_signal, until};
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
@@ -258,6 +262,48 @@ fn a_broker_outlives_the_process_group_that_started_it() {
     assert_eq!(terminal, "0");
     let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
     assert_eq!(cwd, Path::new("/"));
+}
+
+#[test]
+fn a_broker_and_its_agents_outlive_the_logout() {
+    let Some(world) = World::real() else { return };
+    world
+        .api
+        .rule("slow", json!([{"text": "late", "hold": "h"}]));
+    // A login shell: it leads a session, whose terminal this is.
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let terminal = posix_openpt(flags).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let mut shells_end = File::options();
+    shells_end.read(true).write(true);
+    shells_end.custom_flags(flags.bits());
+    let shells_end = shells_end.open(ptsname_r(&terminal).unwrap()).unwrap();
+    let script = "\"$0\" new work && \"$0\" send --no-wait work slow >turn && tty && read -r line";
+    let login = world.program("setsid", &["--ctty", "bash", "-c", script, CLSESS]);
+    let login = login.stdin_is(shells_end).spawn();
+    login.wait_stdout(|out| out.starts_with(b"work\n/dev/pts/"));
+    world.api.wait_hold("h", 1);
+    let before = (
+        world.broker(),
+        world.agent("work"),
+        world.show("work")["holder_pid"].clone(),
+    );
+    // Its terminal is gone: SIGHUP to all of its session.
+    drop(terminal);
+    let hung_up = -(Signal::SIGHUP as i32);
+    assert_eq!(login.wait().code, hung_up);
+
+    world.api.release("h");
+    let result = world.clsess(&["result", "work"]).run().ok();
+    assert_eq!(result.text(), "late\n");
+    assert_eq!(world.send("work", "hi"), "you said: hi\n");
+    let after = (
+        world.broker(),
+        world.agent("work"),
+        world.show("work")["holder_pid"].clone(),
+    );
+    assert_eq!(after, before);
 }
 
 #[test]

@@ -127,6 +127,8 @@ pub enum Command {
     Restart(Restart),
     /// The background broker itself
     Broker(Broker),
+    /// Say what is wrong around the broker and its agents, and what to do about it
+    Doctor(Doctor),
     /// Print the versions of this command and of the running broker
     Version(Version),
 }
@@ -534,6 +536,13 @@ pub enum BrokerCommand {
         #[arg(short = 'n', long, value_name = "N")]
         lines: Option<usize>,
     },
+}
+
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,5 +1,6 @@
 //! clsess: named warm Claude Code sessions.
 
+mod activation;
 mod cli;
 mod client;
 mod commands;

@@ -43,7 +43,7 @@ impl Client {
     pub async fn connect(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
         let until = Instant::now() + PATIENCE;
         loop {
-            let missing = match Self::find(surroundings).await {
+            let missing = match Self::find(surroundings, start).await {
                 Ok(client) => return Ok(client),
                 // Also of one that ended while we were at its door.
                 Err(failure) if failure.code == ErrorCode::BrokerUnreachable => failure,
@@ -56,7 +56,7 @@ impl Client {
             if Instant::now() > until {
                 return Err(missing);
             }
-            if let Ok(client) = Self::find(surroundings).await {
+            if let Ok(client) = Self::find(surroundings, start).await {
                 return Ok(client);
             }
             sleep(RETRY).await;
@@ -91,11 +91,20 @@ impl Client {
     }
 
     /// The broker of these surroundings: where it should listen, else where its
-    /// lock says that it does.
-    async fn find(surroundings: &Surroundings) -> Result<Self, Failure> {
+    /// lock says that it does, else where systemd listens for it.
+    async fn find(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
         let socket = &surroundings.place.socket;
         place::check_socket_length(socket)?;
-        let missing = match connect(socket).await {
+        // Whoever connects there starts a broker.
+        let starts = |socket: &Path| {
+            start == Start::Never
+                && surroundings.activating.as_deref() == Some(socket)
+                && !lock::is_held(&surroundings.place.lock())
+        };
+        if starts(socket) {
+            return Err(no_broker());
+        }
+        let mut missing = match connect(socket).await {
             Ok(stream) => {
                 let client = Self::greet(stream).await?;
                 // One whose socket was named on purpose is the one that is meant.
@@ -106,18 +115,22 @@ impl Client {
             }
             Err(error) => not_there(socket, &error),
         };
-        let recorded = match lock::read(&surroundings.place.lock()) {
-            Some(record) if record.socket != *socket => record.socket,
-            _ => return Err(missing),
-        };
-        let Ok(stream) = connect(&recorded).await else {
-            return Err(missing);
-        };
-        let client = Self::greet(stream).await?;
-        if client.is_of(surroundings) {
-            return Ok(client);
+        let recorded = lock::read(&surroundings.place.lock()).map(|record| record.socket);
+        let mut tried = vec![socket.clone()];
+        for other in recorded.into_iter().chain(surroundings.activating.clone()) {
+            if tried.contains(&other) || starts(&other) {
+                continue;
+            }
+            if let Ok(stream) = connect(&other).await {
+                let client = Self::greet(stream).await?;
+                if client.is_of(surroundings) {
+                    return Ok(client);
+                }
+                missing = another(&other, &client);
+            }
+            tried.push(other);
         }
-        Err(another(&recorded, &client))
+        Err(missing)
     }
 
     /// Whether this broker is the one that was looked for.
@@ -142,11 +155,19 @@ fn another(socket: &Path, client: &Client) -> Failure {
 
 fn not_there(socket: &Path, error: &io::Error) -> Failure {
     let message = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "no broker is running".into(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => return no_broker(),
         _ => format!("cannot connect to {}: {error}", socket.display()),
     };
-    Failure::new(ErrorCode::BrokerUnreachable, message).hint("clsess broker start")
+    Failure::new(ErrorCode::BrokerUnreachable, message).hint(TO_START)
 }
+
+/// Nobody listens anywhere where a broker might.
+pub fn no_broker() -> Failure {
+    Failure::new(ErrorCode::BrokerUnreachable, "no broker is running").hint(TO_START)
+}
+
+/// What to do about a broker that is missing.
+const TO_START: &str = "clsess broker start";
 
 async fn connect(socket: &Path) -> io::Result<Stream> {
     Stream::connect(socket.to_fs_name::<GenericFilePath>()?).await

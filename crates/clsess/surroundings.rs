@@ -1,5 +1,6 @@
 //! What the command finds around it: who it is, and where the broker lives.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clsess_broker::place::Place;
@@ -15,6 +16,9 @@ pub struct Surroundings {
     pub place: Place,
     /// Whether the socket was named on purpose.
     pub socket_named: bool,
+    /// Where systemd listens for the broker, if it does: `ListenStream=` of
+    /// `service/clsess@.socket`. Absent when another place was named.
+    pub activating: Option<PathBuf>,
     /// The label.
     pub label: String,
     /// The directory that holds the labels' state.
@@ -44,6 +48,8 @@ impl Surroundings {
             Some(path) => absolute(path)?,
             None => runtime_dir().join(format!("{label}.sock")),
         };
+        let named = global.socket.is_some() || directory(RUNTIME_DIR).is_some();
+        let activating = (!named).then(|| user_dir().join(format!("clsess/{label}.sock")));
         let config = match &global.config {
             Some(path) => Some((path.clone(), true)),
             None => xdg("XDG_CONFIG_HOME", ".config")
@@ -56,6 +62,7 @@ impl Surroundings {
                 socket,
             },
             socket_named: global.socket.is_some(),
+            activating,
             label,
             state_dir,
             config,
@@ -63,19 +70,35 @@ impl Surroundings {
     }
 }
 
+/// Names the directory of sockets.
+const RUNTIME_DIR: &str = "CLSESS_RUNTIME_DIR";
+
 /// `$CLSESS_RUNTIME_DIR`; else `/run/user/UID/clsess`, where that outlives the
 /// login; else `/tmp/clsess-UID`. Not `$XDG_RUNTIME_DIR`: a cron job has none, and
 /// must find the same.
 fn runtime_dir() -> PathBuf {
-    if let Some(dir) = directory("CLSESS_RUNTIME_DIR") {
+    if let Some(dir) = directory(RUNTIME_DIR) {
         return dir;
     }
     let uid = geteuid();
-    let user_dir = PathBuf::from(format!("/run/user/{uid}"));
-    if user_dir.is_dir() && lingers() {
-        return user_dir.join("clsess");
+    let of_user = PathBuf::from(format!("/run/user/{uid}"));
+    if of_user.is_dir() && lingers() {
+        return of_user.join("clsess");
     }
     PathBuf::from(format!("/tmp/clsess-{uid}"))
+}
+
+/// What `%t` is in a unit of this user's systemd. A cron job has no variable for it,
+/// and after `su` it is that of somebody else.
+fn user_dir() -> PathBuf {
+    let ours = |dir: &PathBuf| {
+        dir.metadata()
+            .is_ok_and(|meta| meta.uid() == geteuid().as_raw())
+    };
+    let usual = || PathBuf::from(format!("/run/user/{}", geteuid()));
+    directory("XDG_RUNTIME_DIR")
+        .filter(ours)
+        .unwrap_or_else(usual)
 }
 
 /// Whether systemd keeps this user's runtime directory after the last logout.

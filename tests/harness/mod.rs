@@ -27,6 +27,7 @@ pub mod told;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -411,6 +412,7 @@ enum Stdin {
     Nothing,
     Bytes(Vec<u8>),
     Open,
+    Is(OwnedFd),
 }
 
 /// A command that has not been started.
@@ -429,6 +431,12 @@ impl Cmd {
     /// Gives it a stdin that stays open and silent.
     pub fn silent_stdin(mut self) -> Self {
         self.stdin = Stdin::Open;
+        self
+    }
+
+    /// Gives it this descriptor as stdin.
+    pub fn stdin_is(mut self, descriptor: impl Into<OwnedFd>) -> Self {
+        self.stdin = Stdin::Is(descriptor.into());
         self
     }
 
@@ -457,10 +465,13 @@ impl Cmd {
 
     /// Starts it.
     pub fn spawn(mut self) -> Running {
-        self.command.stdin(match self.stdin {
-            Stdin::Nothing => Stdio::null(),
-            Stdin::Bytes(_) | Stdin::Open => Stdio::piped(),
-        });
+        let (stdin, bytes) = match self.stdin {
+            Stdin::Nothing => (Stdio::null(), None),
+            Stdin::Bytes(bytes) => (Stdio::piped(), Some(bytes)),
+            Stdin::Open => (Stdio::piped(), None),
+            Stdin::Is(descriptor) => (descriptor.into(), None),
+        };
+        self.command.stdin(stdin);
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap();
         let pid = child.id();
@@ -472,8 +483,8 @@ impl Cmd {
         collect(&output, child.stderr.take().unwrap(), |state| {
             &mut state.stderr
         });
-        let open = match (self.stdin, input) {
-            (Stdin::Bytes(bytes), Some(mut input)) => {
+        let open = match (bytes, input) {
+            (Some(bytes), Some(mut input)) => {
                 // It may end without having read all of it.
                 thread::spawn(move || input.write_all(&bytes));
                 None

@@ -3,7 +3,7 @@
 `Broker` is the class to use: one connection, for one thread. The rest is MessagePack and frames.
 """
 
-import io, json, os, pwd, re, select, struct, subprocess, time, uuid
+import fcntl, io, json, os, pwd, re, select, struct, subprocess, time, uuid
 import socket as sockets
 
 PROTOCOL = 1
@@ -133,7 +133,8 @@ class Wire:
 
 
 def place(socket=None, label=None):
-    """Where to look for the broker: label, state directory, socket, was it given by the user?"""
+    """Where to look for the broker: label, state directory, socket, was it given by the user?
+    And where systemd may listen for it."""
     def directory(name, *below):  # the path in a variable counts if it is absolute
         value = os.environ.get(name, "")
         return os.path.join(value, *below) if value.startswith("/") else None
@@ -150,17 +151,22 @@ def place(socket=None, label=None):
     runtime = f"{run}/clsess" if lingers else f"/tmp/clsess-{user.pw_uid}"
     runtime = directory("CLSESS_RUNTIME_DIR") or runtime
     given = socket or os.environ.get("CLSESS_SOCKET")
-    return label, state, given or f"{runtime}/{label}.sock", bool(given)
+    own = directory("XDG_RUNTIME_DIR")
+    if not (own and os.path.isdir(own) and os.stat(own).st_uid == user.pw_uid):
+        own = run
+    named = given or directory("CLSESS_RUNTIME_DIR")
+    systemd = None if named else f"{own}/clsess/{label}.sock"
+    return label, state, given or f"{runtime}/{label}.sock", bool(given), systemd
 
 
 class Broker:
     """A connection to the broker. `start` is the clsess binary that may start a missing one."""
 
     def __init__(self, socket=None, label=None, start=None):
-        self.label, self.state, self.socket, self.given = place(socket, label)
+        self.label, self.state, self.socket, self.given, self.systemd = place(socket, label)
         self.next_id, self.callbacks, self.answers, self.ended = 1, {}, {}, None
         self.wire = self.hello = until = None
-        while not any(map(self._greet, self._places())):
+        while not any(map(self._greet, self._places(bool(start)))):
             if not start or (until and time.monotonic() > until):
                 raise BrokerError("broker_unreachable", f"no broker at {self.socket}")
             until = until or time.monotonic() + 10
@@ -172,16 +178,32 @@ class Broker:
                 raise BrokerError("broker_unreachable", done.stderr.strip())
             time.sleep(0.02)
 
-    def _places(self):
-        """The socket of the rules, then the one that the lock file names, if it is another one."""
-        yield self.socket
+    def _places(self, may_start):
+        """The socket of the rules, the one that the lock file names, then that of systemd, where
+        whoever connects starts a broker."""
+        asleep = not may_start and not self._is_held()
+        places = [self.socket]
         try:
             with open(f"{self.state}/{self.label}/lock", encoding="utf-8") as file:
-                path = str(json.load(file)["socket"])
+                places.append(str(json.load(file)["socket"]))
         except (OSError, ValueError, KeyError, TypeError):
-            return
-        if path != self.socket:
-            yield path
+            pass
+        if self.systemd:
+            places.append(self.systemd)
+        for path in dict.fromkeys(places):
+            if not (asleep and path == self.systemd):
+                yield path
+
+    def _is_held(self):
+        """Whether a broker lives: it holds the lock."""
+        try:
+            with open(f"{self.state}/{self.label}/lock", encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def _greet(self, path):
         """Connect and exchange hellos; False if no broker of ours answers there."""
@@ -194,7 +216,8 @@ class Broker:
             wire.send({"type": "hello", "protocol": PROTOCOL, "version": "python-0.1"})
             hello = wire.receive(HELLO_TIMEOUT)
             mine = f"{self.state}/{self.label}"
-            if self.given or path != self.socket or hello.get("state_dir", mine) == mine:
+            recorded = path not in (self.socket, self.systemd)
+            if self.given or recorded or hello.get("state_dir", mine) == mine:
                 if hello.get("protocol") != PROTOCOL:
                     raise BrokerError("incompatible", f"the broker's is not protocol {PROTOCOL}")
                 self.wire, self.hello = wire, hello

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -110,15 +111,18 @@ pub struct Prepared {
     place: Place,
     lock: Lock,
     listener: OwnedFd,
+    /// Whether the listener was handed over to us.
+    inherited: bool,
     log: LogFile,
 }
 
 /// Checks the directories, takes the lock, binds and listens; `None` when another
-/// broker has the lock.
+/// broker has the lock. An inherited listener is used instead of a new one;
+/// `place.socket` is its path ([`listen::path_of_inherited`]).
 ///
 /// # Errors
 /// [`ErrorCode::UnsafePath`] and what else keeps a broker from living there.
-pub fn prepare(place: Place) -> Result<Option<Prepared>, Failure> {
+pub fn prepare(place: Place, inherited: Option<UnixListener>) -> Result<Option<Prepared>, Failure> {
     place.prepare()?;
     let Some(lock) = Lock::take(&place.lock())? else {
         return Ok(None);
@@ -127,12 +131,17 @@ pub fn prepare(place: Place) -> Result<Option<Prepared>, Failure> {
         let message = format!("cannot write {}: {e}", place.log().display());
         Failure::new(ErrorCode::UnsafePath, message)
     })?;
-    let listener = listen::into_fd(listen::bind(&place)?);
+    let is_inherited = inherited.is_some();
+    let listener = match inherited {
+        Some(listener) => listener.into(),
+        None => listen::into_fd(listen::bind(&place)?),
+    };
     record(&lock, &place)?;
     Ok(Some(Prepared {
         place,
         lock,
         listener,
+        inherited: is_inherited,
         log,
     }))
 }
@@ -157,6 +166,7 @@ pub fn run(prepared: Prepared, verbose: u8, to_stderr: bool) -> io::Result<()> {
         place,
         lock,
         listener,
+        inherited,
         log,
     } = prepared;
     log::begin(log, verbose, to_stderr)?;
@@ -166,7 +176,7 @@ pub fn run(prepared: Prepared, verbose: u8, to_stderr: bool) -> io::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(serve(place, lock, listener))
+        .block_on(serve(place, lock, listener, inherited))
 }
 
 /// A warm session has six descriptors: as many as the system lets us have. Agents
@@ -188,7 +198,7 @@ pub static AGENT_NOFILE: OnceLock<u64> = OnceLock::new();
 /// Enough for [`crate::registry::MAX_SESSIONS`] and [`MAX_CONNECTIONS`].
 const MAX_DESCRIPTORS: u64 = 16_384;
 
-async fn serve(place: Place, lock: Lock, listener: OwnedFd) -> io::Result<()> {
+async fn serve(place: Place, lock: Lock, listener: OwnedFd, inherited: bool) -> io::Result<()> {
     let (stop, mut stop_asked) = mpsc::channel(8);
     let (stopped, stopped_seen) = watch::channel(false);
     let shared = Arc::new(Shared {
@@ -196,9 +206,9 @@ async fn serve(place: Place, lock: Lock, listener: OwnedFd) -> io::Result<()> {
         disk: Disk::start()?,
         sequence: Arc::new(Sequence::new(now_ms())),
         agents: Agents::default(),
-        successor: place.successor(),
+        successor: place.successor(inherited),
         stop,
-        bound: listen::Bound::at(&place.socket),
+        bound: listen::Bound::at(&place.socket, inherited),
         stopping: AtomicBool::new(false),
         stopped: stopped_seen,
         place,

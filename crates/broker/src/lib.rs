@@ -9,6 +9,7 @@ mod broker;
 mod conn;
 mod create;
 mod disk;
+pub mod doctor;
 mod driver;
 mod feed;
 mod journal;

@@ -4,7 +4,8 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use clsess_proto::{ErrorCode, Failure};
@@ -13,6 +14,9 @@ use interprocess::local_socket::{GenericFilePath, Listener, ListenerOptions, Str
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::stat::fstat;
+use nix::unistd::geteuid;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
@@ -85,27 +89,86 @@ fn clear_stale(socket: &Path) -> Result<(), Failure> {
     }
 }
 
+/// The path of a socket that another process has made for us and listens on too, as
+/// systemd does.
+///
+/// # Errors
+/// [`ErrorCode::UnsafePath`] for one that is not what `bind` would have made. That
+/// nothing is at its path is no error: the broker makes a removed socket again.
+pub fn path_of_inherited(listener: &UnixListener) -> Result<PathBuf, Failure> {
+    let refuse = |what: &str| {
+        let message = format!("the socket that was handed over {what}");
+        Failure::new(ErrorCode::UnsafePath, message)
+    };
+    if !getsockopt(listener, sockopt::AcceptConn).is_ok_and(|listens| listens) {
+        return Err(refuse("does not listen"));
+    }
+    let uid = geteuid().as_raw();
+    match fstat(listener) {
+        Ok(made) if made.st_uid == uid => {}
+        Ok(made) => return Err(refuse(&format!("was made by user {}", made.st_uid))),
+        Err(errno) => return Err(refuse(&format!("cannot be looked at: {errno}"))),
+    }
+    let address = listener
+        .local_addr()
+        .map_err(|e| refuse(&format!("has no address: {e}")))?;
+    let path = match address.as_pathname() {
+        Some(path) if path.is_absolute() => path.to_owned(),
+        _ => return Err(refuse("has no absolute path")),
+    };
+    let refuse = |what: &str| refuse(&format!("claims {}, which {what}", path.display()));
+    match std::fs::symlink_metadata(&path) {
+        Ok(meta) if !meta.file_type().is_socket() => Err(refuse("is not a socket")),
+        Ok(meta) if meta.uid() != uid => Err(refuse(&format!("belongs to user {}", meta.uid()))),
+        Ok(meta) if meta.mode() & 0o077 != 0 => {
+            let mode = meta.mode() & 0o7777;
+            let failure = refuse(&format!("is open to others (mode {mode:o})"));
+            Err(failure.hint("SocketMode=0600 in its unit"))
+        }
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(refuse(&format!("cannot be looked at: {e}")))
+        }
+        _ => Ok(path),
+    }
+}
+
 /// Which socket file is our own: another may have come to stand at its path.
 #[derive(Debug)]
-pub struct Bound(Mutex<Option<(u64, u64)>>);
+pub struct Bound(Mutex<Own>);
+
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    /// Device and inode.
+    file: Option<(u64, u64)>,
+    /// Whether it was handed over to us: then it outlives us.
+    inherited: bool,
+}
 
 impl Bound {
     /// The one that is at `socket` now.
     #[must_use]
-    pub fn at(socket: &Path) -> Self {
-        Self(Mutex::new(identity(socket)))
+    pub fn at(socket: &Path, inherited: bool) -> Self {
+        let file = identity(socket);
+        Self(Mutex::new(Own { file, inherited }))
     }
 
     /// Whether ours is at `socket`.
     #[must_use]
     pub fn is_at(&self, socket: &Path) -> bool {
-        let ours = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = self.own().file;
         ours.is_some() && ours == identity(socket)
     }
 
-    /// From now on ours is the one at `socket`.
+    /// From now on ours is the one at `socket`, which we have made.
     pub fn becomes(&self, socket: &Path) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = identity(socket);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Own {
+            file: identity(socket),
+            inherited: false,
+        };
+    }
+
+    fn own(&self) -> Own {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,9 +177,10 @@ fn identity(socket: &Path) -> Option<(u64, u64)> {
     Some((meta.dev(), meta.ino()))
 }
 
-/// Removes our own socket, and no other.
+/// Removes the socket that we have made, and no other.
 pub fn unlink(socket: &Path, bound: &Bound) {
-    if bound.is_at(socket)
+    if !bound.own().inherited
+        && bound.is_at(socket)
         && let Err(error) = std::fs::remove_file(socket)
     {
         tracing::warn!(%error, "the socket cannot be removed");

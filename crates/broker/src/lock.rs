@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clsess_proto::{ErrorCode, Failure};
 use nix::fcntl::{Flock, FlockArg};
@@ -43,17 +44,24 @@ impl Record {
     }
 }
 
+/// How often a lock is tried that is only looked at: then somebody is taken for a broker
+/// who looks all the time.
+const LOOKS: u32 = 100;
+/// Between two tries; a look lasts microseconds.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// The held lock. It is free when the last process that has it is gone.
 #[derive(Debug)]
 pub struct Lock(Flock<File>);
 
 impl Lock {
-    /// Takes the lock; `None` when somebody else has it.
+    /// Takes the lock; `None` when somebody else has it. Who only looks ([`is_held`])
+    /// is not in the way.
     ///
     /// # Errors
     /// [`ErrorCode::UnsafePath`] when the file cannot be used.
     pub fn take(path: &Path) -> Result<Option<Self>, Failure> {
-        let file = OpenOptions::new()
+        let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -62,11 +70,18 @@ impl Lock {
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(path)
             .map_err(|e| failure(path, &e))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Some(Self(lock))),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(failure(path, &errno.into())),
+        for _ in 0..LOOKS {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Some(Self(lock))),
+                Err((back, nix::errno::Errno::EWOULDBLOCK)) => file = back,
+                Err((_, errno)) => return Err(failure(path, &errno.into())),
+            }
+            if is_held(path) {
+                break;
+            }
+            std::thread::sleep(LOOK);
         }
+        Ok(None)
     }
 
     /// Writes who we are. Its readers tolerate a half-written record.
@@ -93,7 +108,7 @@ pub fn read(path: &Path) -> Option<Record> {
     serde_json::from_str(&text).ok()
 }
 
-/// Whether a process holds the lock at `path`. It looks by taking it for a moment,
+/// Whether a broker holds the lock at `path`. It looks by taking it for a moment,
 /// shared; whoever starts a broker just then tries again.
 #[must_use]
 pub fn is_held(path: &Path) -> bool {
@@ -118,12 +133,9 @@ pub fn wait_until_gone(path: &Path) -> std::io::Result<()> {
         return Err(errno.into());
     }
     // An ending process closes its files a moment before it is gone.
-    let lives = |record: &Record| {
-        stat_fields(&record.pid.to_string())
-            .is_some_and(|stat| stat.start_time == record.start_time && stat.state != 'Z')
-    };
+    let lives = |record: &Record| lives(record.pid, record.start_time);
     while holder.as_ref().is_some_and(lives) {
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(LOOK);
     }
     Ok(())
 }
@@ -150,6 +162,14 @@ pub fn stat_fields(who: &str) -> Option<Stat> {
     fields(&stat[..length])
 }
 
+/// Whether the process of this number that began then lives. A zombie has nothing left
+/// that could do anything.
+#[must_use]
+pub fn lives(pid: u32, start_time: u64) -> bool {
+    stat_fields(&pid.to_string())
+        .is_some_and(|stat| stat.start_time == start_time && stat.state != 'Z')
+}
+
 fn fields(stat: &[u8]) -> Option<Stat> {
     // The name before them may hold anything: spaces, brackets, half a character.
     let stat = String::from_utf8_lossy(stat);
@@ -167,7 +187,8 @@ pub fn boot_id() -> String {
     line_of("/proc/sys/kernel/random/boot_id")
 }
 
-fn line_of(path: &str) -> String {
+/// What a file of one short line says.
+pub(crate) fn line_of(path: &str) -> String {
     std::fs::read_to_string(path)
         .map(|text| text.trim().to_owned())
         .unwrap_or_default()
@@ -183,6 +204,31 @@ fn failure(path: &Path, error: &std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn who_only_looks_is_not_in_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        let _ = is_held(&path);
+                    }
+                });
+            }
+            let taken = (0..200).all(|_| Lock::take(&path).is_ok_and(|lock| lock.is_some()));
+            done.store(true, Ordering::Relaxed);
+            assert!(taken);
+        });
+        let lock = Lock::take(&path).unwrap();
+        assert!(lock.is_some() && is_held(&path));
+        assert!(Lock::take(&path).unwrap().is_none());
+        drop(lock);
+        assert!(!is_held(&path));
+    }
 
     #[test]
     fn a_process_may_have_any_name() {

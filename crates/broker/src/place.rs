@@ -49,29 +49,29 @@ impl Place {
     }
 
     /// What starts another broker here: the program that this one is an instance of, as it is by
-    /// then, and nothing of this one's environment.
+    /// then, and nothing of this one's environment. An `inherited` socket is still listened on by
+    /// who has started this one, and brings another when it is knocked at.
     #[must_use]
-    pub fn successor(&self) -> Successor {
+    pub fn successor(&self, inherited: bool) -> Successor {
         let program = std::env::current_exe().unwrap_or_default();
         // It may have been replaced by another version since this broker began.
         let program = program.as_os_str().as_bytes();
         let program = program.strip_suffix(b" (deleted)").unwrap_or(program);
         let label = self.state.file_name().unwrap_or_default();
         let state = self.state.parent().unwrap_or(Path::new("/"));
-        let start: [&[u8]; 7] = [
+        let start: [&[u8]; 6] = [
             program,
             b"broker",
             b"start",
             b"--quiet",
             b"--label",
             label.as_bytes(),
-            b"--socket",
         ];
-        let args = start
-            .into_iter()
-            .chain([self.socket.as_os_str().as_bytes()]);
+        let socket: [&[u8]; 2] = [b"--socket", self.socket.as_os_str().as_bytes()];
+        let named = if inherited { &[][..] } else { &socket };
+        let args = start.iter().chain(named);
         Successor {
-            args: args.map(<[u8]>::to_vec).collect(),
+            args: args.map(|arg| arg.to_vec()).collect(),
             env: vec![(
                 b"CLSESS_STATE_DIR".to_vec(),
                 state.as_os_str().as_bytes().to_vec(),
@@ -142,6 +142,11 @@ pub fn private_dir(dir: &Path) -> Result<(), Failure> {
     }
     let meta =
         fs::symlink_metadata(dir).map_err(|e| unsafe_path(dir, &format!("cannot be read: {e}")))?;
+    check_private_dir(dir, &meta)
+}
+
+/// The same of one that is there.
+pub(crate) fn check_private_dir(dir: &Path, meta: &Metadata) -> Result<(), Failure> {
     if !meta.is_dir() {
         return Err(unsafe_path(dir, "is not a directory"));
     }
@@ -149,14 +154,14 @@ pub fn private_dir(dir: &Path) -> Result<(), Failure> {
         return Err(unsafe_path(dir, &format!("belongs to user {}", meta.uid())));
     }
     if meta.mode() & 0o077 != 0 {
-        let failure = unsafe_path(dir, &format!("is open to others (mode {:o})", mode(&meta)));
+        let failure = unsafe_path(dir, &format!("is open to others (mode {:o})", mode(meta)));
         return Err(failure.hint(format!("chmod 700 {}", dir.display())));
     }
     Ok(())
 }
 
 /// A directory that holds a socket of ours: nobody else may rename things in it.
-fn check_socket_dir(dir: &Path, meta: &Metadata) -> Result<(), Failure> {
+pub(crate) fn check_socket_dir(dir: &Path, meta: &Metadata) -> Result<(), Failure> {
     if !meta.is_dir() {
         return Err(unsafe_path(dir, "is not a directory, or a link to one")
             .hint("name the directory itself: CLSESS_RUNTIME_DIR, or -S PATH"));

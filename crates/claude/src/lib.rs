@@ -8,6 +8,8 @@
 pub mod command;
 pub mod input;
 mod json;
+pub mod leftovers;
+pub mod login;
 pub mod question;
 pub mod record;
 pub mod sse;

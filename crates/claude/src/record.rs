@@ -49,6 +49,18 @@ impl Home {
         &self.record
     }
 
+    /// What `/login` writes: secrets, whose existence alone is of interest.
+    #[must_use]
+    pub fn credentials_path(&self) -> PathBuf {
+        self.config.join(".credentials.json")
+    }
+
+    /// The user's own settings.
+    #[must_use]
+    pub fn settings_path(&self) -> PathBuf {
+        self.config.join("settings.json")
+    }
+
     /// The transcripts of all directories.
     #[must_use]
     pub fn projects_dir(&self) -> PathBuf {

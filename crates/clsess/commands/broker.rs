@@ -1,18 +1,22 @@
 //! `clsess broker`: the background process itself.
 
 use std::io::{self, Read, Seek};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use clsess_broker::{Prepared, lock};
+use clsess_broker::{Prepared, listen, lock};
 use clsess_proto::{ErrorCode, Failure, Reply, Request};
 use daemonize::{Daemonize, Outcome};
 
 use super::{ms, wait_for};
+use crate::activation;
 use crate::cli::BrokerCommand;
 use crate::client::{Client, Start, unexpected};
-use crate::output::{Output, print, print_json, table};
+use crate::output::{Output, print, print_json, say, table};
 use crate::stdout::write_all;
 use crate::surroundings::Surroundings;
 
@@ -41,11 +45,11 @@ pub fn run(
 }
 
 /// Everything that the caller had open would stay open for as long as the broker
-/// lives: a pipe whose reader waits for its end, for one.
-fn close_inherited() -> io::Result<()> {
+/// lives: a pipe whose reader waits for its end, for one. All but `kept`.
+fn close_inherited(kept: Option<RawFd>) -> io::Result<()> {
     let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|fd| *fd > 2)
+        .filter(|fd| *fd > 2 && Some(*fd) != kept)
         .collect();
     for fd in open {
         // The listing's own descriptor is among them and closed by now.
@@ -55,19 +59,38 @@ fn close_inherited() -> io::Result<()> {
 }
 
 fn foreground(verbose: u8, surroundings: &Surroundings) -> Result<u8, Failure> {
-    close_inherited().map_err(|e| internal(&e))?;
-    let Some(prepared) = clsess_broker::prepare(surroundings.place.clone())? else {
+    let inherited = activation::inherited()?;
+    let kept = inherited.as_ref().map(AsRawFd::as_raw_fd);
+    close_inherited(kept).map_err(|e| internal(&e))?;
+    let mut place = surroundings.place.clone();
+    if let Some(listener) = &inherited {
+        place.socket = listen::path_of_inherited(listener)?;
+        if surroundings.socket_named && place.socket != surroundings.place.socket {
+            return Err(activation::another_socket(
+                &surroundings.place.socket,
+                &place.socket,
+            ));
+        }
+    }
+    let Some(prepared) = clsess_broker::prepare(place, inherited)? else {
         return Err(held(surroundings));
     };
+    // It listens. A manager that cannot be told gives up by itself, and says so.
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        say(&format!("clsess: cannot tell systemd: {error}\n"));
+    }
     clsess_broker::run(prepared, verbose, true).map_err(|e| internal(&e))?;
     Ok(0)
 }
 
 fn start(verbose: u8, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
-    close_inherited().map_err(|e| internal(&e))?;
+    close_inherited(None).map_err(|e| internal(&e))?;
+    if let Some(socket) = knock(surroundings) {
+        return started_by_systemd(socket, surroundings, output);
+    }
     let until = Instant::now() + PATIENCE;
     loop {
-        if let Some(prepared) = clsess_broker::prepare(surroundings.place.clone())? {
+        if let Some(prepared) = clsess_broker::prepare(surroundings.place.clone(), None)? {
             return daemon(prepared, verbose, surroundings, output);
         }
         // Somebody else has the lock: their broker is as good as ours.
@@ -80,6 +103,35 @@ fn start(verbose: u8, surroundings: &Surroundings, output: &Output) -> Result<u8
         }
         std::thread::sleep(RETRY);
     }
+}
+
+/// Connects to the socket on which systemd listens for a broker that does not run; its
+/// path, if systemd does. A broker of our own would then be one too many.
+fn knock(surroundings: &Surroundings) -> Option<&Path> {
+    let socket = surroundings.activating.as_deref()?;
+    let wanted = !lock::is_held(&surroundings.place.lock());
+    (wanted && UnixStream::connect(socket).is_ok()).then_some(socket)
+}
+
+fn started_by_systemd(
+    socket: &Path,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<u8, Failure> {
+    let until = Instant::now() + PATIENCE;
+    while !reachable(surroundings)? {
+        if Instant::now() > until {
+            let (socket, state) = (socket.display(), surroundings.place.state.display());
+            let message =
+                format!("systemd listens on {socket}, and starts no broker of {state} there");
+            let label = &surroundings.label;
+            return Err(Failure::new(ErrorCode::BrokerUnreachable, message)
+                .hint(format!("systemctl --user status clsess@{label}.service")));
+        }
+        std::thread::sleep(RETRY);
+    }
+    tell(&format!("listening on {}\n", socket.display()), output);
+    Ok(0)
 }
 
 /// Says something about a broker that runs, whether anybody reads it or not.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod broker;
+mod doctor;
 mod events;
 mod interrupt;
 mod kill;
@@ -49,6 +50,7 @@ impl Command {
             Self::Answer(answer) => answer.json,
             Self::Interrupt(_) | Self::Rename(_) => false,
             Self::Broker(broker) => matches!(broker.command, B::Status { json: true }),
+            Self::Doctor(doctor) => doctor.json,
             Self::Version(version) => version.json,
             Self::Restart(restart) => restart.json,
         }
@@ -80,6 +82,7 @@ pub fn run(cli: Cli, surroundings: &Surroundings, output: &Output) -> u8 {
         Command::Rename(rename) => wait_for(rename::run(rename, surroundings)),
         Command::Kill(kill) => wait_for(kill::run(kill, surroundings, output)),
         Command::Restart(restart) => wait_for(restart::run(restart, surroundings)),
+        Command::Doctor(doctor) => wait_for(doctor::run(&doctor, surroundings, output)),
         Command::Version(version) => wait_for(version::run(&version, surroundings)),
     };
     done.unwrap_or_else(|failure| output.fail(&failure))

@@ -87,14 +87,8 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
             format!("{} is gone or no directory", record.cwd),
         ));
     }
-    let program = find(&env, record.settings.agent_path.as_deref())?;
-    let version = shared.agents.version(&program, &env, &cwd).await?;
-    if !version.exact_prompts() {
-        return Err(too_old(
-            &version.to_string(),
-            &program.display().to_string(),
-        ));
-    }
+    let configured = record.settings.agent_path.as_deref();
+    let (program, version) = found_agent(&shared.agents, &env, &cwd, configured).await?;
     // First of all: it may still be writing the transcript that is looked for now.
     end_previous(&dir, &shared.successor).await?;
     let home = Home::new(&env, &cwd);
@@ -128,6 +122,25 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
 pub(super) fn home(record: &SessionRecord, dir: &Path) -> Option<Home> {
     let env = store::load_env(dir).ok()?;
     Home::new(&env, Path::new(&record.cwd))
+}
+
+/// The agent's program and its version, one that takes every prompt exactly.
+///
+/// # Errors
+/// By name: it is missing, does not tell its version, or is too old.
+pub async fn found_agent(
+    agents: &Agents,
+    env: &Env,
+    cwd: &Path,
+    configured: Option<&str>,
+) -> Result<(PathBuf, Version), Failure> {
+    let program = find(env, configured)?;
+    let version = agents.version(&program, env, cwd).await?;
+    if version.exact_prompts() {
+        return Ok((program, version));
+    }
+    let program = program.display().to_string();
+    Err(too_old(&version.to_string(), &program))
 }
 
 /// The file in a session's directory that names its agent's process.

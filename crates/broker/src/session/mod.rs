@@ -27,7 +27,7 @@ use crate::disk::Promise;
 use crate::feed::Feed;
 use crate::store::Env;
 
-pub use launch::{Agents, remembered, trusted};
+pub use launch::{Agents, found_agent, remembered, trusted};
 pub use notes::find;
 pub use questions::Decision;
 pub use task::{Seed, spawn, start_timeout};
