@@ -648,7 +648,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__broker__subcmd__start)
-            opts="-S -L -v -q -h --socket --label --config --verbose --quiet --color --help"
+            opts="-S -L -v -q -h --again --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2260,7 +2260,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__send)
-            opts="-A -o -f -S -L -v -q -h --output --stream --timeout --deadline --on-busy --on-question --on-limit --key --no-wait --file --socket --label --config --verbose --quiet --color --help"
+            opts="-A -o -f -S -L -v -q -h --output --stream --timeout --deadline --on-busy --on-question --on-limit --on-crash --key --no-wait --file --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2296,6 +2296,10 @@ _clsess() {
                     ;;
                 --on-limit)
                     COMPREPLY=($(compgen -W "fail wait" -- "${cur}"))
+                    return 0
+                    ;;
+                --on-crash)
+                    COMPREPLY=($(compgen -W "report rerun" -- "${cur}"))
                     return 0
                     ;;
                 --key)

@@ -98,6 +98,8 @@ deny\t'The agent is told that nobody is there, and goes on'
 fail\t'The turn ends with exit code 6'"
 complete -c clsess -n "__fish_clsess_using_subcommand send" -l on-limit -d 'What to do when the provider limits the rate or is overloaded (default: fail)' -r -f -a "fail\t'End with exit code 7'
 wait\t'Wait until the limit resets'"
+complete -c clsess -n "__fish_clsess_using_subcommand send" -l on-crash -d 'What to do when the agent dies after a tool has started (default: report). A turn in which none had is finished by the next agent' -r -f -a "report\t'End with exit code 9: to run it again would repeat what the tool has done'
+rerun\t'Run it again all the same'"
 complete -c clsess -n "__fish_clsess_using_subcommand send" -l key -d 'Never run the prompt of this key twice: the first one\'s answer is given again' -r
 complete -c clsess -n "__fish_clsess_using_subcommand send" -s f -l file -d 'Read the prompt from a file (`-`: stdin); with words it follows them after a blank line' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand send" -s S -l socket -d 'The broker\'s socket' -r -F
@@ -383,6 +385,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_su
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -l again -d 'In place of one that is gone: not if it dies again and again'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -248,6 +248,15 @@ pub enum OnLimit {
     Wait,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnCrash {
+    /// End with exit code 9: to run it again would repeat what the tool has done
+    Report,
+    /// Run it again all the same
+    Rerun,
+}
+
 #[derive(Args, Debug)]
 pub struct Send {
     /// Make the session when it is missing
@@ -270,6 +279,10 @@ pub struct Send {
     /// What to do when the provider limits the rate or is overloaded (default: fail)
     #[arg(long, value_enum, value_name = "POLICY")]
     pub on_limit: Option<OnLimit>,
+    /// What to do when the agent dies after a tool has started (default: report). A turn in which
+    /// none had is finished by the next agent
+    #[arg(long, value_enum, value_name = "POLICY")]
+    pub on_crash: Option<OnCrash>,
     /// Never run the prompt of this key twice: the first one's answer is given again
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
@@ -517,7 +530,11 @@ pub enum BrokerCommand {
     /// Run the broker in the foreground
     Run,
     /// Start the broker in the background; when this returns 0 it is listening
-    Start,
+    Start {
+        /// In place of one that is gone: not if it dies again and again
+        #[arg(long, hide = true)]
+        again: bool,
+    },
     /// Stop the broker and its agents; returns when everything is gone
     Stop {
         /// How long agents may take to end by themselves

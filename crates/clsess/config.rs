@@ -12,7 +12,7 @@ use clsess_proto::{ErrorCode, Failure, Settings, valid_name};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use crate::cli::{self, AgentOptions, OnBusy, OnLimit, OnQuestion};
+use crate::cli::{self, AgentOptions, OnBusy, OnCrash, OnLimit, OnQuestion};
 use crate::commands::ms;
 
 /// How long an agent may take to be ready when nothing else is said.
@@ -56,6 +56,11 @@ struct Options {
     on_question: Option<OnQuestion>,
     on_busy: Option<OnBusy>,
     on_limit: Option<OnLimit>,
+    on_crash: Option<OnCrash>,
+    resume_queue: Option<bool>,
+    #[serde(deserialize_with = "a_duration")]
+    idle_sleep: Option<Duration>,
+    max_warm: Option<u32>,
     #[serde(deserialize_with = "a_duration")]
     question_timeout: Option<Duration>,
     #[serde(deserialize_with = "a_duration")]
@@ -112,6 +117,8 @@ pub struct Resolved {
     pub on_busy: OnBusy,
     /// What to do about the provider's limits.
     pub on_limit: OnLimit,
+    /// What to do when the agent dies after a tool has started.
+    pub on_crash: OnCrash,
 }
 
 impl Config {
@@ -238,6 +245,7 @@ impl Config {
             on_question: first(&layers, |layer| layer.on_question),
             on_busy: first(&layers, |layer| layer.on_busy).unwrap_or(OnBusy::Queue),
             on_limit: first(&layers, |layer| layer.on_limit).unwrap_or(OnLimit::Fail),
+            on_crash: first(&layers, |layer| layer.on_crash).unwrap_or(OnCrash::Report),
         })
     }
 
@@ -266,6 +274,9 @@ impl Config {
             allow_from: first(layers, |o| o.allow_from.clone()).unwrap_or_default(),
             question_timeout_ms: first(layers, |o| o.question_timeout).map(ms),
             stall_after_ms: first(layers, |o| o.stall_after).map(ms),
+            resume_queue: first(layers, |o| o.resume_queue).unwrap_or_default(),
+            idle_sleep_ms: first(layers, |o| o.idle_sleep).map(ms),
+            max_warm: first(layers, |o| o.max_warm),
         }
     }
 }

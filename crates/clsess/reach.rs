@@ -188,6 +188,7 @@ async fn start_broker(surroundings: &Surroundings) -> Result<(), Failure> {
         .args([
             "broker",
             "start",
+            "--again",
             "--quiet",
             "--label",
             &surroundings.label,

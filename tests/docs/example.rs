@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use clsess_proto::{
-    Event, EventKind, Failure, Hello, New, OnBusy, OnLimit, OnQuestion, Outcome, Reply, Request,
-    Send, Settings, ToBroker, ToClient, TurnId, TurnReport, frame,
+    Event, EventKind, Failure, Hello, New, OnBusy, OnCrash, OnLimit, OnQuestion, Outcome, Reply,
+    Request, Send, Settings, ToBroker, ToClient, TurnId, TurnReport, frame,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -46,6 +46,7 @@ fn exchange() -> String {
         deadline_ms: 0,
         on_busy: OnBusy::Queue,
         on_limit: OnLimit::Fail,
+        on_crash: OnCrash::Report,
         on_question: OnQuestion::Deny,
         again: false,
         wait: true,
@@ -140,6 +141,7 @@ fn report(turn: TurnId) -> TurnReport {
     TurnReport {
         steered_into: None,
         origin: None,
+        agent_deaths: 0,
         session: "work".to_owned(),
         turn,
         outcome: Outcome::Completed,

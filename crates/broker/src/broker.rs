@@ -53,6 +53,8 @@ pub struct Shared {
     pub sequence: Arc<Sequence>,
     /// What it knows of agents' programs.
     pub agents: Agents,
+    /// Whether the broker before this one was of another boot of the machine.
+    pub rebooted: bool,
     /// What holders start when this broker has gone.
     pub successor: Successor,
     /// Tells it to stop, with the grace in milliseconds.
@@ -114,6 +116,27 @@ pub struct Prepared {
     /// Whether the listener was handed over to us.
     inherited: bool,
     log: LogFile,
+    before: Before,
+}
+
+/// What the broker before this one has left in the lock.
+#[derive(Clone, Debug, Default)]
+struct Before {
+    /// It was of another boot of the machine.
+    rebooted: bool,
+    /// [`Record::begun`] as it is to be written.
+    begun: Vec<u64>,
+}
+
+impl Before {
+    fn of(record: Option<&Record>) -> Self {
+        let now = now_ms();
+        let begun = record.into_iter().flat_map(|it| it.begun_lately(now));
+        Self {
+            rebooted: record.is_some_and(|it| it.boot_id != crate::lock::boot_id()),
+            begun: begun.chain([now]).collect(),
+        }
+    }
 }
 
 /// Checks the directories, takes the lock, binds and listens; `None` when another
@@ -127,6 +150,7 @@ pub fn prepare(place: Place, inherited: Option<UnixListener>) -> Result<Option<P
     let Some(lock) = Lock::take(&place.lock())? else {
         return Ok(None);
     };
+    let before = Before::of(crate::lock::read(&place.lock()).as_ref());
     let log = LogFile::open(&place.log()).map_err(|e| {
         let message = format!("cannot write {}: {e}", place.log().display());
         Failure::new(ErrorCode::UnsafePath, message)
@@ -136,24 +160,28 @@ pub fn prepare(place: Place, inherited: Option<UnixListener>) -> Result<Option<P
         Some(listener) => listener.into(),
         None => listen::into_fd(listen::bind(&place)?),
     };
-    record(&lock, &place)?;
+    record(&lock, &place, &before.begun)?;
     Ok(Some(Prepared {
         place,
         lock,
         listener,
         inherited: is_inherited,
         log,
+        before,
     }))
 }
 
-fn record(lock: &Lock, place: &Place) -> Result<(), Failure> {
-    lock.record(&Record::of_this_process(&place.socket))
-        .map_err(|e| {
-            Failure::new(
-                ErrorCode::JournalFailed,
-                format!("cannot write {}: {e}", place.lock().display()),
-            )
-        })
+fn record(lock: &Lock, place: &Place, begun: &[u64]) -> Result<(), Failure> {
+    let record = Record {
+        begun: begun.to_vec(),
+        ..Record::of_this_process(&place.socket)
+    };
+    lock.record(&record).map_err(|e| {
+        Failure::new(
+            ErrorCode::JournalFailed,
+            format!("cannot write {}: {e}", place.lock().display()),
+        )
+    })
 }
 
 /// Runs the broker until it is told to stop. The process should have one thread
@@ -168,15 +196,16 @@ pub fn run(prepared: Prepared, verbose: u8, to_stderr: bool) -> io::Result<()> {
         listener,
         inherited,
         log,
+        before,
     } = prepared;
     log::begin(log, verbose, to_stderr)?;
     allow_descriptors();
     // After a fork the process is another one.
-    record(&lock, &place).map_err(io::Error::other)?;
+    record(&lock, &place, &before.begun).map_err(io::Error::other)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(serve(place, lock, listener, inherited))
+        .block_on(serve(place, lock, listener, inherited, before.rebooted))
 }
 
 /// A warm session has six descriptors: as many as the system lets us have. Agents
@@ -198,7 +227,13 @@ pub static AGENT_NOFILE: OnceLock<u64> = OnceLock::new();
 /// Enough for [`crate::registry::MAX_SESSIONS`] and [`MAX_CONNECTIONS`].
 const MAX_DESCRIPTORS: u64 = 16_384;
 
-async fn serve(place: Place, lock: Lock, listener: OwnedFd, inherited: bool) -> io::Result<()> {
+async fn serve(
+    place: Place,
+    lock: Lock,
+    listener: OwnedFd,
+    inherited: bool,
+    rebooted: bool,
+) -> io::Result<()> {
     let (stop, mut stop_asked) = mpsc::channel(8);
     let (stopped, stopped_seen) = watch::channel(false);
     let shared = Arc::new(Shared {
@@ -206,6 +241,7 @@ async fn serve(place: Place, lock: Lock, listener: OwnedFd, inherited: bool) -> 
         disk: Disk::start()?,
         sequence: Arc::new(Sequence::new(now_ms())),
         agents: Agents::default(),
+        rebooted,
         successor: place.successor(inherited),
         stop,
         bound: listen::Bound::at(&place.socket, inherited),
@@ -234,6 +270,10 @@ async fn serve(place: Place, lock: Lock, listener: OwnedFd, inherited: bool) -> 
     let _ = tokio::time::timeout(LAST_WORDS, on_disk).await;
     stopped.send_replace(true);
     let _ = tokio::time::timeout(LAST_WORDS, connections_gone.recv()).await;
+    // It has ended well: it does not count.
+    if let Err(failure) = record(&lock, &shared.place, &[]) {
+        tracing::warn!(%failure, "the lock's record stays as it is");
+    }
     tracing::info!("broker gone");
     // The kernel frees it at the end of the process, and not sooner: whoever waits
     // for it waits for the process.
@@ -332,7 +372,10 @@ async fn load_session(shared: &Arc<Shared>, dir: &Path) -> io::Result<()> {
             "there is a session {name} already"
         )));
     }
+    // Its agent was held, and is not any more: it is as if the machine had died.
+    let died = shared.rebooted || (found.is_none() && session::was_warm(dir));
     let seed = Seed {
+        held: died && !record.settings.resume_queue,
         record,
         dir: dir.to_owned(),
         journal,

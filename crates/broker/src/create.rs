@@ -189,6 +189,7 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Promise), Failure> {
         taken_up: false,
         found: None,
         left: None,
+        held: false,
     };
     let handle = session::spawn(Arc::clone(shared), seed);
     shared.registry.insert(name.clone(), handle.clone());

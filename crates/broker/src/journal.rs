@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clsess_proto::{
-    ErrorCode, Failure, LogEntry, OnLimit, OnQuestion, Outcome, TurnId, TurnReport, Usage,
+    ErrorCode, Failure, LogEntry, OnCrash, OnLimit, OnQuestion, Outcome, TurnId, TurnReport, Usage,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
@@ -92,9 +92,20 @@ pub struct Terms {
     /// Whether it goes before those that wait.
     #[serde(default)]
     pub first: bool,
-    /// How often a limit has refused it.
+    /// How often its line has got another uuid: a limit has refused it, or the agent has died in
+    /// it, and the client takes the one that it had for one that it has run.
     #[serde(default)]
     pub attempt: u32,
+    /// What becomes of it when the agent dies after a tool has started.
+    #[serde(default)]
+    pub on_crash: OnCrash,
+    /// How often the agent has died in it.
+    #[serde(default)]
+    pub deaths: u32,
+    /// The uuid of the line that the agent had when it died last, if that has begun a turn in
+    /// the conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Uuid>,
 }
 
 impl Terms {

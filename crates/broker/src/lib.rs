@@ -25,3 +25,4 @@ mod store;
 mod subscription;
 
 pub use broker::{Prepared, prepare, run};
+pub use session::now_ms;

@@ -27,7 +27,17 @@ pub struct Record {
     pub socket: PathBuf,
     /// Its version.
     pub version: String,
+    /// When it began, and when those before it did that did not end well: those of the last
+    /// [`IN_A_ROW`] at most, in milliseconds of Unix time.
+    #[serde(default)]
+    pub begun: Vec<u64>,
 }
+
+/// Brokers that begin in [`IN_A_ROW`] one after the other before no more are started by
+/// themselves: something kills them as soon as they are there.
+pub const MAX_BEGUN: usize = 5;
+/// See [`MAX_BEGUN`].
+pub const IN_A_ROW: Duration = Duration::from_secs(10);
 
 impl Record {
     /// What this process writes.
@@ -40,7 +50,15 @@ impl Record {
             host: line_of("/proc/sys/kernel/hostname"),
             socket: socket.to_owned(),
             version: clsess_proto::VERSION.to_owned(),
+            begun: Vec::new(),
         }
+    }
+
+    /// The times in [`Record::begun`] that still count at `now_ms`.
+    pub fn begun_lately(&self, now_ms: u64) -> impl Iterator<Item = u64> + '_ {
+        let in_a_row = u64::try_from(IN_A_ROW.as_millis()).unwrap_or(u64::MAX);
+        let lately = move |at: &u64| now_ms.abs_diff(*at) < in_a_row;
+        self.begun.iter().copied().filter(lately)
     }
 }
 

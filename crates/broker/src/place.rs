@@ -59,10 +59,11 @@ impl Place {
         let program = program.strip_suffix(b" (deleted)").unwrap_or(program);
         let label = self.state.file_name().unwrap_or_default();
         let state = self.state.parent().unwrap_or(Path::new("/"));
-        let start: [&[u8]; 6] = [
+        let start: [&[u8]; 7] = [
             program,
             b"broker",
             b"start",
+            b"--again",
             b"--quiet",
             b"--label",
             label.as_bytes(),

@@ -82,11 +82,11 @@ fn is_so(row: &Row, before: &Row, until: Until) -> bool {
         Until::Idle => match row.state {
             State::Idle | State::Asleep | State::LoginNeeded | State::RateLimited => row.queue == 0,
             // Nothing runs before somebody does something about it.
-            State::Failed => true,
+            State::Failed | State::Held => true,
             _ => false,
         },
         Until::Question => row.state == State::Question,
-        Until::Exit => matches!(row.state, State::Asleep | State::Failed),
+        Until::Exit => matches!(row.state, State::Asleep | State::Held | State::Failed),
         Until::Change => {
             row.state != before.state || row.queue != before.queue || row.turns != before.turns
         }

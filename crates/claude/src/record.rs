@@ -522,7 +522,7 @@ mod tests {
         };
         assert_eq!(check(&[], 3), Fate::Absent);
         assert!(matches!(check(&[], 1), Fate::Ended(end) if end.answer == "A"));
-        assert_eq!(check(&[second.clone()], 3), Fate::CutOff(cut));
+        assert_eq!(check(std::slice::from_ref(&second), 3), Fate::CutOff(cut));
         let answered = CutOff {
             answered: true,
             ..cut

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use clsess_broker::{Prepared, listen, lock};
+use clsess_broker::{Prepared, listen, lock, now_ms};
 use clsess_proto::{ErrorCode, Failure, Reply, Request};
 use daemonize::{Daemonize, Outcome};
 
@@ -37,7 +37,12 @@ pub fn run(
 ) -> Result<u8, Failure> {
     match command {
         BrokerCommand::Run => foreground(verbose, surroundings),
-        BrokerCommand::Start => start(verbose, surroundings, output),
+        BrokerCommand::Start { again } => {
+            if *again {
+                not_dying(surroundings)?;
+            }
+            start(verbose, surroundings, output)
+        }
         BrokerCommand::Stop { grace } => wait_for(stop(*grace, surroundings, output)),
         BrokerCommand::Status { json } => wait_for(status(*json, surroundings)),
         BrokerCommand::Logs { lines } => logs(*lines, surroundings),
@@ -103,6 +108,24 @@ fn start(verbose: u8, surroundings: &Surroundings, output: &Output) -> Result<u8
         }
         std::thread::sleep(RETRY);
     }
+}
+
+/// A broker that dies as soon as it is there is not started over and over: its holders keep the
+/// agents, and somebody has to look.
+fn not_dying(surroundings: &Surroundings) -> Result<(), Failure> {
+    let lock = surroundings.place.lock();
+    let begun = lock::read(&lock).map_or(0, |record| record.begun_lately(now_ms()).count());
+    if begun < lock::MAX_BEGUN || lock::is_held(&lock) {
+        return Ok(());
+    }
+    let seconds = lock::IN_A_ROW.as_secs();
+    Err(Failure::new(
+        ErrorCode::BrokerUnreachable,
+        format!(
+            "the broker has died {begun} times in {seconds} seconds; the agents go on without it"
+        ),
+    )
+    .hint("clsess broker logs; to try again: clsess broker start"))
 }
 
 /// Connects to the socket on which systemd listens for a broker that does not run; its

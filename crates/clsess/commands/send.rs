@@ -3,7 +3,9 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use clsess_proto::{ErrorCode, Failure, OnBusy, OnLimit, OnQuestion, Reply, Request, TurnId};
+use clsess_proto::{
+    ErrorCode, Failure, OnBusy, OnCrash, OnLimit, OnQuestion, Reply, Request, TurnId,
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -52,6 +54,10 @@ pub async fn run(
         on_limit: match send.on_limit.unwrap_or(resolved.on_limit) {
             cli::OnLimit::Fail => OnLimit::Fail,
             cli::OnLimit::Wait => OnLimit::Wait,
+        },
+        on_crash: match send.on_crash.unwrap_or(resolved.on_crash) {
+            cli::OnCrash::Report => OnCrash::Report,
+            cli::OnCrash::Rerun => OnCrash::Rerun,
         },
         again: false,
         wait: !send.no_wait,

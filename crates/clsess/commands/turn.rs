@@ -217,6 +217,15 @@ impl Printer {
     /// Prints the turn's end; the exit code.
     async fn end(&mut self, report: &TurnReport) -> u8 {
         self.progress.clear();
+        if report.agent_deaths > 0 {
+            let often = match report.agent_deaths {
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            };
+            self.output.note(&format!(
+                "the agent died {often} in this turn, and another one was given the prompt"
+            ));
+        }
         match self.format {
             Format::Text => self.end_of_text(report).await,
             Format::Json => self.write(&json_line(report)).await,

@@ -25,7 +25,8 @@ pub use reply::{
     SessionDetail, SessionRow, State, TurnReport, Usage,
 };
 pub use request::{
-    New, OnBusy, OnLimit, OnQuestion, Request, Send, Settings, Until, check_prompt, valid_name,
+    New, OnBusy, OnCrash, OnLimit, OnQuestion, Request, Send, Settings, Until, check_prompt,
+    valid_name,
 };
 
 /// Longest prompt, in bytes of UTF-8. Longer ones are refused with

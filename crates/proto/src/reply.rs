@@ -171,6 +171,13 @@ pub struct TurnReport {
     /// Of a turn that nobody asked for: what began it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+    /// How often the agent has died in it, and another one has taken it up.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub agent_deaths: u32,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Tokens of a turn.
@@ -221,6 +228,8 @@ pub enum State {
     Restarting,
     /// There is no agent; the next `send` starts it.
     Asleep,
+    /// There is no agent, and what waits runs when somebody says so: the machine has died.
+    Held,
     /// The agent could not be started; the next `send` tries again.
     Failed,
     /// The session is being ended.

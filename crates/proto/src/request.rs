@@ -265,6 +265,17 @@ pub struct Settings {
     /// in milliseconds. Absent: 5 minutes; 0: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stall_after_ms: Option<u64>,
+    /// After the death of the machine, or of all of the session, what waits runs by itself.
+    #[serde(default)]
+    pub resume_queue: bool,
+    /// After how long without anything to do the agent is ended, in milliseconds; the next
+    /// prompt starts it again. Absent or 0: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_sleep_ms: Option<u64>,
+    /// How many sessions of the broker may have an agent when this one's is started. Absent or
+    /// 0: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_warm: Option<u32>,
 }
 
 /// See [`Request::Send`].
@@ -292,6 +303,9 @@ pub struct Send {
     /// What to do about the provider's limits.
     #[serde(default)]
     pub on_limit: OnLimit,
+    /// What becomes of it when the agent dies in it.
+    #[serde(default)]
+    pub on_crash: OnCrash,
     /// This request may have been made before: where another session has this turn (the
     /// name is another one's by now), the answer is that turn.
     #[serde(default)]
@@ -355,6 +369,18 @@ pub enum OnBusy {
     Interrupt,
     /// It is put into the running turn; where none runs it waits.
     Steer,
+}
+
+/// What becomes of a turn in which the agent dies after a tool has started. One in which none
+/// had is finished by the agent that is started next, in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnCrash {
+    /// Its outcome is not known: to run it again would repeat what the tool has done.
+    #[default]
+    Report,
+    /// It is run again all the same.
+    Rerun,
 }
 
 /// What becomes of a turn that the provider refuses for its limits.

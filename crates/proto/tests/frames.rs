@@ -5,9 +5,9 @@
 
 use clsess_proto::frame::{self, FrameError};
 use clsess_proto::{
-    Denial, ErrorCode, Event, EventKind, Failure, Hello, New, OnBusy, OnLimit, OnQuestion, Outcome,
-    Reply, Request, Send, SessionDetail, SessionRow, Settings, State, ToBroker, ToClient, TurnId,
-    TurnReport, Usage, compatible, valid_name,
+    Denial, ErrorCode, Event, EventKind, Failure, Hello, New, OnBusy, OnCrash, OnLimit, OnQuestion,
+    Outcome, Reply, Request, Send, SessionDetail, SessionRow, Settings, State, ToBroker, ToClient,
+    TurnId, TurnReport, Usage, compatible, valid_name,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -38,6 +38,7 @@ fn send(prompt: &str) -> Send {
         deadline_ms: 0,
         on_busy: OnBusy::Queue,
         on_limit: OnLimit::Fail,
+        on_crash: OnCrash::Rerun,
         on_question: OnQuestion::Fail,
         again: false,
         wait: true,
@@ -108,6 +109,7 @@ fn answers_and_events_come_back_as_they_were() {
     let report = TurnReport {
         steered_into: Some(turn()),
         origin: Some("x".into()),
+        agent_deaths: 2,
         session: "work".into(),
         turn: turn(),
         outcome: Outcome::TimedOut,
@@ -325,6 +327,7 @@ fn requests_are_held_to_their_form() {
                 deadline_ms: 0,
                 on_busy: OnBusy::Queue,
                 on_limit: OnLimit::Fail,
+                on_crash: OnCrash::Report,
                 on_question: OnQuestion::Deny,
                 texts: false,
                 session: "w".into(),

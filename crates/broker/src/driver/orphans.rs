@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use tokio::io::Interest;
 
 use super::reactor;
-use crate::lock::stat_fields;
+use crate::lock::{lives, stat_fields};
 
 /// How long the orphans get between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
@@ -38,9 +38,7 @@ impl Process {
     /// Whether it runs.
     #[must_use]
     pub fn lives(self) -> bool {
-        // A zombie has nothing left that could do anything.
-        stat_fields(&self.pid.to_string())
-            .is_some_and(|stat| stat.start_time == self.start_time && stat.state != 'Z')
+        lives(self.pid, self.start_time)
     }
 
     /// Signals it, if it runs.

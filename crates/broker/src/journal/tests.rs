@@ -32,6 +32,7 @@ fn ended(n: u128) -> Record {
     let report = TurnReport {
         steered_into: None,
         origin: None,
+        agent_deaths: 0,
         session: "work".into(),
         turn: id(n),
         outcome: Outcome::Completed,

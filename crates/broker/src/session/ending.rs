@@ -161,6 +161,8 @@ impl Session {
             self.keep_env(env);
         }
         self.save_record();
+        self.deaths = 0;
+        self.wakes_at = None;
         self.want_start_in(timeout_ms);
         self.end(EndWhy::Restart, DEFAULT_GRACE_MS, EndWaiter::Restart(reply));
     }

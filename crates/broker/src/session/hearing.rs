@@ -78,6 +78,10 @@ impl Session {
             Happening::TurnEnded { asked, end } => {
                 self.retrying = None;
                 self.tool = None;
+                // Only a result tells it.
+                if end.agent_session_id.is_some() {
+                    self.conversation_began();
+                }
                 self.turn_ended(asked, end);
             }
             Happening::Idle => {
@@ -106,8 +110,8 @@ impl Session {
         self.agent_version = Some(version);
     }
 
-    /// Something is said: the agent has a conversation to lose. It acknowledges a turn before it
-    /// has written that down, and may die between the two.
+    /// A turn has ended: the agent has a conversation to lose. What it says before that it may
+    /// not have written down yet.
     fn conversation_began(&mut self) {
         // The last words of a body that is being replaced are not of the new conversation.
         if !self.record.began && self.life != Life::Ending {
@@ -119,9 +123,6 @@ impl Session {
     /// What a turn says and does on its way, for those who watch.
     pub(super) fn progress(&mut self, happening: Happening) {
         self.heed(&happening);
-        if let Happening::MessageStart { .. } | Happening::Said { .. } = happening {
-            self.conversation_began();
-        }
         let running = self.running.as_mut();
         let (asked, kind) = match happening {
             Happening::MessageStart { asked, again } => {
@@ -235,7 +236,7 @@ impl Session {
                     self.tool = Some(name.clone());
                 }
                 if let Some(running) = asked.and_then(|wire| self.with_agent(wire)) {
-                    running.tools = true;
+                    running.calls += 1;
                 }
             }
             Happening::ToolResult {

@@ -10,12 +10,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use clsess_claude::command::{self, Conversation, StreamSettings};
-use clsess_claude::record::{self, Home};
+use clsess_claude::record::{self, Fate, Home};
 use clsess_claude::turn::TurnEnd;
 use clsess_claude::version::{MIN_EXACT, Version};
 use clsess_holder::protocol::{PIPES, Start, Successor};
 use clsess_proto::{ErrorCode, Failure};
 use tokio::io::AsyncReadExt;
+use uuid::Uuid;
 
 use crate::broker::Shared;
 use crate::disk;
@@ -43,6 +44,9 @@ pub struct Plan {
     pub env: Option<Env>,
     /// The broker's socket, for the agent's own use.
     pub socket: PathBuf,
+    /// The line of a turn that an agent has left unfinished in the conversation: its turn is cut
+    /// off.
+    pub cut_off: Option<Uuid>,
 }
 
 /// A started agent that has not said that it is ready.
@@ -75,6 +79,7 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
         dir,
         env,
         socket,
+        cut_off,
     } = plan;
     let env = match env {
         Some(env) => env,
@@ -92,7 +97,7 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
     // First of all: it may still be writing the transcript that is looked for now.
     end_previous(&dir, &shared.successor).await?;
     let home = Home::new(&env, &cwd);
-    let settings = stream_settings(&record, home.as_ref())?;
+    let settings = stream_settings(&record, home.as_ref(), cut_off)?;
     let start = Start {
         args: std::iter::once(program.as_os_str())
             .chain(command::stream_args(&settings).iter().map(AsRef::as_ref))
@@ -163,6 +168,12 @@ pub fn remembered(dir: &Path) -> Option<Process> {
     let mut words = text.split_whitespace();
     let (pid, start_time) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     (words.next()? == boot_id()).then_some(Process { pid, start_time })
+}
+
+/// Whether the session had an agent when its broker died.
+#[must_use]
+pub fn was_warm(dir: &Path) -> bool {
+    dir.join(AGENT).exists()
 }
 
 /// The session has no agent any more.
@@ -260,10 +271,14 @@ fn find(env: &Env, configured: Option<&str>) -> Result<PathBuf, Failure> {
 }
 
 /// What the agent's command line is made of.
-fn stream_settings(record: &SessionRecord, home: Option<&Home>) -> Result<StreamSettings, Failure> {
+fn stream_settings(
+    record: &SessionRecord,
+    home: Option<&Home>,
+    cut_off: Option<Uuid>,
+) -> Result<StreamSettings, Failure> {
     let id = record.agent_session_id;
-    let exists = home.is_some_and(|home| transcript(home, Path::new(&record.cwd), id).is_some());
-    if record.began && !exists {
+    let path = home.and_then(|home| transcript(home, Path::new(&record.cwd), id));
+    if record.began && path.is_none() {
         return Err(Failure::new(
             ErrorCode::ConversationMissing,
             format!("the agent no longer has the conversation {id}"),
@@ -275,10 +290,9 @@ fn stream_settings(record: &SessionRecord, home: Option<&Home>) -> Result<Stream
     }
     let settings = &record.settings;
     Ok(StreamSettings {
-        conversation: if exists {
-            Conversation::Resume(id)
-        } else {
-            Conversation::New(id)
+        conversation: match path {
+            Some(path) => resumed(id, &path, cut_off)?,
+            None => Conversation::New(id),
         },
         permission_mode: settings
             .permission_mode
@@ -291,9 +305,43 @@ fn stream_settings(record: &SessionRecord, home: Option<&Home>) -> Result<Stream
     })
 }
 
+/// How a conversation is taken up that has a transcript.
+fn resumed(id: Uuid, path: &Path, cut_off: Option<Uuid>) -> Result<Conversation, Failure> {
+    let cut = cut_off.and_then(|turn| match fate_in(path, turn) {
+        Fate::CutOff(cut) if !cut.followed && !cut.part => Some((turn, cut.parent)),
+        _ => None,
+    });
+    Ok(match cut {
+        None => Conversation::Resume(id),
+        Some((turn, Some(at))) => Conversation::ResumeBefore { id, at, turn },
+        // There was nothing before it: the conversation begins anew, under the same id. The agent
+        // refuses that where there is a transcript.
+        Some((turn, None)) => {
+            let away = path.with_extension(format!("{turn}.cut-off"));
+            std::fs::rename(path, &away).map_err(|error| {
+                let message = format!("{} cannot be put away: {error}", path.display());
+                Failure::new(ErrorCode::AgentStartFailed, message)
+            })?;
+            tracing::warn!(transcript = %away.display(), "an unfinished first turn is put away");
+            Conversation::New(id)
+        }
+    })
+}
+
+fn fate_in(path: &Path, turn: Uuid) -> Fate {
+    let text = std::fs::read(path).unwrap_or_default();
+    record::fate(text.split(|b| *b == b'\n'), turn)
+}
+
+/// What became of a line that an agent was given, as its transcript tells it.
+pub(super) fn fate(home: &Home, record: &SessionRecord, turn: Uuid) -> Fate {
+    let path = transcript(home, Path::new(&record.cwd), record.agent_session_id);
+    path.map_or(Fate::Absent, |path| fate_in(&path, turn))
+}
+
 /// The transcript of a conversation: where it should be, or else wherever the agent
 /// put it, since the rule for its directory's name is the agent's own.
-fn transcript(home: &Home, cwd: &Path, id: uuid::Uuid) -> Option<PathBuf> {
+fn transcript(home: &Home, cwd: &Path, id: Uuid) -> Option<PathBuf> {
     let expected = home.transcript_path(cwd, id);
     if expected.is_file() {
         return Some(expected);
@@ -308,11 +356,7 @@ fn transcript(home: &Home, cwd: &Path, id: uuid::Uuid) -> Option<PathBuf> {
 }
 
 /// How a turn that the agent ran earlier ended, as its transcript tells it.
-pub(super) fn ended_earlier(
-    home: &Home,
-    record: &SessionRecord,
-    turn: uuid::Uuid,
-) -> Option<TurnEnd> {
+pub(super) fn ended_earlier(home: &Home, record: &SessionRecord, turn: Uuid) -> Option<TurnEnd> {
     let path = transcript(home, Path::new(&record.cwd), record.agent_session_id)?;
     let text = std::fs::read(path).ok()?;
     record::answer_of(text.split(|b| *b == b'\n'), turn)

@@ -47,6 +47,8 @@ pub enum Event {
     Leaving,
     /// The body is gone without having been told to.
     Died,
+    /// They have died too often one after the other.
+    GaveUp,
     /// The body is to be ended.
     End,
     /// The body that was to be ended is gone.
@@ -89,6 +91,7 @@ pub fn on(life: Life, event: Event) -> (Life, &'static [Action]) {
         (L::Asleep | L::Failed, E::Wanted) => (L::Starting, &[A::Launch]),
         // Ending nothing is done at once: one path for all who want it ended.
         (L::Asleep | L::Failed, E::End) => (L::Asleep, &[A::AfterEnd]),
+        (L::Asleep, E::GaveUp) => (L::Failed, &[A::TellFailed]),
         // What is left to be heard of a body that is gone.
         (L::Asleep | L::Failed, _) => (life, &[]),
 
@@ -137,7 +140,7 @@ mod tests {
         L::Failed,
         L::Gone,
     ];
-    const EVENTS: [E; 12] = [
+    const EVENTS: [E; 13] = [
         E::Wanted,
         E::Ready,
         E::StartFailed,
@@ -147,6 +150,7 @@ mod tests {
         E::Idle,
         E::Leaving,
         E::Died,
+        E::GaveUp,
         E::End,
         E::Ended,
         E::Forgotten,

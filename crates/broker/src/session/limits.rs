@@ -12,7 +12,6 @@ use super::now_ms;
 use super::report::Ended;
 use super::task::Session;
 use super::turns::{Queued, Running};
-use crate::journal::Record;
 
 /// Between two tries where the provider does not say when its limit resets: twice as long
 /// each time.
@@ -114,7 +113,7 @@ impl Session {
         running.asked.terms.on_limit == OnLimit::Wait
             && matches!(code, Some(ErrorCode::RateLimited | ErrorCode::Overloaded))
             && running.stopping.is_none()
-            && !running.tools
+            && running.calls == 0
             && running.messages == 0
     }
 
@@ -123,30 +122,19 @@ impl Session {
     pub(super) fn wait_for_limit(&mut self, running: Running) {
         let mut queued = running.queued_again();
         queued.terms.attempt += 1;
-        let again = self.prompt(&queued).and_then(|prompt| {
-            let record = Record::Queued {
-                turn: queued.turn,
-                at: queued.at,
-                prompt,
-                terms: queued.terms,
-            };
-            self.journal
-                .write(&record)
-                .map_err(|error| self.journal_failed(&error))
-        });
-        if let Err(failure) = again {
-            self.finish_queued(&queued, Ended::failed(failure));
+        let turn = queued.turn;
+        if !self.waits_again(queued) {
             return;
         }
         let until = self.limit.as_ref().map(|limit| limit.until_ms / 1000);
         let info = info(Some("waiting".to_owned()), until, None);
-        self.tell(Some(queued.turn), EventKind::RateLimit { info });
-        self.push_front(queued);
+        self.tell(Some(turn), EventKind::RateLimit { info });
     }
 
-    /// Whether a turn waits for the end of a limit.
+    /// Whether a turn waits for the end of a limit, or for somebody to say that it may run.
     pub(super) fn is_held(&self, queued: &Queued) -> bool {
-        queued.terms.on_limit == OnLimit::Wait && self.limit.as_ref().is_some_and(Limit::holds)
+        let limited = self.limit.as_ref().is_some_and(Limit::holds);
+        queued.held || (limited && queued.terms.on_limit == OnLimit::Wait)
     }
 
     /// When the limit is over.
@@ -171,6 +159,7 @@ impl Session {
     /// Lets the turns run that were held back.
     pub(super) fn run_queue(&mut self) {
         self.limit = None;
+        self.queue.iter_mut().for_each(|queued| queued.held = false);
         if !self.queue.is_empty() {
             self.step(Event::Wanted);
         }

@@ -1,5 +1,6 @@
 //! Sessions: a conversation each, with one task that owns all of it.
 
+mod crash;
 mod ending;
 mod hearing;
 mod launch;
@@ -27,7 +28,7 @@ use crate::disk::Promise;
 use crate::feed::Feed;
 use crate::store::Env;
 
-pub use launch::{Agents, found_agent, remembered, trusted};
+pub use launch::{Agents, found_agent, remembered, trusted, was_warm};
 pub use notes::find;
 pub use questions::Decision;
 pub use task::{Seed, spawn, start_timeout};

@@ -28,15 +28,20 @@ const MAX_LISTED: usize = 1000;
 impl Session {
     /// Takes up what the broker before this one left open: what waited waits again, what the
     /// agent was given is with it.
-    pub(super) fn take_up_open_turns(&mut self) {
+    ///
+    /// `held`: the machine has died meanwhile, or all of the session with its broker. What nobody
+    /// waits for does not run then before somebody says so.
+    pub(super) fn take_up_open_turns(&mut self, held: bool) {
+        self.holds_lost = held;
         for open in self.journal.open_turns() {
-            let queued = match self.journal.queued(open.turn) {
+            let mut queued = match self.journal.queued(open.turn) {
                 Some(Record::Queued {
                     at, terms, prompt, ..
                 }) => Queued::new(open.turn, at, terms, &prompt),
                 // Its prompt is lost, which is said when it is its turn.
                 _ => Queued::new(open.turn, 0, Terms::default(), ""),
             };
+            queued.held = held;
             match open.started {
                 None if queued.terms.first => self.push_front(queued),
                 None => self.push_back(queued),
@@ -53,6 +58,9 @@ impl Session {
         if self.journal.outcome(request.turn).is_some() {
             let watched = self.known(&request)?;
             if !self.may_run_again(request.turn) {
+                if request.wait {
+                    self.somebody_waits(request.turn);
+                }
                 return Ok(watched);
             }
         }
@@ -82,7 +90,8 @@ impl Session {
             on_limit: request.on_limit,
             deadline_at: (request.deadline_ms > 0).then(|| at.saturating_add(request.deadline_ms)),
             first: interrupts,
-            attempt: 0,
+            on_crash: request.on_crash,
+            ..Terms::default()
         };
         let mut queued = Queued::new(turn, at, terms, &request.prompt);
         queued.seen = self.feed.position();
@@ -122,7 +131,7 @@ impl Session {
         if self.stalled {
             self.stalls();
         }
-        self.step(Event::Wanted);
+        self.want();
         Ok(watched)
     }
 
@@ -215,11 +224,21 @@ impl Session {
     pub(super) fn result(&mut self, selector: &str) -> Result<Watched, Failure> {
         let turn = self.journal.select(selector)?;
         let watched = self.watch(turn)?;
+        self.somebody_waits(turn);
         // A start that failed left it waiting for somebody who looks.
-        if self.life == Life::Failed && !self.queue.is_empty() {
+        if self.life == Life::Failed && self.has_work() {
             self.step(Event::Wanted);
         }
         Ok(watched)
+    }
+
+    /// A turn that was held for want of somebody who waits for it may run.
+    fn somebody_waits(&mut self, turn: TurnId) {
+        let mut held = self.queue.iter_mut().filter(|queued| queued.held);
+        if let Some(queued) = held.find(|queued| queued.turn == turn) {
+            queued.held = false;
+            self.want();
+        }
     }
 
     pub(super) fn watch(&self, turn: TurnId) -> Result<Watched, Failure> {
@@ -317,9 +336,12 @@ impl Session {
             turn: queued.turn,
             at: queued.at,
             prompt: queued.begins.clone(),
-            waiting: self
-                .is_held(queued)
-                .then(|| "the provider's limit".to_owned()),
+            waiting: match queued.held {
+                true => Some("held".to_owned()),
+                false => self
+                    .is_held(queued)
+                    .then(|| "the provider's limit".to_owned()),
+            },
         };
         self.queue.iter().take(MAX_LISTED).map(shown).collect()
     }
@@ -355,21 +377,24 @@ impl Session {
 
     /// Puts a turn's prompt in the way of the agent, and writes down that it is about to have it.
     /// What cannot be read or written has failed.
-    fn started(&mut self, queued: Queued) -> Option<Queued> {
-        let started = self.prompt(&queued).and_then(|prompt| {
-            let wire = queued.terms.wire(queued.turn);
-            self.put_prompt(wire, &input::user(wire, &prompt));
-            let record = Record::Started {
-                turn: queued.turn,
-                at: now_ms(),
-            };
-            // A prompt that may run must never look as if it had not: no record, no run.
-            let written = self.journal.write(&record);
-            written.map_err(|error| {
-                self.take_prompt_back();
-                self.journal_failed(&error)
-            })
-        });
+    fn started(&mut self, mut queued: Queued) -> Option<Queued> {
+        let cut_off = self.left_in_place(&mut queued);
+        let started = cut_off
+            .and_then(|()| self.prompt(&queued))
+            .and_then(|prompt| {
+                let wire = queued.terms.wire(queued.turn);
+                self.put_prompt(wire, &input::user(wire, &prompt));
+                let record = Record::Started {
+                    turn: queued.turn,
+                    at: now_ms(),
+                };
+                // A prompt that may run must never look as if it had not: no record, no run.
+                let written = self.journal.write(&record);
+                written.map_err(|error| {
+                    self.take_prompt_back();
+                    self.journal_failed(&error)
+                })
+            });
         match started {
             Ok(()) => Some(queued),
             Err(failure) => {
@@ -377,6 +402,17 @@ impl Session {
                 None
             }
         }
+    }
+
+    /// What an earlier agent has left of this turn is in the conversation where this one was not
+    /// started to cut it off: the agent would take the uuid for one that it has run.
+    fn left_in_place(&mut self, queued: &mut Queued) -> Result<(), Failure> {
+        if queued.terms.left.is_none() || queued.terms.left == self.cut_off {
+            return Ok(());
+        }
+        queued.terms.left = None;
+        queued.terms.attempt += 1;
+        self.queued_on(queued)
     }
 
     /// The prompt of a turn, from the journal.

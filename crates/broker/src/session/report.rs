@@ -67,6 +67,7 @@ impl Session {
             duration_ms: Some(since(Instant::now())),
             ttft_ms: running.first_text.map(since),
             queued_ms: Some(running.queued_ms),
+            agent_deaths: running.asked.terms.deaths,
             ..self.report(running.turn(), ended, running.denials.clone())
         }
     }
@@ -151,6 +152,7 @@ impl Session {
             permission_denials: denials,
             steered_into: None,
             origin: None,
+            agent_deaths: 0,
         }
     }
 

@@ -63,6 +63,8 @@ pub struct Seed {
     pub found: Option<Found>,
     /// Its agent, where that broker's may live and nobody holds it.
     pub left: Option<Process>,
+    /// What waits is held back until somebody says that it may run.
+    pub held: bool,
 }
 
 /// Everything that can wake the task.
@@ -152,6 +154,14 @@ pub(super) struct Session {
     pub(super) undelivered: Vec<Uuid>,
     /// Why the agent has to be started again, until it is.
     pub(super) died: Option<String>,
+    /// How often agents have died without having finished a turn in between.
+    pub(super) deaths: u32,
+    /// When the next one is started.
+    pub(super) wakes_at: Option<Instant>,
+    /// Whether a turn that is lost is held back.
+    pub(super) holds_lost: bool,
+    /// The line that the agent was started to cut off from its conversation.
+    pub(super) cut_off: Option<Uuid>,
     pub(super) agent_version: Option<String>,
     /// Where the agent keeps its things, once one was started.
     pub(super) agent_home: Option<Home>,
@@ -213,6 +223,10 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         body_failure: None,
         undelivered: Vec::new(),
         died: None,
+        deaths: 0,
+        wakes_at: None,
+        holds_lost: false,
+        cut_off: None,
         agent_version: None,
         agent_home: None,
         model: None,
@@ -225,7 +239,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         row: session.row.subscribe(),
         feed,
     };
-    session.take_up_open_turns();
+    session.take_up_open_turns(seed.held);
     match seed.found {
         Some(found) => session.take_up(found),
         None => session.take_up_without_agent(seed.left),
@@ -260,7 +274,7 @@ fn first_row(record: &SessionRecord, now: u64) -> Row {
 
 impl Session {
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        if !self.queue.is_empty() {
+        if self.has_work() {
             self.step(Event::Wanted);
         }
         while self.life != Life::Gone {
@@ -321,11 +335,7 @@ impl Session {
             Action::LoseTurn => self.lose_turn(),
             Action::EndBody => self.end_body(),
             Action::AfterEnd => self.after_end(),
-            Action::WakeIfWanted => {
-                if !self.queue.is_empty() {
-                    self.step(Event::Wanted);
-                }
-            }
+            Action::WakeIfWanted => self.wake_after_death(),
         }
     }
 
@@ -344,7 +354,11 @@ impl Session {
         }
         self.start_deadline
             .get_or_insert_with(|| Instant::now() + START_TIMEOUT);
+        self.wakes_at = None;
+        let next = self.queue.iter().find(|queued| !self.is_held(queued));
+        self.cut_off = next.and_then(|next| next.terms.left);
         let plan = launch::Plan {
+            cut_off: self.cut_off,
             record: self.record.clone(),
             dir: self.dir.clone(),
             env: self.env.take(),
@@ -461,6 +475,11 @@ impl Session {
         for happening in happenings {
             self.happened(happening);
         }
+        for running in self.running.iter_mut().chain(&mut self.steered) {
+            let open = self.questions.open.iter();
+            let own = open.filter(|open| open.told.turn == Some(running.turn()));
+            running.asking = own.count();
+        }
         self.questions_gone();
         self.leaves_by = None;
         self.unasked_until = None;
@@ -521,7 +540,8 @@ impl Session {
             return;
         }
         self.life = Life::Working;
-        self.died = Some("the agent died, and its holder with it".to_owned());
+        self.died = Some("the agent died, and its holder and broker with it".to_owned());
+        self.agent_home = launch::home(&self.record, &self.dir);
         let process = left.unwrap_or_default();
         let gone = Box::pin(orphans::gone(process));
         self.left = Some(Left { process, gone });
@@ -664,6 +684,7 @@ impl Session {
             self.stall_due(),
             self.leaves_by,
             self.unasked_until,
+            self.wakes_at,
         ];
         due.into_iter().flatten().min()
     }
@@ -714,6 +735,7 @@ impl Session {
             self.kill_body();
         }
         self.limit_deadline(now);
+        self.wake_deadline(now);
     }
 }
 

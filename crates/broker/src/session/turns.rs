@@ -42,10 +42,10 @@ pub(super) struct Queued {
     pub(super) begins: String,
     /// Its events come after this position.
     pub(super) seen: u64,
-    /// Whether it was put back here once, by an agent that died before it had it.
-    pub(super) again: bool,
     /// Whether it is to be put into the turn that runs, if one does.
     pub(super) steers: bool,
+    /// Whether it waits for somebody to say that it may run: the machine has died meanwhile.
+    pub(super) held: bool,
     pub(super) end: End,
 }
 
@@ -59,8 +59,8 @@ impl Queued {
             at,
             begins: prompt[..prompt.floor_char_boundary(SHOWN)].to_owned(),
             seen: 0,
-            again: false,
             steers: false,
+            held: false,
             end: watch::Sender::new(None),
         }
     }
@@ -87,8 +87,10 @@ pub(super) struct Running {
     pub(super) first_text: Option<Instant>,
     /// Whether the agent has taken its line up.
     pub(super) begun: bool,
-    /// Whether a tool has run in it: then it is not to be tried again.
-    pub(super) tools: bool,
+    /// Tools that were called in it.
+    pub(super) calls: usize,
+    /// Of them those that somebody was still asked about when the agent died.
+    pub(super) asking: usize,
     /// Whether text of the current block has come in pieces.
     pub(super) streamed: bool,
     /// Whether a message has begun that has said nothing yet.
@@ -146,7 +148,8 @@ impl Running {
             queued_ms: ms(now - queued.since),
             first_text: None,
             begun: false,
-            tools: false,
+            calls: 0,
+            asking: 0,
             streamed: false,
             message_open: true,
             messages: 0,
@@ -212,6 +215,7 @@ impl Running {
         Queued {
             since: self.started,
             steers: false,
+            held: false,
             ..self.asked
         }
     }
@@ -316,6 +320,9 @@ impl Session {
             end
         };
         let ended = judge(&running, end);
+        if ended.outcome == Outcome::Completed {
+            self.deaths = 0;
+        }
         self.heed_limits(&ended);
         if self.is_to_wait_for_limit(&running, &ended) {
             self.wait_for_limit(running);
@@ -347,34 +354,6 @@ impl Session {
             known_already,
             ..end
         })
-    }
-
-    /// The agent died with its turns. One of which it had not one byte waits again, once.
-    pub(super) fn lose_turn(&mut self) {
-        let steered = std::mem::take(&mut self.steered);
-        let lost = self.running.take().into_iter().chain(steered);
-        for mut running in lost {
-            if self.undelivered.contains(&running.wire)
-                && running.stopping.is_none()
-                && !running.asked.again
-            {
-                running.asked.again = true;
-                self.push_front(running.queued_again());
-                continue;
-            }
-            let ended = match running.stopping.take() {
-                Some((stop, _)) => stop.into(),
-                None => {
-                    let why = self.died.clone();
-                    let why = why.unwrap_or_else(|| "the agent died".to_owned());
-                    let hint =
-                        "what it did is in its conversation; the next send takes it up again";
-                    let failure = Failure::new(ErrorCode::AgentDied, why).hint(hint);
-                    Ended::without(Outcome::Unknown, failure)
-                }
-            };
-            self.finish_running(&running, ended);
-        }
     }
 
     /// Tells the running turn to end.

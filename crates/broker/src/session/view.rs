@@ -23,6 +23,8 @@ impl Session {
 
     pub(super) fn state(&self) -> State {
         match self.life {
+            Life::Asleep if self.wakes_at.is_some() => State::Restarting,
+            Life::Asleep if self.queue.iter().any(|queued| queued.held) => State::Held,
             Life::Asleep => State::Asleep,
             Life::Starting => State::Starting,
             Life::Idle if self.limits().is_some() => State::RateLimited,
@@ -57,6 +59,13 @@ impl Session {
 
     pub(super) fn state_detail(&self, state: State) -> Option<String> {
         match state {
+            State::Held => Some(format!(
+                "to run what waits: clsess queue {} run",
+                self.record.name
+            )),
+            State::Restarting if self.wakes_at.is_some() => {
+                self.last_error.as_ref().map(|f| f.message.clone())
+            }
             State::Failed => self.last_error.as_ref().map(|f| f.message.clone()),
             State::LoginNeeded => Some("the agent is not logged in".to_owned()),
             State::Question => Some(match self.questions.open.as_slice() {

@@ -17,10 +17,12 @@ fn env() -> impl Strategy<Value = Env> {
 fn settings() -> impl Strategy<Value = Settings> {
     let texts = [(); 6].map(|()| some_text());
     let lists = [(); 3].map(|()| vec(text(), 0..3));
-    let counts = any::<[Option<u32>; 2]>();
-    (texts, lists, counts, any::<[Option<u64>; 2]>()).prop_map(
-        |(texts, [agent_args, env_forget, allow_from], [max_turns, history], times)| {
-            let [question_timeout_ms, stall_after_ms] = times;
+    let counts = any::<[Option<u32>; 3]>();
+    let times = any::<[Option<u64>; 3]>();
+    (texts, lists, counts, times, any::<bool>()).prop_map(
+        |(texts, [agent_args, env_forget, allow_from], counts, times, resume_queue)| {
+            let [question_timeout_ms, stall_after_ms, idle_sleep_ms] = times;
+            let [max_turns, history, max_warm] = counts;
             let [
                 model,
                 permission_mode,
@@ -43,6 +45,9 @@ fn settings() -> impl Strategy<Value = Settings> {
                 allow_from,
                 question_timeout_ms,
                 stall_after_ms,
+                resume_queue,
+                idle_sleep_ms,
+                max_warm,
             }
         },
     )
@@ -77,11 +82,11 @@ fn new() -> impl Strategy<Value = New> {
 
 fn send() -> impl Strategy<Value = Send> {
     let what = (text(), turn(), text());
-    let policies = (any_of(), any_of(), any_of());
+    let policies = (any_of(), any_of(), any_of(), any_of());
     (what, any::<[u64; 2]>(), policies, any::<[bool; 4]>()).prop_map(
         |(what, [timeout_ms, deadline_ms], policies, [again, wait, events, texts])| {
             let (session, turn, prompt) = what;
-            let (on_busy, on_question, on_limit) = policies;
+            let (on_busy, on_question, on_limit, on_crash) = policies;
             Send {
                 session,
                 turn,
@@ -91,6 +96,7 @@ fn send() -> impl Strategy<Value = Send> {
                 on_busy,
                 on_question,
                 on_limit,
+                on_crash,
                 wait,
                 events,
                 texts,
