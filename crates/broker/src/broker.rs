@@ -307,8 +307,8 @@ fn load_session(shared: &Arc<Shared>, dir: &Path) -> io::Result<()> {
         )));
     }
     let journal = Journal::open(dir, record.settings.history)?;
-    if journal.damaged > 0 {
-        tracing::warn!(session = %name, lines = journal.damaged, "damaged lines in the journal");
+    if journal.damaged() > 0 {
+        tracing::warn!(session = %name, lines = journal.damaged(), "damaged lines in the journal");
     }
     let seed = Seed {
         record,

@@ -574,7 +574,7 @@ pub(crate) fn of_ended(shared: &Shared, session: &str) -> Option<Result<Journal,
             format!("the journal cannot be read: {e}"),
         )
     };
-    Some(Journal::open(&dir, None).map_err(unreadable))
+    Some(Journal::read_only(&dir).map_err(unreadable))
 }
 
 /// How a turn of it ended.

@@ -123,7 +123,7 @@ pub fn ended_with(shared: &Shared, turn: TurnId) -> Option<Journal> {
     let dirs = std::fs::read_dir(shared.place.ended()).ok()?;
     let journals = dirs
         .flatten()
-        .filter_map(|dir| Journal::open(&dir.path(), None).ok());
+        .filter_map(|dir| Journal::read_only(&dir.path()).ok());
     journals
         .into_iter()
         .find(|journal| journal.outcome(turn).is_some())

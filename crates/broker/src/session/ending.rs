@@ -106,6 +106,7 @@ impl Session {
         match why {
             Some(EndWhy::Kill) => self.forget(),
             Some(EndWhy::Stop) => {
+                self.last_ends();
                 for waiter in self.end_waiters.drain(..) {
                     waiter.stopped();
                 }
@@ -123,6 +124,19 @@ impl Session {
         }
     }
 
+    /// The last chance to write ends that the disk has not taken. Their senders have them; the
+    /// next broker finds turns that began and did not end, and calls them unknown.
+    fn last_ends(&mut self) {
+        let turns = self.journal.unwritten();
+        match self.journal.catch_up() {
+            Ok(()) if turns > 0 => drop(self.shared.disk.sync(self.journal.file())),
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(session = %self.record.name, turns, %error, "ends are lost");
+            }
+        }
+    }
+
     /// Forgets the session: its turns stay readable by its id.
     pub(super) fn forget(&mut self) {
         let began = self.record.began;
@@ -135,7 +149,7 @@ impl Session {
         };
         self.shared.registry.remove(self.record.id);
         // Nothing is to be read of a session that never had a turn.
-        let keep = self.journal.select("-1").is_ok();
+        let keep = !self.journal.is_empty();
         if let Err(error) = self.shared.bury(&self.dir, self.record.id, keep) {
             tracing::error!(session = %self.record.name, %error, "cannot move the session away");
         }

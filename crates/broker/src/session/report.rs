@@ -11,6 +11,7 @@ use super::hearing::event_json;
 use super::now_ms;
 use super::task::Session;
 use super::turns::{End, INTERRUPTED, Queued, Running, Stop, Unasked, ms};
+use crate::disk;
 use crate::journal::Record;
 
 /// How a turn ended, before it is told.
@@ -183,7 +184,7 @@ impl Session {
             ErrorCode::JournalFailed,
             format!("the journal cannot be written: {error}"),
         )
-        .hint("see whether the disk is full: df -h; where it is: clsess broker status");
+        .hint(disk::hint(error));
         let error = failure.clone();
         self.tell(None, EventKind::Error { error });
         failure
