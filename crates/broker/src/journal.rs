@@ -291,11 +291,14 @@ impl Journal {
         self.unwritten.len()
     }
 
-    /// Writes the ends that the disk has not taken yet.
+    /// Writes the ends that the disk has not taken yet, and what a failed sync may have lost.
     ///
     /// # Errors
     /// Of the disk; those that it has not taken are kept.
     pub fn catch_up(&mut self) -> io::Result<()> {
+        if self.file.failed() {
+            self.rewrite(0)?;
+        }
         while let Some(first) = self.unwritten.first().cloned() {
             self.append(&first)?;
             self.unwritten.remove(0);
@@ -305,9 +308,6 @@ impl Journal {
 
     fn append(&mut self, record: &Record) -> io::Result<()> {
         self.unchanged()?;
-        if self.file.failed() {
-            self.rewrite(0)?;
-        }
         let mut line = self.between.to_vec();
         let begins = line.len();
         serde_json::to_writer(&mut line, record)?;

@@ -55,8 +55,14 @@ impl Session {
     /// Journals a prompt and puts it in the queue, or finds the turn of that id.
     pub(super) fn send(&mut self, request: Send) -> Result<Watched, Failure> {
         if self.journal.outcome(request.turn).is_some() {
-            let watched = self.known(&request)?;
+            let mut watched = self.known(&request)?;
             if !self.may_run_again(request.turn) {
+                // Who asked before may not have heard that it is on disk, or that it is not.
+                if !request.wait {
+                    let caught_up = self.journal.catch_up();
+                    caught_up.map_err(|error| self.journal_failed(&error))?;
+                    watched.durable = Some(self.shared.disk.sync(self.journal.file()));
+                }
                 return Ok(watched);
             }
         }
@@ -98,11 +104,8 @@ impl Session {
                 prompt: request.prompt,
                 terms,
             })
-            .map_err(|e| {
-                let failure = self.journal_failed(&e);
-                let message = format!("{}, so nothing was sent", failure.message);
-                Failure { message, ..failure }
-            })?;
+            .map_err(|error| self.nothing_sent(&error))?;
+        self.disk_takes();
         let durable = self.shared.disk.sync(self.journal.file());
         let waiting = if interrupts {
             0
@@ -185,9 +188,7 @@ impl Session {
         let Some(at) = self.queue.iter().position(|queued| queued.steers) else {
             return;
         };
-        if let Some(queued) = self.queue.remove(at)
-            && let Some((queued, prompt)) = self.started(queued)
-        {
+        if let Some((queued, prompt)) = self.started(at) {
             self.steer(queued, &prompt, into);
         }
     }
@@ -345,10 +346,12 @@ impl Session {
     /// Gives the idle agent the next prompt that no limit holds back.
     pub(super) fn next_turn(&mut self) {
         while let Some(at) = self.queue.iter().position(|queued| !self.is_held(queued)) {
-            if let Some(queued) = self.queue.remove(at)
-                && let Some((queued, prompt)) = self.started(queued)
-            {
+            if let Some((queued, prompt)) = self.started(at) {
                 self.begin(queued, &prompt);
+                return;
+            }
+            if self.disk_refuses {
+                // What is left in the queue waits for it.
                 return;
             }
         }
@@ -357,26 +360,36 @@ impl Session {
         }
     }
 
-    /// Writes down that a turn is about to be given to the agent; its prompt. What cannot be
-    /// read or written has failed.
-    fn started(&mut self, queued: Queued) -> Option<(Queued, String)> {
-        let started = self.prompt(&queued).and_then(|prompt| {
-            let record = Record::Started {
-                turn: queued.turn,
-                at: now_ms(),
-            };
-            // A prompt that may run must never look as if it had not: no record, no run.
-            let written = self.journal.write(&record);
-            written.map_err(|error| self.journal_failed(&error))?;
-            Ok(prompt)
-        });
-        match started {
-            Ok(prompt) => Some((queued, prompt)),
+    /// Takes a turn out of the queue and writes down that it is about to be given to the agent;
+    /// its prompt. One that cannot be read has failed; one that cannot be written down stays in
+    /// the queue, unless somebody waits for it.
+    fn started(&mut self, at: usize) -> Option<(Queued, String)> {
+        let queued = self.queue.remove(at)?;
+        let prompt = match self.prompt(&queued) {
+            Ok(prompt) => prompt,
             Err(failure) => {
                 self.finish_queued(&queued, Ended::failed(failure));
-                None
+                return None;
             }
+        };
+        // A prompt that may run must never look as if it had not: no record, no run.
+        if let Err(error) = self.journal.write(&Record::Started {
+            turn: queued.turn,
+            at: now_ms(),
+        }) {
+            let failure = self.nothing_sent(&error);
+            self.queue.insert(at, queued);
+            self.fail_queue(&failure);
+            return None;
         }
+        self.disk_takes();
+        Some((queued, prompt))
+    }
+
+    fn nothing_sent(&mut self, error: &std::io::Error) -> Failure {
+        let failure = self.journal_failed(error);
+        let message = format!("{}, so nothing was sent", failure.message);
+        Failure { message, ..failure }
     }
 
     /// The prompt of a turn, from the journal.

@@ -129,6 +129,10 @@ pub(super) struct Session {
     pub(super) body_failure: Option<String>,
     /// The prompts of which the last agent had not one byte when it died.
     pub(super) undelivered: Vec<Uuid>,
+    /// Whether the disk did not take the last line of the journal.
+    pub(super) disk_refuses: bool,
+    /// When it is tried again.
+    pub(super) disk_due: Option<Instant>,
     /// Why the agent has to be started again, until it is.
     pub(super) died: Option<String>,
     pub(super) agent_version: Option<String>,
@@ -188,6 +192,8 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         leaves_by: None,
         body_failure: None,
         undelivered: Vec::new(),
+        disk_refuses: false,
+        disk_due: None,
         died: None,
         agent_version: None,
         agent_home: None,
@@ -378,8 +384,13 @@ impl Session {
         for waiter in self.start_waiters.drain(..) {
             let _ = waiter.send(Err(failure.clone()));
         }
+        self.fail_queue(&failure);
+    }
+
+    /// Who waits for a turn in the queue is told why it does not run. What nobody waits for waits
+    /// for a better time.
+    pub(super) fn fail_queue(&mut self, failure: &Failure) {
         for queued in std::mem::take(&mut self.queue) {
-            // What nobody waits for waits for a better time.
             if queued.end.receiver_count() == 0 {
                 self.queue.push_back(queued);
             } else {
@@ -588,6 +599,7 @@ impl Session {
             self.queue_due,
             self.question_due(),
             self.limit_due(),
+            self.disk_due,
             self.stall_due(),
             self.leaves_by,
             self.unasked_until,
@@ -641,6 +653,9 @@ impl Session {
             self.kill_body();
         }
         self.limit_deadline(now);
+        if self.disk_due.take_if(|at| *at <= now).is_some() {
+            self.disk_again();
+        }
     }
 }
 

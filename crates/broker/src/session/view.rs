@@ -75,6 +75,9 @@ impl Session {
             State::Working if self.retrying.is_some() => {
                 self.retrying.as_ref().map(|(why, _)| why.clone())
             }
+            State::Idle if self.disk_refuses && !self.queue.is_empty() => {
+                Some("the journal cannot be written".to_owned())
+            }
             State::Idle | State::Working if self.background > 0 => {
                 let plural = if self.background == 1 { "" } else { "s" };
                 Some(format!("{} background task{plural}", self.background))
