@@ -122,7 +122,8 @@ fn a_killed_broker_leaves_no_agent_and_an_unknown_outcome() {
     // The client asks the next broker, by itself.
     let done = running.wait().fails(9);
     assert_eq!(done.stdout, b"");
-    let said = "clsess: the broker ended while this turn ran; what became of it is not known\n";
+    let said =
+        "clsess: the broker ended before it had written how this turn ended, which is not known\n";
     assert!(done.stderr.contains(said), "{}", done.stderr);
     until("the agent is gone", || !alive(agent));
     assert_ne!(world.broker(), broker);
@@ -132,7 +133,7 @@ fn a_killed_broker_leaves_no_agent_and_an_unknown_outcome() {
     assert_eq!(turn["outcome"], "unknown");
     assert_eq!(
         turn["error"]["message"],
-        "the broker ended while this turn ran; what became of it is not known"
+        "the broker ended before it had written how this turn ended, which is not known"
     );
     world.api.release("h");
     world.send("work", "and now?");

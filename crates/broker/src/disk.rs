@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
+use clsess_proto::{ErrorCode, Failure};
 use tokio::sync::oneshot;
 
 /// Between two tries to write what the disk has refused.
@@ -247,6 +248,30 @@ pub fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// What can be done about a path that a broker needs and the disk refuses.
+#[must_use]
+pub fn remedy(error: &io::Error, path: &Path) -> Option<String> {
+    use io::ErrorKind as E;
+    let dir = path.parent().unwrap_or(path).display();
+    match error.kind() {
+        E::StorageFull | E::QuotaExceeded => Some(format!("make room: df -h {dir}")),
+        E::ReadOnlyFilesystem | E::PermissionDenied => Some(format!(
+            "{dir} has to be writable; other places: CLSESS_STATE_DIR, CLSESS_RUNTIME_DIR"
+        )),
+        _ => None,
+    }
+}
+
+/// Why a broker cannot begin.
+#[must_use]
+pub fn refuses(code: ErrorCode, what: &str, path: &Path, error: &io::Error) -> Failure {
+    let failure = Failure::new(code, format!("cannot {what} {}: {error}", path.display()));
+    match remedy(error, path) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
 /// Writes a small file of 0600 that need not survive the machine.
 ///
 /// # Errors
@@ -270,4 +295,66 @@ pub fn private_file(
     options.read(true).write(true).create(true).mode(0o600);
     options.custom_flags(nix::libc::O_NOFOLLOW);
     more(&mut options).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_refuses_is_tried_again_and_the_newest_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("session.json");
+        let mut refused = Refused::default();
+        refused.replace(file.clone(), b"old".to_vec()).unwrap();
+        assert_eq!(refused.wait(), None);
+        // Nothing can be written where a directory is.
+        let in_the_way = dir.path().join("session.new");
+        fs::create_dir(&in_the_way).unwrap();
+        for bytes in [b"1", b"2"] {
+            refused.replace(file.clone(), bytes.to_vec()).unwrap_err();
+        }
+        assert!(refused.wait().is_some_and(|wait| wait <= AGAIN));
+        refused.again();
+        assert!(refused.wait().is_some());
+        assert_eq!(fs::read(&file).unwrap(), b"old");
+        fs::remove_dir(&in_the_way).unwrap();
+        refused.again();
+        assert_eq!(fs::read(&file).unwrap(), b"2");
+        assert_eq!(refused.wait(), None);
+
+        // What has been written since is not written over.
+        fs::create_dir(&in_the_way).unwrap();
+        refused.replace(file.clone(), b"3".to_vec()).unwrap_err();
+        fs::remove_dir(&in_the_way).unwrap();
+        refused.replace(file.clone(), b"4".to_vec()).unwrap();
+        refused.again();
+        assert_eq!(fs::read(&file).unwrap(), b"4");
+
+        // The session is gone.
+        let gone = dir.path().join("gone/session.json");
+        refused.replace(gone.clone(), b"5".to_vec()).unwrap_err();
+        refused.again();
+        assert_eq!(refused.wait(), None);
+        assert!(!gone.exists());
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_file_that_could_not_be_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("env");
+        fs::create_dir(&file).unwrap();
+        replace(&file, b"x").unwrap_err();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_small_file_is_written_in_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("agent");
+        for text in ["first and long", "second"] {
+            write_private(&file, text.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
+        }
+    }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::Answer;
 use super::life::{Event, Life};
 use super::task::Session;
+use crate::disk;
 use crate::store::Env;
 
 /// How long an agent that is started again may take to end, in milliseconds.
@@ -140,7 +141,7 @@ impl Session {
     /// Forgets the session: its turns stay readable by its id.
     pub(super) fn forget(&mut self) {
         let began = self.record.began;
-        let killed = Killed {
+        let mut killed = Killed {
             session: self.record.name.clone(),
             id: Some(self.record.id),
             agent_session_id: began.then_some(self.record.agent_session_id),
@@ -152,6 +153,12 @@ impl Session {
         let keep = !self.journal.is_empty();
         if let Err(error) = self.shared.bury(&self.dir, self.record.id, keep) {
             tracing::error!(session = %self.record.name, %error, "cannot move the session away");
+            let message = format!(
+                "{} is ended, but cannot be forgotten, and is there again with the next broker: {error}",
+                self.record.name
+            );
+            let failure = Failure::new(ErrorCode::JournalFailed, message);
+            killed.error = Some(failure.hint(disk::hint(&error)));
         }
         for waiter in self.end_waiters.drain(..) {
             waiter.killed(&killed);

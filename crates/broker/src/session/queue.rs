@@ -46,7 +46,7 @@ impl Session {
             }
             let failure = Failure::new(
                 ErrorCode::AgentDied,
-                "the broker ended while this turn ran; what became of it is not known",
+                "the broker ended before it had written how this turn ended, which is not known",
             );
             self.finish_queued(&queued, Ended::without(Outcome::Unknown, failure));
         }

@@ -23,6 +23,7 @@ use super::report::Ended;
 use super::turns::{Queued, Running, Unasked};
 use super::{Answer, COMMANDS, Command, Handle, Row, now_ms, view};
 use crate::broker::Shared;
+use crate::disk::Promise;
 use crate::driver::stream::{BodyEvent, StreamBody};
 use crate::feed::Feed;
 use crate::journal::Journal;
@@ -520,8 +521,7 @@ impl Session {
                 let _ = reply.send(view::log(&self.journal, selector.as_deref(), after, last));
             }
             Command::Rename { name, reply } => {
-                self.rename(name);
-                let _ = reply.send(Ok(()));
+                let _ = reply.send(self.rename(name));
             }
             Command::Questions { reply } => {
                 let _ = reply.send(Ok(self.open_questions()));
@@ -578,12 +578,16 @@ impl Session {
         self.env = Some(env);
     }
 
-    /// Writes the record, beside the work.
+    /// Writes the record, beside the work. What the disk refuses it gets again.
     pub(super) fn save_record(&mut self) {
-        match self.record.to_bytes() {
-            Ok(bytes) => drop(self.shared.disk.replace(self.dir.join(store::FILE), bytes)),
-            Err(error) => tracing::error!(%error, "cannot write a session's record"),
+        if let Err(error) = self.saved_record() {
+            tracing::error!(%error, "cannot write a session's record");
         }
+    }
+
+    pub(super) fn saved_record(&self) -> std::io::Result<Promise> {
+        let bytes = self.record.to_bytes()?;
+        Ok(self.shared.disk.replace(self.dir.join(store::FILE), bytes))
     }
 
     // ---- time ----
