@@ -61,6 +61,8 @@ pub struct World {
     pub api: FakeApi,
     path: String,
     namespace: PathBuf,
+    /// Whether the state directory is a disk of its own.
+    disk: bool,
 }
 
 impl World {
@@ -79,8 +81,60 @@ impl World {
         Self::new("/usr/bin:/bin")
     }
 
+    /// The same, with a disk of so many KiB as the state directory: a tmpfs in a mount namespace,
+    /// which only commands of this world see, and the test by [`World::seen`].
+    pub fn with_disk(self, kib: u64) -> Option<Self> {
+        let path = self.path.clone();
+        drop(self);
+        let mut world = Self::made(&path, true)?;
+        world.disk = true;
+        std::fs::create_dir(world.state()).unwrap();
+        let size = format!("size={kib}k,mode=700");
+        let state = world.state();
+        let args = ["-t", "tmpfs", "-o", &size, "tmpfs", state.to_str().unwrap()];
+        let done = world.program("mount", &args).run();
+        match done.code {
+            0 => Some(world),
+            _ => skipped(&format!("nothing can be mounted: {}", done.stderr.trim())),
+        }
+    }
+
+    /// A path of the world as the test sees it.
+    pub fn seen(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        if !self.disk {
+            return path.to_owned();
+        }
+        let root = PathBuf::from(format!("/proc/{}/root", self.api.pid));
+        root.join(path.strip_prefix("/").unwrap())
+    }
+
+    /// Fills the world's disk. What has begun a page of it can still grow to its end.
+    pub fn fill(&self) {
+        let mut file = std::fs::File::create(self.seen(self.state()).join("fill")).unwrap();
+        let mut piece = vec![0; 64 * 1024];
+        while !piece.is_empty() {
+            match file.write_all(&piece) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                    piece.truncate(piece.len() / 2);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Makes room again.
+    pub fn make_room(&self) {
+        std::fs::remove_file(self.seen(self.state()).join("fill")).unwrap();
+    }
+
     fn new(path: &str) -> Option<Self> {
-        let api = match FakeApi::start() {
+        Self::made(path, false)
+    }
+
+    fn made(path: &str, mounts: bool) -> Option<Self> {
+        let api = match FakeApi::start(mounts) {
             Ok(api) => api,
             Err(why) => return skipped(&why),
         };
@@ -95,6 +149,7 @@ impl World {
             api,
             path: path.to_owned(),
             namespace,
+            disk: false,
         };
         for part in ["home", "tmp", "project", "bin"] {
             std::fs::create_dir(world.root().join(part)).unwrap();
@@ -135,7 +190,7 @@ impl World {
 
     /// What the broker logged.
     pub fn log(&self) -> String {
-        let path = self.state().join("default/broker.log");
+        let path = self.seen(self.state()).join("default/broker.log");
         std::fs::read_to_string(path).unwrap_or_default()
     }
 
@@ -210,7 +265,13 @@ impl World {
         } else {
             command.args(["-U", "-n", "--preserve-credentials"]);
         }
-        command.arg("--").arg(program).args(args);
+        if self.disk {
+            // The directory that it is started in is one of another namespace.
+            command.args(["-m", "--", "env", "-C"]).arg(self.project());
+        } else {
+            command.arg("--");
+        }
+        command.arg(program).args(args);
         command.env_clear().current_dir(self.project());
         command.envs(self.env());
         Cmd {
@@ -317,7 +378,7 @@ impl Drop for World {
     fn drop(&mut self) {
         let failing = thread::panicking();
         let mut wrong = Vec::new();
-        if self.state().join("default/lock").exists() {
+        if self.seen(self.state()).join("default/lock").exists() {
             let stopped = self.clsess(&["broker", "stop", "--grace", "5s"]).spawn();
             match stopped.wait_or_give_up() {
                 Some(done) if done.code == 0 => {}
@@ -688,16 +749,14 @@ struct Talk {
 }
 
 impl FakeApi {
-    fn start() -> Result<Self, String> {
+    fn start(mounts: bool) -> Result<Self, String> {
         let unshare = find("unshare").ok_or("`unshare` is not installed")?;
         find("nsenter").ok_or("`nsenter` is not installed")?;
-        let flags = if nix::unistd::geteuid().is_root() {
-            "-n"
-        } else {
-            "-rn"
-        };
+        let user = (!nix::unistd::geteuid().is_root()).then_some("-r");
         let mut child = Command::new(unshare)
-            .arg(flags)
+            .arg("-n")
+            .args(user)
+            .args(mounts.then_some("-m"))
             .arg("--")
             .arg(program_of("fake-api"))
             .arg("serve")
