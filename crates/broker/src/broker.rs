@@ -1,5 +1,6 @@
 //! The broker as a whole: what its parts share, its beginning and its end.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -306,6 +307,11 @@ fn load_sessions(shared: &Arc<Shared>) {
 
 fn load_session(shared: &Arc<Shared>, dir: &Path, record: SessionRecord) -> io::Result<()> {
     let name = record.name.clone();
+    // A copy beside it, kept by somebody, must not be taken for the session itself.
+    if dir.file_name() != Some(OsStr::new(&record.id.to_string())) {
+        let message = format!("a copy: the session {name} has the directory {}", record.id);
+        return Err(io::Error::other(message));
+    }
     if shared.registry.by_name(&name).is_some() {
         return Err(io::Error::other(format!(
             "there is a session {name} already"
