@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 /// KiB of the state directory's disk.
 const DISK: u64 = 1024;
 
-/// A prompt that does not fit into what is left of a page.
+/// A text that does not fit into what a journal has set aside.
 fn long(what: &str) -> String {
-    format!("{what} {}", "x".repeat(8 * 1024))
+    format!("{what} {}", "x".repeat(32 * 1024))
 }
 
 fn full() -> Told<'static> {
@@ -66,7 +66,7 @@ fn on_a_full_disk_nothing_is_taken_and_nothing_is_lost() {
     };
     world.session("work");
     assert_eq!(world.send("work", "one"), "you said: one\n");
-    let answer = "late ".repeat(4000);
+    let answer = "late ".repeat(8000);
     world
         .api
         .rule("slow", json!([{"text": answer, "hold": "h"}]));
@@ -131,6 +131,104 @@ fn on_a_full_disk_nothing_is_taken_and_nothing_is_lost() {
     assert_eq!(result(&world, "-4").ok().text(), expected);
     assert_eq!(result(&world, &behind).ok().text(), "you said: behind\n");
     assert_eq!(world.show("work")["turns"], 5);
+}
+
+/// Turns that are taken back.
+const REMOVED: usize = 80;
+
+/// What was refused, taken back or given up on a full disk must not run with the next broker: the
+/// room for its end is set aside when it is taken in.
+#[test]
+fn what_has_ended_on_a_full_disk_does_not_run_with_the_next_broker() {
+    let Some(mut world) = World::bare().and_then(|world| world.with_disk(DISK)) else {
+        return;
+    };
+    let agent = world.fake_agent(json!({}));
+    world.session("work");
+    // Longer than all that is set aside by then.
+    let answer = "answer ".repeat(40_000);
+    agent.rule("slow", json!(["begin", {"hold": "h"}, {"say": answer}]));
+    let slow = world.clsess(&["send", "work", "slow"]).spawn();
+    agent.wait_hold("h", 1);
+    let queued = |args: &[&str], so_many: u64| {
+        let send = world.clsess(&[&["send"], args].concat()).spawn();
+        world.wait_queued("work", so_many);
+        send
+    };
+    let left = queued(&["work", "left"], 1);
+    let refused = queued(&["work", "refused"], 2);
+    // Their ends are longer than what is set aside at a time.
+    let removed: Vec<String> = (0..REMOVED).map(|_| no_wait(&world, "removed")).collect();
+    let late = queued(&["--deadline", "3s", "work", "late"], REMOVED as u64 + 3);
+    world.fill();
+    for turn in &removed {
+        world.clsess(&["queue", "work", "rm", turn]).run().ok();
+    }
+    left.signal(Signal::SIGINT);
+    left.wait().fails(130);
+    late.wait().fails(124);
+    agent.release("h");
+    assert_eq!(slow.wait().ok().text(), format!("{answer}\n"));
+    let refused = refused.wait().fails(1);
+    assert_eq!(refused.stderr, full().text());
+    send_signal(world.broker(), Signal::SIGKILL);
+    until("they are gone", || world.processes().is_empty());
+
+    let all_is_as_it_was = || {
+        let turns = world.clsess(&["log", "--json", "work"]).run().ok();
+        let turns: Vec<_> = turns.json_lines();
+        let told: Vec<_> = turns
+            .iter()
+            .map(|turn| [&turn["prompt"], &turn["outcome"]])
+            .collect();
+        let expected = [
+            ["slow", "unknown"],
+            ["left", "cancelled"],
+            ["refused", "failed"],
+        ];
+        assert_eq!(json!(told[..3]), json!(expected));
+        assert_eq!(json!(told[3 + REMOVED]), json!(["late", "timed-out"]));
+        let removed = &told[3..][..REMOVED];
+        assert!(
+            removed
+                .iter()
+                .all(|turn| json!(turn) == json!(["removed", "cancelled"]))
+        );
+    };
+    all_is_as_it_was();
+    world.make_room();
+    assert_eq!(world.send("work", "next"), "you said: next\n");
+    world.clsess(&["broker", "stop"]).run().ok();
+    all_is_as_it_was();
+    assert_eq!(agent.prompts(), ["slow", "next"]);
+}
+
+#[test]
+fn a_session_that_is_removed_under_its_broker_takes_no_prompt() {
+    let Some((world, agent)) = World::fake(json!({})) else {
+        return;
+    };
+    world.session("work");
+    world.send("work", "one");
+    let dir = dir(&world, "work");
+    std::fs::remove_dir_all(&dir).unwrap();
+    let message = format!(
+        "the journal cannot be written: {}/turns.jsonl was removed or replaced by something else, \
+         so nothing was sent",
+        dir.display()
+    );
+    let expected = told(
+        1,
+        "journal_failed",
+        &message,
+        "see whether the disk is full: df -h; where it is: clsess broker status",
+    );
+    check(&world, &["send", "work", "two"], b"", &expected);
+    assert_eq!(result(&world, "-1").ok().text(), "you said: one\n");
+    world.clsess(&["kill", "work"]).run().ok();
+    world.session("work");
+    assert_eq!(world.send("work", "three"), "you said: three\n");
+    assert_eq!(agent.prompts(), ["one", "three"]);
 }
 
 #[test]

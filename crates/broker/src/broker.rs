@@ -70,7 +70,11 @@ impl Shared {
     pub fn bury(&self, dir: &Path, id: Uuid, keep: bool) -> io::Result<()> {
         // At once, whatever comes then: half a session would be taken up by the next broker.
         let buried = self.place.ended().join(id.to_string());
-        std::fs::rename(dir, &buried)?;
+        match std::fs::rename(dir, &buried) {
+            // Somebody has removed it: nothing of it can come back.
+            Err(_) if !dir.exists() => return Ok(()),
+            moved => moved?,
+        }
         let cleared = match keep {
             true => std::fs::remove_file(crate::store::env_path(&buried)),
             false => std::fs::remove_dir_all(&buried),

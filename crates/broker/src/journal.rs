@@ -9,6 +9,9 @@
 //!   when a later sync of [`Journal::file`] has succeeded. After one that failed, nothing is
 //!   written before all lines stand, synced, in a new file: the kernel tells a failure once, and
 //!   may have dropped what it could not write (`rewrite`).
+//! - A turn that was taken in can be ended on a full disk, as long as its end has no answer: the room
+//!   for that is set aside before (`make_room`), where the filesystem can. So what was refused or
+//!   taken back does not run with the next broker.
 //! - What stands in the file is never overwritten. A line that is torn or damaged is skipped and
 //!   counted; a torn one at the end is closed by the next line that is written, so that opening a
 //!   journal changes nothing. Damaged lines go when the turns beside them are forgotten.
@@ -25,6 +28,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clsess_proto::{ErrorCode, Failure, LogEntry, Outcome, TurnId, TurnReport};
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 
 use crate::disk::{Synced, private_file};
 
@@ -42,6 +47,13 @@ pub const DEFAULT_HISTORY: u32 = 1000;
 /// Turns that have ended meanwhile when old ones are forgotten, at least: the file is rewritten
 /// seldom, also when that fails.
 const TRIM_EVERY: usize = 64;
+
+/// Bytes that are set aside behind the last line for the end of each open turn: of one without an
+/// answer. Measured: 504 at most, where a full disk is why.
+const END_ROOM: u64 = 1024;
+
+/// Bytes by which the room behind the last line grows.
+const ROOM_STEP: u64 = 16 * 1024;
 
 /// Ends of turns that nobody asked for which are kept while the disk takes none; of more than
 /// these only the event tells. Those of asked turns are bounded by the queue, since no prompt
@@ -79,10 +91,14 @@ pub struct Journal {
     length: u64,
     /// What goes before it: the end of a torn line.
     between: &'static [u8],
+    /// Up to here the disk has room for more, as far as this process knows.
+    room: u64,
     /// Oldest first.
     entries: Vec<Entry>,
     /// Where each turn is in `entries`.
     places: HashMap<TurnId, usize>,
+    /// How many of them have not ended.
+    open: u64,
     totals: Totals,
     /// Ends that the disk has not taken yet, oldest first: one for each turn at most.
     /// They are written before anything else.
@@ -137,8 +153,10 @@ impl Journal {
             file: Arc::new(Synced::new(file)),
             length: 0,
             between: b"",
+            room: 0,
             entries: Vec::new(),
             places: HashMap::new(),
+            open: 0,
             totals: Totals::default(),
             unwritten: Vec::new(),
             history: history.max(1),
@@ -171,6 +189,19 @@ impl Journal {
 
     /// Takes a line into the index.
     fn index(&mut self, record: &Record, place: Line) {
+        let turn = record.turn();
+        let before = self.open_at(turn);
+        self.take(record, place);
+        self.open = self.open + self.open_at(turn) - before;
+    }
+
+    /// 1 if the turn has not ended.
+    fn open_at(&self, turn: Option<TurnId>) -> u64 {
+        let outcome = turn.and_then(|turn| self.outcome(turn));
+        outcome.is_some_and(Outcome::open).into()
+    }
+
+    fn take(&mut self, record: &Record, place: Line) {
         match record {
             Record::Queued { turn, .. } => {
                 let entry = self.entry(*turn);
@@ -266,7 +297,9 @@ impl Journal {
     /// # Errors
     /// Of the disk, when it is only kept.
     pub fn write_end(&mut self, record: Record) -> io::Result<()> {
-        let written = self.write(&record);
+        // It needs no other turn's end before it, and may fit where that one does not.
+        let caught_up = self.catch_up();
+        let written = self.append(&record);
         if written.is_err()
             && let Record::Ended { report, .. } = &record
         {
@@ -279,10 +312,12 @@ impl Journal {
             {
                 return written;
             }
+            let before = self.open_at(Some(report.turn));
             self.count(report);
+            self.open -= before;
             self.unwritten.push(record);
         }
-        written
+        written.and(caught_up)
     }
 
     /// Ends of turns that the disk has not taken yet.
@@ -312,6 +347,13 @@ impl Journal {
         let begins = line.len();
         serde_json::to_writer(&mut line, record)?;
         line.push(b'\n');
+        // An end that fits into what was set aside for it asks for nothing.
+        let (length, open) = (line.len() as u64, self.open);
+        match record {
+            Record::Ended { .. } if length <= END_ROOM => {}
+            Record::Queued { .. } => self.make_room(length, open + 1)?,
+            _ => self.make_room(length, open)?,
+        }
         if let Err(error) = self.file.write_all_at(&line, self.length) {
             self.take_back();
             return Err(error);
@@ -324,6 +366,28 @@ impl Journal {
         self.between = b"";
         self.index(record, place);
         Ok(())
+    }
+
+    /// Sees to it that there is room for a line and, behind it, for the ends of open turns: on a
+    /// disk that is nearly full a line is refused before it is begun.
+    fn make_room(&mut self, line: u64, open: u64) -> io::Result<()> {
+        let end = self.length + line + open * END_ROOM;
+        if end <= self.room {
+            return Ok(());
+        }
+        let grown = end.next_multiple_of(ROOM_STEP);
+        match set_aside(&self.file, self.length, grown) {
+            Err(errno @ (Errno::ENOSPC | Errno::EDQUOT)) => Err(errno.into()),
+            // One that cannot do it is not asked each time.
+            Err(_) => {
+                self.room = u64::MAX;
+                Ok(())
+            }
+            Ok(()) => {
+                self.room = grown;
+                Ok(())
+            }
+        }
     }
 
     /// Whether the file is as this process has left it.
@@ -341,6 +405,8 @@ impl Journal {
 
     /// Takes back what there is of a line that could not be written whole.
     fn take_back(&mut self) {
+        // What was set aside goes with it.
+        self.room = 0;
         // Where even that fails it stays, as a damaged line: its turn has been refused, so it must
         // not count if it lacks nothing but its end.
         if self.file.set_len(self.length).is_err()
@@ -562,6 +628,13 @@ impl Journal {
         self.file.read_exact_at(&mut bytes, line.offset)?;
         Ok(bytes)
     }
+}
+
+/// Gives a file blocks without making it longer.
+fn set_aside(file: &File, from: u64, to: u64) -> Result<(), Errno> {
+    let [from, to] = [from, to].map(|at| i64::try_from(at).map_err(|_| Errno::EFBIG));
+    let (from, to) = (from?, to?);
+    fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, to - from)
 }
 
 impl Entry {

@@ -56,6 +56,20 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// The turn that it is of.
+    #[must_use]
+    pub fn turn(&self) -> Option<TurnId> {
+        match self {
+            Self::Queued { turn, .. }
+            | Self::Started { turn, .. }
+            | Self::Accepted { turn, .. } => Some(*turn),
+            Self::Ended { report, .. } => Some(report.turn),
+            Self::Totals { .. } => None,
+        }
+    }
+}
+
 /// On what terms a turn is run: as in the request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {

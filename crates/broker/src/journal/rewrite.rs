@@ -42,6 +42,7 @@ impl Journal {
         anew.unwritten = std::mem::take(&mut self.unwritten);
         for record in anew.unwritten.clone() {
             if let Record::Ended { report, .. } = record {
+                anew.open -= anew.open_at(Some(report.turn));
                 anew.count(&report);
             }
         }
@@ -54,7 +55,8 @@ impl Journal {
         self.copy(&file, keep_from)?;
         file.sync_data()?;
         // Read before it is renamed: whatever fails, the journal is as it was.
-        let anew = Self::load(self.path.clone(), file, self.history)?;
+        let mut anew = Self::load(self.path.clone(), file, self.history)?;
+        anew.make_room(0, anew.open)?;
         fs::rename(beside, &self.path)?;
         Ok(anew)
     }

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use clsess_proto::{Outcome, TurnId, TurnReport, Usage};
+use clsess_proto::{ErrorCode, Failure, Outcome, TurnId, TurnReport, Usage};
 use uuid::Uuid;
 
-use super::{FILE, Journal, MAX_UNWRITTEN, Record, Terms};
+use super::{END_ROOM, FILE, Journal, MAX_UNWRITTEN, Record, Terms};
 use crate::disk::{Disk, Synced};
 
 mod damage;
@@ -475,4 +475,21 @@ fn a_trim_that_fails_leaves_all_as_it_was_and_is_not_tried_again_at_once() {
         told(&Journal::open(dir.path(), None).unwrap()),
         told(&journal)
     );
+}
+
+#[test]
+fn the_end_of_a_turn_that_is_refused_fits_into_what_is_set_aside_for_it() {
+    let mut record = ended_as(1, Outcome::TimedOut);
+    if let Record::Ended { at, report } = &mut record {
+        *at = u64::MAX;
+        report.session = "x".repeat(64);
+        report.queued_ms = Some(u64::MAX);
+        (report.answer, report.usage, report.cost_usd) = (None, None, None);
+        let error = std::io::Error::from_raw_os_error(28);
+        let message = format!("the journal cannot be written: {error}, so nothing was sent");
+        let failure = Failure::new(ErrorCode::JournalFailed, message);
+        report.error = Some(failure.hint(crate::disk::hint(&error)));
+    }
+    let length = serde_json::to_vec(&record).unwrap().len() as u64;
+    assert!(length <= END_ROOM, "{length}");
 }

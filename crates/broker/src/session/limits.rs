@@ -124,20 +124,22 @@ impl Session {
     pub(super) fn wait_for_limit(&mut self, running: Running) {
         let mut queued = running.queued_again();
         queued.terms.attempt += 1;
-        let again = self.prompt(&queued).and_then(|prompt| {
-            let record = Record::Queued {
-                turn: queued.turn,
-                at: queued.at,
-                prompt,
-                terms: queued.terms,
-            };
-            self.journal
-                .write(&record)
-                .map_err(|error| self.journal_failed(&error))
-        });
-        if let Err(failure) = again {
-            self.finish_queued(&queued, Ended::failed(failure));
-            return;
+        let prompt = match self.prompt(&queued) {
+            Ok(prompt) => prompt,
+            Err(failure) => {
+                self.finish_queued(&queued, Ended::failed(failure));
+                return;
+            }
+        };
+        let record = Record::Queued {
+            turn: queued.turn,
+            at: queued.at,
+            prompt,
+            terms: queued.terms,
+        };
+        if let Err(error) = self.journal.write(&record) {
+            // It waits all the same; only the next broker would not know that it does.
+            self.journal_failed(&error);
         }
         let until = self.limit.as_ref().map(|limit| limit.until_ms / 1000);
         let info = info(Some("waiting".to_owned()), until, None);

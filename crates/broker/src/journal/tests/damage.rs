@@ -190,21 +190,14 @@ fn holds(bytes: &[u8]) {
     let (dir, mut journal) = with_bytes(bytes);
     assert_eq!(journal.damaged(), damaged);
     assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), bytes);
-    let of = |record: &Record| match record {
-        Record::Queued { turn, .. }
-        | Record::Started { turn, .. }
-        | Record::Accepted { turn, .. } => Some(*turn),
-        Record::Ended { report, .. } => Some(report.turn),
-        Record::Totals { .. } => None,
-    };
     // Every turn of a whole line is there, in the order of their first lines.
     let mut seen = BTreeSet::new();
-    let mut turns: Vec<TurnId> = records.iter().filter_map(of).collect();
+    let mut turns: Vec<TurnId> = records.iter().filter_map(Record::turn).collect();
     turns.retain(|turn| seen.insert(*turn));
     let log = journal.log(None, None, u64::MAX).0;
     assert_eq!(log.iter().map(|line| line.turn).collect::<Vec<_>>(), turns);
     for turn in &turns {
-        let mine: Vec<&Record> = records.iter().filter(|r| of(r) == Some(*turn)).collect();
+        let mine: Vec<&Record> = records.iter().filter(|r| r.turn() == Some(*turn)).collect();
         let ended = mine.iter().rposition(|r| matches!(r, Record::Ended { .. }));
         let began = mine
             .iter()
@@ -237,6 +230,7 @@ fn holds(bytes: &[u8]) {
     // Written anew it says the same; and so it does without the damaged lines.
     let (_dir, model) = with_bytes(&whole.concat());
     assert_eq!(told(&journal), told(&model));
+    assert_eq!(journal.open as usize, journal.open_turns().len());
     let before = told(&journal);
     journal.rewrite(0).unwrap();
     assert_eq!(told(&journal), before);
