@@ -493,3 +493,17 @@ fn the_end_of_a_turn_that_is_refused_fits_into_what_is_set_aside_for_it() {
     let length = serde_json::to_vec(&record).unwrap().len() as u64;
     assert!(length <= END_ROOM, "{length}");
 }
+
+/// A death before the rename leaves half a file beside the journal.
+#[test]
+fn half_a_new_file_beside_the_journal_is_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let beside = dir.path().join("turns.new");
+    let mut journal = written(dir.path(), &[queued(1), started(1), queued(2)]);
+    let before = told(&journal);
+    fs::write(&beside, "{\"record\":\"totals\",\"turns\":9".repeat(9000)).unwrap();
+    assert_eq!(told(&Journal::open(dir.path(), None).unwrap()), before);
+    journal.rewrite(0).unwrap();
+    assert!(!beside.exists());
+    assert_eq!(told(&Journal::open(dir.path(), None).unwrap()), before);
+}
