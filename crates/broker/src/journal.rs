@@ -6,9 +6,9 @@
 //! What is promised:
 //!
 //! - A line that was written is safe from the broker's death at once, and from the machine's
-//!   when a later sync of [`Journal::file`] has succeeded. After one that failed, nothing is
-//!   written before all lines stand, synced, in a new file: the kernel tells a failure once, and
-//!   may have dropped what it could not write (`rewrite`).
+//!   when a later sync of [`Journal::file`] has succeeded. After one that failed, no other one of
+//!   this file does, and all lines are written to a new one before another prompt is taken: the
+//!   kernel tells a failure once, and may have dropped what it could not write (`rewrite`).
 //! - A turn that was taken in can be ended on a full disk, as long as its end has no answer: the room
 //!   for that is set aside before (`make_room`), where the filesystem can. So what was refused or
 //!   taken back does not run with the next broker.
@@ -347,10 +347,11 @@ impl Journal {
         let begins = line.len();
         serde_json::to_writer(&mut line, record)?;
         line.push(b'\n');
-        // An end that fits into what was set aside for it asks for nothing.
+        // An end that fits into what was set aside for it asks for nothing. For one that nobody
+        // asked for nothing was.
         let (length, open) = (line.len() as u64, self.open);
         match record {
-            Record::Ended { .. } if length <= END_ROOM => {}
+            Record::Ended { report, .. } if length <= END_ROOM && report.origin.is_none() => {}
             Record::Queued { .. } => self.make_room(length, open + 1)?,
             _ => self.make_room(length, open)?,
         }
@@ -378,6 +379,7 @@ impl Journal {
         let grown = end.next_multiple_of(ROOM_STEP);
         match set_aside(&self.file, self.length, grown) {
             Err(errno @ (Errno::ENOSPC | Errno::EDQUOT)) => Err(errno.into()),
+            Err(Errno::EINTR) => Ok(()),
             // One that cannot do it is not asked each time.
             Err(_) => {
                 self.room = u64::MAX;
