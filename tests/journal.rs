@@ -4,12 +4,14 @@
 
 mod harness;
 
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use harness::{World, alive, send_signal, until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// The directory of a session.
 fn dir(world: &World, name: &str) -> PathBuf {
@@ -179,4 +181,213 @@ fn a_journal_that_is_written_anew_forgets_no_running_turn() {
     assert_eq!(result.text(), "you said: x\n");
     let prompts = world.api.prompts(0);
     assert_eq!(prompts[63..], ["slow", "x"]);
+}
+
+/// All files of the sessions, whole.
+fn on_disk(world: &World) -> BTreeMap<PathBuf, Vec<u8>> {
+    let sessions = std::fs::read_dir(world.state().join("default/sessions")).unwrap();
+    let files = sessions.flat_map(|dir| std::fs::read_dir(dir.unwrap().path()).unwrap());
+    let files = files.map(|file| file.unwrap().path());
+    files
+        .map(|file| (file.clone(), std::fs::read(file).unwrap()))
+        .collect()
+}
+
+/// Puts a session of this record and journal on disk, for the next broker.
+fn put(world: &World, record: &Value, journal: &[u8]) -> PathBuf {
+    let dir = world.state().join("default/sessions");
+    let dir = dir.join(record["id"].as_str().unwrap());
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("session.json"), record.to_string()).unwrap();
+    std::fs::write(dir.join("turns.jsonl"), journal).unwrap();
+    dir
+}
+
+fn record(dir: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(dir.join("session.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_damaged_journal_loses_its_damaged_lines_and_nothing_else() {
+    let Some((world, agent)) = World::fake(json!({})) else {
+        return;
+    };
+    world.session("work");
+    world.send("work", "one");
+    world.send("work", "two");
+    agent.rule("slow", json!(["begin", {"hold": "h"}]));
+    let no_wait = |prompt: &str| {
+        let done = world.clsess(&["send", "--no-wait", "work", prompt]).run();
+        done.ok().text().trim().to_owned()
+    };
+    let slow = no_wait("slow");
+    agent.wait_hold("h", 1);
+    let queued = no_wait("queued");
+    let file = dir(&world, "work").join("turns.jsonl");
+    world.kill_everything();
+    agent.rule("slow", json!([{"say": "again"}]));
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let (before, after) = whole.split_at(whole.find("\"two\"").unwrap());
+    let (before, line) = before.rsplit_once('\n').unwrap();
+    let damaged = format!("{before}\n\0\0garbage\n{{}}\n{line}{after}{{\"record\":\"que");
+    std::fs::write(&file, &damaged).unwrap();
+
+    let result = |turn: &str| world.clsess(&["result", "work", turn]).run();
+    assert_eq!(result("-4").ok().text(), "you said: one\n");
+    assert_eq!(result("-3").ok().text(), "you said: two\n");
+    assert_eq!(result(&slow).ok().text(), "again\n");
+    assert_eq!(result(&queued).ok().text(), "you said: queued\n");
+    let error = &world.show("work")["last_error"];
+    assert_eq!(error["code"], "journal_failed");
+    assert_eq!(
+        error["message"],
+        "3 damaged lines in the journal: what they said is lost"
+    );
+    assert_eq!(
+        error["hint"],
+        format!("they are still in {}", file.display())
+    );
+    let log = world.log();
+    assert!(
+        log.contains("damaged lines in the journal session=work lines=3"),
+        "{log}"
+    );
+    let ls = world.clsess(&["ls", "-F", "#{name} #{turns}"]).run().ok();
+    assert_eq!(ls.text(), "work 4\n");
+    let turns = world.clsess(&["log", "--json", "work"]).run().ok();
+    let prompts: Vec<_> = turns.json_lines();
+    let prompts: Vec<_> = prompts.iter().map(|turn| &turn["prompt"]).collect();
+    assert_eq!(prompts, ["one", "two", "slow", "queued"]);
+    assert_eq!(agent.prompts(), ["one", "two", "slow", "slow", "queued"]);
+    assert!(
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .starts_with(&damaged)
+    );
+}
+
+/// A broker with a session for every byte at which a journal can be cut.
+#[test]
+fn a_broker_serves_journals_that_are_cut_anywhere() {
+    let Some((world, agent)) = World::fake(json!({})) else {
+        return;
+    };
+    world.session("work");
+    world.send("work", "one");
+    world.send("work", "two");
+    let dir = dir(&world, "work");
+    world.clsess(&["broker", "stop"]).run().ok();
+    let whole = std::fs::read(dir.join("turns.jsonl")).unwrap();
+    let ends: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] == b'\n').collect();
+    let last_two = ends[ends.len() - 3] + 1;
+    let mut record = record(&dir);
+    let mut cuts = Vec::new();
+    for cut in last_two..whole.len() {
+        record["id"] = Uuid::from_u128(cut as u128).to_string().into();
+        record["name"] = format!("cut-{cut}").into();
+        let dir = put(&world, &record, &whole[..cut]);
+        cuts.push((cut, dir.join("turns.jsonl")));
+    }
+    let torn = |cut: &usize| !ends.contains(cut) && !ends.contains(&(cut - 1));
+    for (cut, file) in &cuts {
+        let name = format!("cut-{cut}");
+        let turns = world.clsess(&["log", "--json", &name]).run().ok();
+        let told = |turn: &Value| {
+            let word = |key: &str| turn[key].as_str().unwrap_or("-").to_owned();
+            [word("prompt"), word("outcome"), word("answer")]
+        };
+        let told: Vec<_> = turns.json_lines().iter().map(told).collect();
+        let second = match *cut + 1 == whole.len() {
+            true => ["two", "completed", "you said: two"],
+            false => ["two", "unknown", "-"],
+        };
+        assert_eq!(
+            told,
+            [["one", "completed", "you said: one"], second],
+            "{cut}"
+        );
+        assert!(
+            std::fs::read(file).unwrap().starts_with(&whole[..*cut]),
+            "{cut}"
+        );
+    }
+    let log = world.log();
+    let damaged = cuts.iter().filter(|(cut, _)| torn(cut)).count();
+    assert!(damaged > 400);
+    assert_eq!(log.matches("damaged lines in the journal").count(), damaged);
+    assert!(!log.contains("cannot be taken up") && !log.contains("panic"));
+    assert_eq!(world.send("work", "three"), "you said: three\n");
+    assert_eq!(agent.prompts(), ["one", "two", "three"]);
+}
+
+/// A broker with a session for every byte at which a record can be cut.
+#[test]
+fn records_that_are_cut_anywhere_are_left_alone() {
+    let Some((world, agent)) = World::fake(json!({})) else {
+        return;
+    };
+    world.session("work");
+    world.session("damaged");
+    world.send("damaged", "one");
+    let damaged = dir(&world, "damaged");
+    world.clsess(&["broker", "stop"]).run().ok();
+    let whole = std::fs::read(damaged.join("session.json")).unwrap();
+    let journal = std::fs::read(damaged.join("turns.jsonl")).unwrap();
+    // All but the end of its last line.
+    for cut in 0..whole.len() - 2 {
+        let id = Uuid::from_u128(cut as u128).to_string();
+        let dir = put(&world, &json!({"id": id}), &journal);
+        std::fs::write(dir.join("session.json"), &whole[..cut]).unwrap();
+    }
+    // A copy that somebody keeps is none of ours.
+    put(&world, &json!({"id": "copy"}), b"");
+    let copy = damaged.with_file_name("copy/session.json");
+    std::fs::write(copy, &whole).unwrap();
+    std::fs::write(damaged.join("session.json"), &whole[..whole.len() / 2]).unwrap();
+    let before = on_disk(&world);
+
+    let ls = world.clsess(&["ls", "-F", "#{name}"]).run().ok();
+    assert_eq!(ls.text(), "work\n");
+    let count = whole.len();
+    let log = world.log();
+    assert_eq!(log.matches("cannot be taken up").count(), count, "{log}");
+    let expected = format!(
+        "clsess: there is no session damaged\n\
+         hint: {count} sessions on disk could not be taken up: clsess broker logs\n"
+    );
+    assert_eq!(
+        world.clsess(&["show", "damaged"]).run().fails(3).stderr,
+        expected
+    );
+    // The name is free; what had it stays.
+    world.session("damaged");
+    assert_eq!(world.send("damaged", "two"), "you said: two\n");
+    assert_eq!(world.send("work", "three"), "you said: three\n");
+    world.clsess(&["kill", "damaged"]).run().ok();
+    world.session("damaged");
+    world.clsess(&["broker", "stop"]).run().ok();
+    let after = on_disk(&world);
+    for (file, bytes) in before
+        .iter()
+        .filter(|(file, _)| !file.starts_with(dir_of(&world, "work")))
+    {
+        assert_eq!(after.get(file), Some(bytes), "{}", file.display());
+    }
+    // Whole again, it has its name again: it is the older one.
+    std::fs::write(damaged.join("session.json"), &whole).unwrap();
+    let result = world.clsess(&["result", "damaged"]).run().ok();
+    assert_eq!(result.text(), "you said: one\n");
+    assert_eq!(dir(&world, "damaged"), damaged);
+    assert_eq!(agent.prompts(), ["one", "two", "three"]);
+}
+
+/// The directory of a session, by the records.
+fn dir_of(world: &World, name: &str) -> PathBuf {
+    let sessions = std::fs::read_dir(world.state().join("default/sessions")).unwrap();
+    let mut dirs = sessions.map(|dir| dir.unwrap().path());
+    let named = |dir: &PathBuf| {
+        let text = std::fs::read(dir.join("session.json")).unwrap();
+        serde_json::from_slice(&text).is_ok_and(|record: Value| record["name"] == name)
+    };
+    dirs.find(named).unwrap()
 }

@@ -62,6 +62,8 @@ pub struct World {
     pub api: FakeApi,
     path: String,
     namespace: PathBuf,
+    /// Whether the state directory is a disk of its own.
+    disk: bool,
 }
 
 impl World {
@@ -80,8 +82,60 @@ impl World {
         Self::new("/usr/bin:/bin")
     }
 
+    /// The same, with a disk of so many KiB as the state directory: a tmpfs in a mount namespace,
+    /// which only commands of this world see, and the test by [`World::seen`].
+    pub fn with_disk(self, kib: u64) -> Option<Self> {
+        let path = self.path.clone();
+        drop(self);
+        let mut world = Self::made(&path, true)?;
+        world.disk = true;
+        std::fs::create_dir(world.state()).unwrap();
+        let size = format!("size={kib}k,mode=700");
+        let state = world.state();
+        let args = ["-t", "tmpfs", "-o", &size, "tmpfs", state.to_str().unwrap()];
+        let done = world.program("mount", &args).run();
+        match done.code {
+            0 => Some(world),
+            _ => skipped(&format!("nothing can be mounted: {}", done.stderr.trim())),
+        }
+    }
+
+    /// A path of the world as the test sees it.
+    pub fn seen(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        if !self.disk {
+            return path.to_owned();
+        }
+        let root = PathBuf::from(format!("/proc/{}/root", self.api.pid));
+        root.join(path.strip_prefix("/").unwrap())
+    }
+
+    /// Fills the world's disk. What has begun a page of it can still grow to its end.
+    pub fn fill(&self) {
+        let mut file = std::fs::File::create(self.seen(self.state()).join("fill")).unwrap();
+        let mut piece = vec![0; 64 * 1024];
+        while !piece.is_empty() {
+            match file.write_all(&piece) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                    piece.truncate(piece.len() / 2);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Makes room again.
+    pub fn make_room(&self) {
+        std::fs::remove_file(self.seen(self.state()).join("fill")).unwrap();
+    }
+
     fn new(path: &str) -> Option<Self> {
-        let api = match FakeApi::start() {
+        Self::made(path, false)
+    }
+
+    fn made(path: &str, mounts: bool) -> Option<Self> {
+        let api = match FakeApi::start(mounts) {
             Ok(api) => api,
             Err(why) => return skipped(&why),
         };
@@ -96,6 +150,7 @@ impl World {
             api,
             path: path.to_owned(),
             namespace,
+            disk: false,
         };
         for part in ["home", "tmp", "project", "bin"] {
             std::fs::create_dir(world.root().join(part)).unwrap();
@@ -136,7 +191,7 @@ impl World {
 
     /// What the broker logged.
     pub fn log(&self) -> String {
-        let path = self.state().join("default/broker.log");
+        let path = self.seen(self.state()).join("default/broker.log");
         std::fs::read_to_string(path).unwrap_or_default()
     }
 
@@ -211,7 +266,13 @@ impl World {
         } else {
             command.args(["-U", "-n", "--preserve-credentials"]);
         }
-        command.arg("--").arg(program).args(args);
+        if self.disk {
+            // The directory that it is started in is one of another namespace.
+            command.args(["-m", "--", "env", "-C"]).arg(self.project());
+        } else {
+            command.arg("--");
+        }
+        command.arg(program).args(args);
         command.env_clear().current_dir(self.project());
         command.envs(self.env());
         Cmd {
@@ -302,6 +363,41 @@ impl World {
         pid_of(&status.json()["pid"])
     }
 
+    /// `kill -9` at once of the broker, the holders, their agents and those agents' tools.
+    pub fn kill_everything(&self) {
+        until("nothing is left of it", || {
+            let of_clsess = self.of_clsess();
+            // Stopped first, so that nobody sees the others go.
+            for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+                for pid in &of_clsess {
+                    let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
+                }
+            }
+            of_clsess.is_empty()
+        });
+    }
+
+    /// The broker, the holders, and what descends from those.
+    fn of_clsess(&self) -> Vec<u32> {
+        let all = self.processes();
+        let is_one = |line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            matches!(words.as_slice(), [program, "holder" | "broker", ..] if program.ends_with("clsess"))
+        };
+        let mut found: Vec<u32> = Vec::new();
+        loop {
+            let more = all.iter().filter(|(pid, line)| {
+                let below = || parent(*pid).is_some_and(|parent| found.contains(&parent));
+                !found.contains(pid) && (is_one(line) || below())
+            });
+            let more: Vec<u32> = more.map(|(pid, _)| *pid).collect();
+            if more.is_empty() {
+                return found;
+            }
+            found.extend(more);
+        }
+    }
+
     /// Every process in the namespace but the fake API: pid and command line.
     pub fn processes(&self) -> Vec<(u32, String)> {
         let all = std::fs::read_dir("/proc").unwrap().flatten();
@@ -318,7 +414,7 @@ impl Drop for World {
     fn drop(&mut self) {
         let failing = thread::panicking();
         let mut wrong = Vec::new();
-        if self.state().join("default/lock").exists() {
+        if self.seen(self.state()).join("default/lock").exists() {
             let stopped = self.clsess(&["broker", "stop", "--grace", "5s"]).spawn();
             match stopped.wait_or_give_up() {
                 Some(done) if done.code == 0 => {}
@@ -376,6 +472,11 @@ fn find(name: &str) -> Option<PathBuf> {
 fn command_line(pid: u32) -> String {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ")
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 fn pid_of(value: &Value) -> u32 {
@@ -699,16 +800,14 @@ struct Talk {
 }
 
 impl FakeApi {
-    fn start() -> Result<Self, String> {
+    fn start(mounts: bool) -> Result<Self, String> {
         let unshare = find("unshare").ok_or("`unshare` is not installed")?;
         find("nsenter").ok_or("`nsenter` is not installed")?;
-        let flags = if nix::unistd::geteuid().is_root() {
-            "-n"
-        } else {
-            "-rn"
-        };
+        let user = (!nix::unistd::geteuid().is_root()).then_some("-r");
         let mut child = Command::new(unshare)
-            .arg(flags)
+            .arg("-n")
+            .args(user)
+            .args(mounts.then_some("-m"))
             .arg("--")
             .arg(program_of("fake-api"))
             .arg("serve")

@@ -1,5 +1,6 @@
 //! The broker as a whole: what its parts share, its beginning and its end.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -17,7 +18,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use crate::disk::Disk;
+use crate::disk::{self, Disk};
+use crate::driver::stream::Found;
 use crate::feed::Sequence;
 use crate::journal::Journal;
 use crate::listen::{self, Watch};
@@ -72,23 +74,32 @@ impl Shared {
     /// removes it.
     ///
     /// # Errors
-    /// Of the disk.
+    /// Of the disk; the session is then where it was, and whole.
     pub fn bury(&self, dir: &Path, id: Uuid, keep: bool) -> io::Result<()> {
-        if !keep {
-            return std::fs::remove_dir_all(dir);
+        // At once, whatever comes then: half a session would be taken up by the next broker.
+        let buried = self.place.ended().join(id.to_string());
+        match std::fs::rename(dir, &buried) {
+            // Somebody has removed it: nothing of it can come back.
+            Err(_) if !dir.exists() => return Ok(()),
+            moved => moved?,
         }
-        match std::fs::remove_file(crate::store::env_path(dir)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
+        let cleared = match keep {
+            true => std::fs::remove_file(crate::store::env_path(&buried)),
+            false => std::fs::remove_dir_all(&buried),
+        };
+        if let Err(error) = cleared
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::error!(dir = %buried.display(), %error, "cannot clear a killed session");
         }
-        std::fs::rename(dir, self.place.ended().join(id.to_string()))?;
-        forget_oldest(&self.place.ended());
+        forget_oldest(&self.place.ended(), &buried);
         Ok(())
     }
 }
 
-/// Keeps the newest [`MAX_ENDED`] of the killed sessions.
-fn forget_oldest(ended: &Path) {
+/// Keeps the newest [`MAX_ENDED`] of the killed sessions, and the last one: a clock that was set
+/// back must not make it the oldest.
+fn forget_oldest(ended: &Path, last: &Path) {
     let Ok(entries) = std::fs::read_dir(ended) else {
         return;
     };
@@ -97,9 +108,10 @@ fn forget_oldest(ended: &Path) {
             let entry = entry.ok()?;
             Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
         })
+        .filter(|(_, dir)| dir != last)
         .collect();
     dirs.sort();
-    let excess = dirs.len().saturating_sub(MAX_ENDED);
+    let excess = (dirs.len() + 1).saturating_sub(MAX_ENDED);
     for (_, dir) in dirs.drain(..excess) {
         if let Err(error) = std::fs::remove_dir_all(&dir) {
             tracing::warn!(dir = %dir.display(), %error, "cannot forget a killed session");
@@ -151,10 +163,8 @@ pub fn prepare(place: Place, inherited: Option<UnixListener>) -> Result<Option<P
         return Ok(None);
     };
     let before = Before::of(crate::lock::read(&place.lock()).as_ref());
-    let log = LogFile::open(&place.log()).map_err(|e| {
-        let message = format!("cannot write {}: {e}", place.log().display());
-        Failure::new(ErrorCode::UnsafePath, message)
-    })?;
+    let log = LogFile::open(&place.log())
+        .map_err(|e| disk::refuses(ErrorCode::UnsafePath, "write", &place.log(), &e))?;
     let is_inherited = inherited.is_some();
     let listener = match inherited {
         Some(listener) => listener.into(),
@@ -176,12 +186,8 @@ fn record(lock: &Lock, place: &Place, begun: &[u64]) -> Result<(), Failure> {
         begun: begun.to_vec(),
         ..Record::of_this_process(&place.socket)
     };
-    lock.record(&record).map_err(|e| {
-        Failure::new(
-            ErrorCode::JournalFailed,
-            format!("cannot write {}: {e}", place.lock().display()),
-        )
-    })
+    lock.record(&record)
+        .map_err(|e| disk::refuses(ErrorCode::JournalFailed, "write", &place.lock(), &e))
 }
 
 /// Runs the broker until it is told to stop. The process should have one thread
@@ -345,32 +351,53 @@ async fn load_sessions(shared: &Arc<Shared>) {
             return;
         }
     };
-    let loading = entries.flatten().map(|entry| async move {
-        let dir = entry.path();
-        if let Err(error) = load_session(shared, &dir).await {
-            tracing::error!(dir = %dir.display(), %error, "a session cannot be taken up; left as it is");
+    let mut records: Vec<_> = entries
+        .flatten()
+        .map(|entry| (SessionRecord::load(&entry.path()), entry.path()))
+        .collect();
+    // Of two with one name the older one has it: one that was damaged, and is whole again, may
+    // have a namesake by now.
+    records.sort_by_key(|(record, _)| record.as_ref().map_or(0, |record| record.created_at));
+    // All at once: a holder that does not answer keeps nobody else waiting.
+    let agents = records.iter().map(|(record, dir)| async move {
+        match record {
+            Ok(_) => session::find(dir, &shared.successor).await,
+            Err(_) => Ok(None),
         }
     });
-    // All at once: a holder that does not answer keeps nobody else waiting.
-    join_all(loading).await;
+    let agents = join_all(agents).await;
+    for ((record, dir), agent) in records.into_iter().zip(agents) {
+        let agent = agent.unwrap_or_else(|error| {
+            tracing::error!(dir = %dir.display(), %error, "an agent's holder does not work");
+            None
+        });
+        if let Err(error) = record.and_then(|record| load_session(shared, &dir, record, agent)) {
+            shared.registry.left_alone();
+            tracing::error!(dir = %dir.display(), %error, "a session cannot be taken up; left as it is");
+        }
+    }
 }
 
-async fn load_session(shared: &Arc<Shared>, dir: &Path) -> io::Result<()> {
-    let record = SessionRecord::load(dir)?;
+fn load_session(
+    shared: &Arc<Shared>,
+    dir: &Path,
+    record: SessionRecord,
+    found: Option<Found>,
+) -> io::Result<()> {
     let name = record.name.clone();
-    let journal = Journal::open(dir, record.settings.history)?;
-    if journal.damaged > 0 {
-        tracing::warn!(session = %name, lines = journal.damaged, "damaged lines in the journal");
+    // A copy beside it, kept by somebody, must not be taken for the session itself.
+    if dir.file_name() != Some(OsStr::new(&record.id.to_string())) {
+        let message = format!("a copy: the session {name} has the directory {}", record.id);
+        return Err(io::Error::other(message));
     }
-    let found = session::find(dir, &shared.successor).await;
-    let found = found.unwrap_or_else(|error| {
-        tracing::error!(session = %name, %error, "its agent's holder does not work");
-        None
-    });
     if shared.registry.by_name(&name).is_some() {
         return Err(io::Error::other(format!(
             "there is a session {name} already"
         )));
+    }
+    let journal = Journal::open(dir, record.settings.history)?;
+    if journal.damaged() > 0 {
+        tracing::warn!(session = %name, lines = journal.damaged(), "damaged lines in the journal");
     }
     // Its agent was held, and is not any more: it is as if the machine had died.
     let died = shared.rebooted || (found.is_none() && session::was_warm(dir));
@@ -463,4 +490,32 @@ async fn removed(watch: Option<&mut Watch>) {
 fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
     use interprocess::os::unix::uds_local_socket::tokio::Listener as Unix;
     Unix::try_from(fd).map(Listener::UdSocket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn the_session_that_was_killed_last_is_kept_whatever_the_clock_says() {
+        let ended = tempfile::tempdir().unwrap();
+        let made = |n: usize, ago: u64| {
+            let dir = ended.path().join(format!("{n:03}"));
+            std::fs::create_dir(&dir).unwrap();
+            let at = SystemTime::now() - Duration::from_secs(ago);
+            let file = std::fs::File::open(&dir).unwrap();
+            file.set_modified(at).unwrap();
+            dir
+        };
+        let oldest = made(0, 2000);
+        for n in 1..MAX_ENDED {
+            made(n, 1000);
+        }
+        let last = made(MAX_ENDED, 3000);
+        forget_oldest(ended.path(), &last);
+        assert!(last.exists() && !oldest.exists());
+        assert_eq!(std::fs::read_dir(ended.path()).unwrap().count(), MAX_ENDED);
+    }
 }

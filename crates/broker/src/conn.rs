@@ -289,7 +289,7 @@ async fn answer(
                 return watching.follow(&handle, watched, out).await;
             }
             if let Some(durable) = watched.durable {
-                durable.kept().await.map_err(|e| not_durable(&e))?;
+                durable.kept().await.map_err(|e| not_durable(&e, &handle, turn))?;
             }
             Ok(Reply::Accepted { turn })
         }
@@ -456,11 +456,14 @@ pub async fn ask<T>(
     answer.await.map_err(|_| gone())?
 }
 
-fn not_durable(error: &std::io::Error) -> Failure {
+/// It may run, and it may be forgotten: both are the case until the disk says so.
+fn not_durable(error: &std::io::Error, handle: &Handle, turn: TurnId) -> Failure {
+    let name = handle.row.borrow().row.name.clone();
     Failure::new(
         ErrorCode::JournalFailed,
         format!("the prompt is queued, but the disk does not confirm it: {error}"),
     )
+    .hint(format!("what becomes of it: clsess result {name} {turn}"))
 }
 
 fn rows(shared: &Shared) -> Vec<clsess_proto::SessionRow> {
@@ -574,7 +577,7 @@ pub(crate) fn of_ended(shared: &Shared, session: &str) -> Option<Result<Journal,
             format!("the journal cannot be read: {e}"),
         )
     };
-    Some(Journal::open(&dir, None).map_err(unreadable))
+    Some(Journal::read_only(&dir).map_err(unreadable))
 }
 
 /// How a turn of it ended.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use crate::broker::Shared;
 use crate::conn::ask;
-use crate::disk::Promise;
+use crate::disk::{self, Promise, Synced};
 use crate::journal::Journal;
 use crate::place::private_dir;
 use crate::registry::MAX_SESSIONS;
@@ -50,13 +51,13 @@ async fn make(shared: &Arc<Shared>, new: New) -> Result<Reply, Failure> {
     let (timeout_ms, wait) = (new.start_timeout_ms, new.wait);
     let (handle, on_disk) = begin(shared, new)?;
     let outcome = started(&handle, wait, timeout_ms, true).await;
-    let kept = match on_disk.kept().await {
-        Ok(()) => outcome,
-        Err(e) => Err(Failure::new(
-            ErrorCode::JournalFailed,
-            format!("the session cannot be kept on disk: {e}"),
-        )),
-    };
+    let mut kept = outcome;
+    for promise in on_disk {
+        if let Err(error) = promise.kept().await {
+            let message = format!("the session cannot be kept on disk: {error}");
+            kept = Err(Failure::new(ErrorCode::JournalFailed, message).hint(disk::hint(&error)));
+        }
+    }
     match kept {
         Ok(reply) => Ok(reply),
         Err(failure) => {
@@ -130,7 +131,7 @@ pub fn session_reply(handle: &Handle, created: bool) -> Reply {
 
 /// Writes the session's files and begins its task. Nothing waits in here, so two
 /// requests for one name cannot cross.
-fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Promise), Failure> {
+fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, [Promise; 3]), Failure> {
     if shared.registry.count() >= MAX_SESSIONS {
         return Err(Failure::new(
             ErrorCode::TooMany,
@@ -152,7 +153,10 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Promise), Failure> {
     };
     let id = Uuid::new_v4();
     let dir = shared.place.sessions().join(id.to_string());
-    private_dir(&dir)?;
+    private_dir(&dir).map_err(|failure| Failure {
+        code: ErrorCode::JournalFailed,
+        ..failure
+    })?;
     let (kept, forgotten) = store::split_forgotten(&env, &new.settings.env_forget);
     let record = SessionRecord {
         version: store::VERSION,
@@ -167,20 +171,21 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Promise), Failure> {
         settings: new.settings,
     };
     let on_disk = |e: std::io::Error| {
-        Failure::new(
-            ErrorCode::JournalFailed,
-            format!("cannot write into {}: {e}", dir.display()),
-        )
+        let _ = std::fs::remove_dir_all(&dir);
+        let message = format!("cannot write into {}: {e}", dir.display());
+        Failure::new(ErrorCode::JournalFailed, message).hint(disk::hint(&e))
     };
     let journal = Journal::open(&dir, record.settings.history).map_err(on_disk)?;
     let bytes = record.to_bytes().map_err(on_disk)?;
-    drop(
-        shared
-            .disk
-            .replace(store::env_path(&dir), store::env_to_bytes(&kept)),
-    );
-    // Last: a directory without it is not a session yet.
-    let promise = shared.disk.replace(dir.join(store::FILE), bytes);
+    let sessions = File::open(shared.place.sessions()).map_err(on_disk)?;
+    let (env_path, env_bytes) = (store::env_path(&dir), store::env_to_bytes(&kept));
+    let promises = [
+        // That the session's directory is there is written in this one.
+        shared.disk.sync(Arc::new(Synced::new(sessions))),
+        shared.disk.replace(env_path, env_bytes),
+        // Last: a directory without it is not a session yet.
+        shared.disk.replace(dir.join(store::FILE), bytes),
+    ];
     let seed = Seed {
         record,
         dir,
@@ -194,7 +199,7 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Promise), Failure> {
     let handle = session::spawn(Arc::clone(shared), seed);
     shared.registry.insert(name.clone(), handle.clone());
     tracing::info!(session = %name, %id, "session made");
-    Ok((handle, promise))
+    Ok((handle, promises))
 }
 
 /// The caller's environment.

@@ -1,25 +1,42 @@
 //! The turns of one session on disk: `turns.jsonl`, a line for each step.
 //!
 //! A turn is written before anything is done about it. In memory there is only
-//! an index; prompts and answers are read from the file when somebody asks. A
-//! line that is torn or damaged is skipped and counted, never overwritten.
+//! an index; prompts and answers are read from the file when somebody asks.
+//!
+//! What is promised:
+//!
+//! - A line that was written is safe from the broker's death at once, and from the machine's
+//!   when a later sync of [`Journal::file`] has succeeded. After one that failed, no other one of
+//!   this file does, and all lines are written to a new one before another prompt is taken: the
+//!   kernel tells a failure once, and may have dropped what it could not write (`rewrite`).
+//! - A turn that was taken in can be ended on a full disk, as long as its end has no answer: the room
+//!   for that is set aside before (`make_room`), where the filesystem can. So what was refused or
+//!   taken back does not run with the next broker.
+//! - What stands in the file is never overwritten. A line that is torn or damaged is skipped and
+//!   counted; a torn one at the end is closed by the next line that is written, so that opening a
+//!   journal changes nothing. Damaged lines go when the turns beside them are forgotten.
+//! - A file that somebody else writes, shortens, removes or replaces takes no line more
+//!   (`unchanged`).
+//! - The order is that of the lines; times in them are only shown. A clock may be set back.
+//! - A turn that was with the agent and has ended stays so, whatever stands behind its end.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, BufRead, BufReader, Seek};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clsess_proto::{
-    ErrorCode, Failure, LogEntry, OnCrash, OnLimit, OnQuestion, Outcome, TurnId, TurnReport, Usage,
-};
-use serde::{Deserialize, Serialize};
-use tokio::time::{Duration, Instant};
-use uuid::Uuid;
+use clsess_proto::{ErrorCode, Failure, LogEntry, Outcome, TurnId, TurnReport};
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 
-use crate::disk::private_file;
-use crate::session::now_ms;
+use crate::disk::{Synced, private_file};
+
+mod record;
+mod rewrite;
+
+pub use record::{Record, Terms, Totals};
 
 /// The file's name in the session's directory.
 pub const FILE: &str = "turns.jsonl";
@@ -27,110 +44,21 @@ pub const FILE: &str = "turns.jsonl";
 /// Turns that are kept when the session does not say.
 pub const DEFAULT_HISTORY: u32 = 1000;
 
-/// One line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "record", rename_all = "snake_case")]
-pub enum Record {
-    /// A turn is to be run.
-    Queued {
-        /// Its id.
-        turn: TurnId,
-        /// When, in milliseconds of Unix time.
-        at: u64,
-        /// The prompt.
-        prompt: String,
-        /// On what terms.
-        #[serde(flatten)]
-        terms: Terms,
-    },
-    /// The prompt is being given to the agent.
-    Started {
-        /// Its id.
-        turn: TurnId,
-        /// When.
-        at: u64,
-    },
-    /// The agent has acknowledged it.
-    Accepted {
-        /// Its id.
-        turn: TurnId,
-        /// When.
-        at: u64,
-    },
-    /// It has ended.
-    Ended {
-        /// When.
-        at: u64,
-        /// How, and with what answer.
-        #[serde(flatten)]
-        report: Box<TurnReport>,
-    },
-    /// Sums of turns that are no longer in the file.
-    Totals {
-        /// How many.
-        turns: u64,
-        /// Their tokens.
-        usage: Usage,
-        /// What they cost.
-        cost_usd: f64,
-    },
-}
+/// Turns that have ended meanwhile when old ones are forgotten, at least: the file is rewritten
+/// seldom, also when that fails.
+const TRIM_EVERY: usize = 64;
 
-/// On what terms a turn is run: as in the request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
-    /// Milliseconds from its start until it is interrupted; 0: none.
-    pub timeout_ms: u64,
-    /// What becomes of questions.
-    pub on_question: OnQuestion,
-    /// What becomes of it when a limit refuses it.
-    #[serde(default)]
-    pub on_limit: OnLimit,
-    /// When it is given up, in milliseconds of Unix time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deadline_at: Option<u64>,
-    /// Whether it goes before those that wait.
-    #[serde(default)]
-    pub first: bool,
-    /// How often its line has got another uuid: a limit has refused it, or the agent has died in
-    /// it, and the client takes the one that it had for one that it has run.
-    #[serde(default)]
-    pub attempt: u32,
-    /// What becomes of it when the agent dies after a tool has started.
-    #[serde(default)]
-    pub on_crash: OnCrash,
-    /// How often the agent has died in it.
-    #[serde(default)]
-    pub deaths: u32,
-    /// The uuid of the line that the agent had when it died last, if that has begun a turn in
-    /// the conversation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left: Option<Uuid>,
-}
+/// Bytes that are set aside behind the last line for the end of each open turn: of one without an
+/// answer. Measured: 504 at most, where a full disk is why.
+const END_ROOM: u64 = 1024;
 
-impl Terms {
-    /// The uuid of its line: the agent runs none twice, so each attempt has its own.
-    #[must_use]
-    pub fn wire(&self, turn: TurnId) -> Uuid {
-        match self.attempt {
-            0 => turn.0,
-            n => Uuid::new_v5(&turn.0, &n.to_be_bytes()),
-        }
-    }
+/// Bytes by which the room behind the last line grows.
+const ROOM_STEP: u64 = 16 * 1024;
 
-    /// Whether it is to be given up by now.
-    #[must_use]
-    pub fn overdue(&self) -> bool {
-        self.deadline_at.is_some_and(|at| at <= now_ms())
-    }
-
-    /// When it is given up.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        let left = self.deadline_at?.saturating_sub(now_ms());
-        Some(Instant::now() + Duration::from_millis(left))
-    }
-}
+/// Ends of turns that nobody asked for which are kept while the disk takes none; of more than
+/// these only the event tells. Those of asked turns are bounded by the queue, since no prompt
+/// is taken meanwhile.
+const MAX_UNWRITTEN: usize = 1000;
 
 /// Where a line is in the file.
 #[derive(Clone, Copy, Debug)]
@@ -148,53 +76,39 @@ struct Entry {
     /// When the agent was given it, if it may have had it.
     started: Option<u64>,
     ended: Option<Line>,
-    /// Whether it is in the totals.
+    /// Whether its end is in the totals: also one that the disk has not taken yet.
     counted: bool,
     /// Whether nobody asked for it.
     unasked: bool,
-}
-
-/// What all turns of a session come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Totals {
-    /// Turns that have ended.
-    pub turns: u64,
-    /// Their tokens.
-    pub usage: Usage,
-    /// What they cost, in US dollars.
-    pub cost_usd: f64,
-}
-
-impl Totals {
-    fn add(&mut self, usage: Option<Usage>, cost_usd: Option<f64>) {
-        let usage = usage.unwrap_or_default();
-        self.usage.input_tokens += usage.input_tokens;
-        self.usage.output_tokens += usage.output_tokens;
-        self.usage.cache_creation_input_tokens += usage.cache_creation_input_tokens;
-        self.usage.cache_read_input_tokens += usage.cache_read_input_tokens;
-        self.cost_usd += cost_usd.unwrap_or_default();
-    }
 }
 
 /// The open journal of a session.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    file: Arc<File>,
+    file: Arc<Synced>,
     /// Bytes in the file; the next line goes there.
     length: u64,
+    /// What goes before it: the end of a torn line.
+    between: &'static [u8],
+    /// Up to here the disk has room for more, as far as this process knows.
+    room: u64,
     /// Oldest first.
     entries: Vec<Entry>,
     /// Where each turn is in `entries`.
     places: HashMap<TurnId, usize>,
+    /// How many of them have not ended.
+    open: u64,
     totals: Totals,
     /// Ends that the disk has not taken yet, oldest first: one for each turn at most.
     /// They are written before anything else.
     unwritten: Vec<Record>,
     /// Turns that are kept.
     history: usize,
+    /// So many have ended when old ones are forgotten next.
+    trim_at: usize,
     /// Lines that could not be read.
-    pub damaged: u64,
+    damaged: Vec<Line>,
 }
 
 /// A turn that was still open when its broker ended.
@@ -207,87 +121,120 @@ pub struct OpenTurn {
 }
 
 impl Journal {
-    /// Opens the journal in the session's directory, made when it is missing.
+    /// Opens the journal in the session's directory, made when it is missing. Nothing in it is
+    /// changed.
     ///
     /// # Errors
     /// Of the disk.
     pub fn open(dir: &Path, history: Option<u32>) -> io::Result<Self> {
-        Self::open_file(dir.join(FILE), history)
+        let path = dir.join(FILE);
+        let file = private_file(&path, |options| options)?;
+        Self::load(path, file, history.unwrap_or(DEFAULT_HISTORY) as usize)
     }
 
-    fn open_file(path: PathBuf, history: Option<u32>) -> io::Result<Self> {
-        let file = private_file(&path, |options| options)?;
+    /// Opens one that is only read: of a session that was killed, wherever it may be.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn read_only(dir: &Path) -> io::Result<Self> {
+        let path = dir.join(FILE);
+        let mut options = File::options();
+        let file = options
+            .read(true)
+            .custom_flags(nix::libc::O_NOFOLLOW)
+            .open(&path)?;
+        Self::load(path, file, DEFAULT_HISTORY as usize)
+    }
+
+    /// Reads the file from its beginning into an index.
+    fn load(path: PathBuf, file: File, history: usize) -> io::Result<Self> {
         let mut journal = Self {
             path,
-            file: Arc::new(file),
+            file: Arc::new(Synced::new(file)),
             length: 0,
+            between: b"",
+            room: 0,
             entries: Vec::new(),
             places: HashMap::new(),
+            open: 0,
             totals: Totals::default(),
             unwritten: Vec::new(),
-            history: history.unwrap_or(DEFAULT_HISTORY).max(1) as usize,
-            damaged: 0,
+            history: history.max(1),
+            trim_at: history.saturating_mul(2).max(TRIM_EVERY),
+            damaged: Vec::new(),
         };
-        journal.load()?;
-        Ok(journal)
-    }
-
-    /// Reads the file from its beginning into the index.
-    fn load(&mut self) -> io::Result<()> {
-        let mut reader = BufReader::new(File::open(&self.path)?);
+        let file = Arc::clone(&journal.file);
+        let mut reader = BufReader::with_capacity(64 * 1024, &**file);
+        reader.rewind()?;
         let mut line = Vec::new();
         loop {
             line.clear();
             let length = reader.read_until(b'\n', &mut line)?;
             if length == 0 {
-                break;
+                return Ok(journal);
             }
             let place = Line {
-                offset: self.length,
+                offset: journal.length,
                 length: u32::try_from(length).unwrap_or(u32::MAX),
             };
-            self.length += length as u64;
+            journal.length += length as u64;
+            // What is torn becomes a line of its own; if it lacks nothing but its end, a whole one.
+            journal.between = if line.ends_with(b"\n") { b"" } else { b"\n" };
             match serde_json::from_slice(&line) {
-                Ok(record) if line.ends_with(b"\n") => self.index(&record, place),
-                _ => self.damaged += 1,
+                Ok(record) => journal.index(&record, place),
+                Err(_) => journal.damaged.push(place),
             }
         }
-        if self.length > 0 && !line_ends(&self.file, self.length)? {
-            // A torn line stays as it is; what comes now begins a new one.
-            self.file.write_all_at(b"\n", self.length)?;
-            self.length += 1;
-        }
-        Ok(())
     }
 
     /// Takes a line into the index.
     fn index(&mut self, record: &Record, place: Line) {
+        let turn = record.turn();
+        let before = self.open_at(turn);
+        self.take(record, place);
+        self.open = self.open + self.open_at(turn) - before;
+    }
+
+    /// 1 if the turn has not ended.
+    fn open_at(&self, turn: Option<TurnId>) -> u64 {
+        let outcome = turn.and_then(|turn| self.outcome(turn));
+        outcome.is_some_and(Outcome::open).into()
+    }
+
+    fn take(&mut self, record: &Record, place: Line) {
         match record {
             Record::Queued { turn, .. } => {
                 let entry = self.entry(*turn);
+                let ended = !entry.outcome.open() && entry.counted;
+                if ended && !entry.may_run_again() {
+                    entry.queued.get_or_insert(place);
+                    return;
+                }
                 entry.outcome = Outcome::Queued;
                 entry.queued = Some(place);
-                // It may be queued again after it ended without having run.
-                entry.ended = None;
+                if ended {
+                    self.uncount(*turn);
+                    let entry = self.entry(*turn);
+                    (entry.ended, entry.counted) = (None, false);
+                }
             }
             Record::Started { turn, at } | Record::Accepted { turn, at } => {
                 let entry = self.entry(*turn);
                 if entry.started.is_none() || matches!(record, Record::Started { .. }) {
                     entry.started = Some(*at);
                 }
-                if entry.ended.is_none() {
+                if !entry.counted {
                     entry.outcome = Outcome::Running;
                 }
             }
             Record::Ended { report, .. } => {
-                let entry = self.entry(report.turn);
-                entry.outcome = report.outcome;
-                entry.ended = Some(place);
-                entry.unasked = report.origin.is_some();
-                if !std::mem::replace(&mut entry.counted, true) {
-                    self.totals.turns += 1;
-                    self.totals.add(report.usage, report.cost_usd);
+                // Of several the last one counts, as it is the one that is shown. One that was
+                // counted before the disk had it has no line yet.
+                if self.entry(report.turn).ended.is_some() {
+                    self.uncount(report.turn);
                 }
+                self.count(report);
+                self.entry(report.turn).ended = Some(place);
             }
             Record::Totals {
                 turns,
@@ -297,6 +244,26 @@ impl Journal {
                 self.totals.turns += turns;
                 self.totals.add(Some(*usage), Some(*cost_usd));
             }
+        }
+    }
+
+    /// Takes the end of a turn into the index, all but its place.
+    fn count(&mut self, report: &TurnReport) {
+        let entry = self.entry(report.turn);
+        entry.outcome = report.outcome;
+        entry.unasked = report.origin.is_some();
+        if !std::mem::replace(&mut entry.counted, true) {
+            self.totals.turns += 1;
+            self.totals.add(report.usage, report.cost_usd);
+        }
+    }
+
+    /// Takes the end of a turn out of the totals.
+    fn uncount(&mut self, turn: TurnId) {
+        let old = self.find(turn).and_then(|entry| self.ended(entry));
+        if let Some((_, report)) = old {
+            self.totals = self.totals.without(&report);
+            self.entry(turn).counted = false;
         }
     }
 
@@ -317,17 +284,12 @@ impl Journal {
         &mut self.entries[place]
     }
 
-    /// Writes a line. It is safe against the broker's death at once, and against
-    /// the machine's when [`Journal::file`] is synced.
+    /// Writes a line, behind the ends that the disk has not taken yet.
     ///
     /// # Errors
-    /// Of the disk; what was written of the line is taken back, so that the
-    /// journal is as it was.
+    /// Of the disk; the line is then not in the journal.
     pub fn write(&mut self, record: &Record) -> io::Result<()> {
-        while let Some(first) = self.unwritten.first().cloned() {
-            self.append(&first)?;
-            self.unwritten.remove(0);
-        }
+        self.catch_up()?;
         self.append(record)
     }
 
@@ -337,37 +299,149 @@ impl Journal {
     /// # Errors
     /// Of the disk, when it is only kept.
     pub fn write_end(&mut self, record: Record) -> io::Result<()> {
-        let written = self.write(&record);
+        // It needs no other turn's end before it, and may fit where that one does not.
+        let caught_up = self.catch_up();
+        let written = self.append(&record);
         if written.is_err()
             && let Record::Ended { report, .. } = &record
         {
-            self.entry(report.turn).outcome = report.outcome;
+            let unasked = |record: &&Record| match record {
+                Record::Ended { report, .. } => report.origin.is_some(),
+                _ => false,
+            };
+            if report.origin.is_some()
+                && self.unwritten.iter().filter(unasked).count() >= MAX_UNWRITTEN
+            {
+                return written;
+            }
+            let before = self.open_at(Some(report.turn));
+            self.count(report);
+            self.open -= before;
             self.unwritten.push(record);
         }
-        written
+        written.and(caught_up)
+    }
+
+    /// Ends of turns that the disk has not taken yet.
+    #[must_use]
+    pub fn unwritten(&self) -> usize {
+        self.unwritten.len()
+    }
+
+    /// Writes the ends that the disk has not taken yet, and what a failed sync may have lost.
+    ///
+    /// # Errors
+    /// Of the disk; those that it has not taken are kept.
+    pub fn catch_up(&mut self) -> io::Result<()> {
+        if self.file.failed() {
+            self.rewrite(0)?;
+        }
+        while let Some(first) = self.unwritten.first().cloned() {
+            self.append(&first)?;
+            self.unwritten.remove(0);
+        }
+        Ok(())
     }
 
     fn append(&mut self, record: &Record) -> io::Result<()> {
-        let mut line = serde_json::to_vec(record)?;
+        self.unchanged()?;
+        let mut line = self.between.to_vec();
+        let begins = line.len();
+        serde_json::to_writer(&mut line, record)?;
         line.push(b'\n');
+        // An end that fits into what was set aside for it asks for nothing. For one that nobody
+        // asked for nothing was.
+        let (length, open) = (line.len() as u64, self.open);
+        match record {
+            Record::Ended { report, .. } if length <= END_ROOM && report.origin.is_none() => {}
+            Record::Queued { .. } => self.make_room(length, open + 1)?,
+            _ => self.make_room(length, open)?,
+        }
         if let Err(error) = self.file.write_all_at(&line, self.length) {
-            // A torn line would be skipped by the reader all the same.
-            let _ = self.file.set_len(self.length);
+            self.take_back();
             return Err(error);
         }
         let place = Line {
-            offset: self.length,
-            length: u32::try_from(line.len()).unwrap_or(u32::MAX),
+            offset: self.length + begins as u64,
+            length: u32::try_from(line.len() - begins).unwrap_or(u32::MAX),
         };
         self.length += line.len() as u64;
+        self.between = b"";
         self.index(record, place);
         Ok(())
     }
 
+    /// Sees to it that there is room for a line and, behind it, for the ends of open turns: on a
+    /// disk that is nearly full a line is refused before it is begun.
+    fn make_room(&mut self, line: u64, open: u64) -> io::Result<()> {
+        let end = self.length + line + open * END_ROOM;
+        if end <= self.room {
+            return Ok(());
+        }
+        let grown = end.next_multiple_of(ROOM_STEP);
+        match set_aside(&self.file, self.length, grown) {
+            Err(errno @ (Errno::ENOSPC | Errno::EDQUOT)) => Err(errno.into()),
+            Err(Errno::EINTR) => Ok(()),
+            // One that cannot do it is not asked each time.
+            Err(_) => {
+                self.room = u64::MAX;
+                Ok(())
+            }
+            Ok(()) => {
+                self.room = grown;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the file is as this process has left it.
+    fn unchanged(&self) -> io::Result<()> {
+        let meta = self.file.metadata()?;
+        let why = match meta.len() {
+            _ if meta.nlink() == 0 => "was removed or replaced",
+            length if length < self.length => "was shortened",
+            length if length > self.length => "is written",
+            _ => return Ok(()),
+        };
+        let message = format!("{} {why} by something else", self.path.display());
+        Err(io::Error::other(message))
+    }
+
+    /// Takes back what there is of a line that could not be written whole.
+    fn take_back(&mut self) {
+        // What was set aside goes with it.
+        self.room = 0;
+        // Where even that fails it stays, as a damaged line: its turn has been refused, so it must
+        // not count if it lacks nothing but its end.
+        if self.file.set_len(self.length).is_err()
+            && let Ok(meta) = self.file.metadata()
+            && meta.len() > self.length
+        {
+            self.damaged.push(Line {
+                offset: self.length,
+                length: u32::try_from(meta.len() - self.length).unwrap_or(u32::MAX),
+            });
+            self.length = meta.len();
+            self.between = b"#\n";
+        }
+    }
+
     /// The file, to be synced.
     #[must_use]
-    pub fn file(&self) -> Arc<File> {
+    pub fn file(&self) -> Arc<Synced> {
         Arc::clone(&self.file)
+    }
+
+    /// Lines that could not be read.
+    #[must_use]
+    pub fn damaged(&self) -> usize {
+        self.damaged.len()
+    }
+
+    /// Whether there is nothing in it that anybody asked for, or could have.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.damaged.is_empty() && self.entries.iter().all(|entry| entry.unasked)
     }
 
     /// What all turns come to.
@@ -429,16 +503,17 @@ impl Journal {
     /// The prompt of a turn.
     #[must_use]
     pub fn prompt(&self, turn: TurnId) -> Option<String> {
-        match self.read(self.find(turn)?.queued?) {
-            Some(Record::Queued { prompt, .. }) => Some(prompt),
+        match self.queued(turn)? {
+            Record::Queued { prompt, .. } => Some(prompt),
             _ => None,
         }
     }
 
-    /// The line that queued a turn.
+    /// The line that queued a turn: of this one, whatever has become of the file.
     #[must_use]
     pub fn queued(&self, turn: TurnId) -> Option<Record> {
-        self.read(self.find(turn)?.queued?)
+        let record = self.read(self.find(turn)?.queued?)?;
+        matches!(&record, Record::Queued { turn: of, .. } if *of == turn).then_some(record)
     }
 
     /// How a turn ended.
@@ -489,7 +564,7 @@ impl Journal {
             at: sent,
             prompt: text,
             ..
-        }) = entry.queued.and_then(|line| self.read(line))
+        }) = self.queued(entry.turn)
         {
             (at, prompt) = (sent, Some(text));
         }
@@ -520,7 +595,7 @@ impl Journal {
             _ => None,
         });
         match unwritten.or_else(|| self.read(entry.ended?)) {
-            Some(Record::Ended { at, report }) => Some((at, *report)),
+            Some(Record::Ended { at, report }) if report.turn == entry.turn => Some((at, *report)),
             _ => None,
         }
     }
@@ -544,67 +619,6 @@ impl Journal {
             .collect()
     }
 
-    /// Forgets the oldest turns when there are many more than are kept: writes
-    /// the rest anew beside the file and renames it.
-    ///
-    /// # Errors
-    /// Of the disk; the journal is then as it was.
-    pub fn trim(&mut self) -> io::Result<()> {
-        // Twice as many, so that the file is rewritten seldom. Those that wait do not
-        // count: they cannot be forgotten.
-        let ended = self.entries.iter().filter(|e| !e.outcome.open()).count();
-        if ended < self.history.saturating_mul(2).max(64) || !self.unwritten.is_empty() {
-            return Ok(());
-        }
-        let keep_from = self.entries.len() - self.history;
-        let kept = || {
-            let open_before = self
-                .entries
-                .iter()
-                .take(keep_from)
-                .filter(|e| e.outcome.open());
-            open_before.chain(self.entries.iter().skip(keep_from))
-        };
-        let mut totals = self.totals;
-        for report in kept().filter_map(|entry| match self.read(entry.ended?) {
-            Some(Record::Ended { report, .. }) => Some(report),
-            _ => None,
-        }) {
-            totals = totals.without(&report);
-        }
-        let beside = self.path.with_extension("new");
-        let mut file = private_file(&beside, |options| options.truncate(true))?;
-        let mut first = serde_json::to_vec(&Record::Totals {
-            turns: totals.turns,
-            usage: totals.usage,
-            cost_usd: totals.cost_usd,
-        })?;
-        first.push(b'\n');
-        file.write_all(&first)?;
-        for entry in kept() {
-            if let Some(queued) = entry.queued {
-                file.write_all(&self.bytes(queued)?)?;
-            }
-            if let Some(at) = entry.started {
-                // It has no place in the index: that it may have run must not be forgotten.
-                let turn = entry.turn;
-                serde_json::to_writer(&file, &Record::Started { turn, at })?;
-                file.write_all(b"\n")?;
-            }
-            if let Some(ended) = entry.ended {
-                file.write_all(&self.bytes(ended)?)?;
-            }
-        }
-        file.sync_data()?;
-        drop(file);
-        // Read before it is renamed: whatever fails, the journal is as it was.
-        let mut trimmed = Self::open_file(beside, u32::try_from(self.history).ok())?;
-        std::fs::rename(&trimmed.path, &self.path)?;
-        trimmed.path = std::mem::take(&mut self.path);
-        *self = trimmed;
-        Ok(())
-    }
-
     fn find(&self, turn: TurnId) -> Option<&Entry> {
         self.entries.get(*self.places.get(&turn)?)
     }
@@ -620,31 +634,19 @@ impl Journal {
     }
 }
 
-impl Totals {
-    fn without(mut self, report: &TurnReport) -> Self {
-        let usage = report.usage.unwrap_or_default();
-        let less = |from: &mut u64, by: u64| *from = from.saturating_sub(by);
-        less(&mut self.turns, 1);
-        less(&mut self.usage.input_tokens, usage.input_tokens);
-        less(&mut self.usage.output_tokens, usage.output_tokens);
-        less(
-            &mut self.usage.cache_creation_input_tokens,
-            usage.cache_creation_input_tokens,
-        );
-        less(
-            &mut self.usage.cache_read_input_tokens,
-            usage.cache_read_input_tokens,
-        );
-        self.cost_usd -= report.cost_usd.unwrap_or_default();
-        self
-    }
+/// Gives a file blocks without making it longer.
+fn set_aside(file: &File, from: u64, to: u64) -> Result<(), Errno> {
+    let [from, to] = [from, to].map(|at| i64::try_from(at).map_err(|_| Errno::EFBIG));
+    let (from, to) = (from?, to?);
+    fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, to - from)
 }
 
-/// Whether the last of `length` bytes is the end of a line.
-fn line_ends(file: &File, length: u64) -> io::Result<bool> {
-    let mut last = [0];
-    file.read_exact_at(&mut last, length - 1)?;
-    Ok(last == *b"\n")
+impl Entry {
+    /// Whether its id is as good as new: it has ended, and never reached the agent, for a reason
+    /// that may be gone.
+    fn may_run_again(&self) -> bool {
+        matches!(self.outcome, Outcome::Failed | Outcome::Cancelled) && self.started.is_none()
+    }
 }
 
 #[cfg(test)]

@@ -213,10 +213,7 @@ pub(crate) fn line_of(path: &str) -> String {
 }
 
 fn failure(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(
-        ErrorCode::UnsafePath,
-        format!("cannot lock {}: {error}", path.display()),
-    )
+    crate::disk::refuses(ErrorCode::UnsafePath, "lock", path, error)
 }
 
 #[cfg(test)]

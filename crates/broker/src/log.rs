@@ -56,6 +56,8 @@ pub struct LogFile {
     path: PathBuf,
     file: File,
     length: u64,
+    /// Lines that the disk did not take, since the last one that it took.
+    lost: u64,
 }
 
 impl LogFile {
@@ -69,14 +71,44 @@ impl LogFile {
             path: path.to_owned(),
             length: file.metadata()?.len(),
             file,
+            lost: 0,
         })
+    }
+
+    /// Writes a line. One that the disk does not take is counted, and the next one that it takes
+    /// says how many.
+    fn line(&mut self, line: &[u8]) {
+        let said = match self.lost {
+            0 => self.write(line),
+            // What there is of a torn line ends here.
+            lost => self.write(format!("\n{lost} lines are missing here\n").as_bytes()),
+        };
+        match said {
+            Err(_) => self.lost += 1,
+            Ok(()) if self.lost > 0 => {
+                self.lost = 0;
+                self.line(line);
+            }
+            Ok(()) => {}
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.length + bytes.len() as u64 > MAX_BYTES {
+            self.put_aside()?;
+        }
+        self.file.write_all(bytes)?;
+        self.length += bytes.len() as u64;
+        Ok(())
     }
 
     fn put_aside(&mut self) -> io::Result<()> {
         let mut aside = self.path.clone().into_os_string();
         aside.push(".1");
         fs::rename(&self.path, aside)?;
+        let lost = self.lost;
         *self = Self::open(&self.path)?;
+        self.lost = lost;
         Ok(())
     }
 }
@@ -97,15 +129,49 @@ impl Write for Line<'_> {
             let _ = io::stderr().write_all(line);
         }
         let mut log = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.length + line.len() as u64 > MAX_BYTES {
-            log.put_aside()?;
-        }
-        log.file.write_all(line)?;
-        log.length += line.len() as u64;
+        // Never an error: it would be told on stderr, for each line, and a panic where that is gone.
+        log.line(line);
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_the_disk_did_not_take_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("broker.log");
+        let mut log = LogFile::open(&path).unwrap();
+        log.line(b"one\n");
+        let unwritable = File::open(&path).unwrap();
+        let good = std::mem::replace(&mut log.file, unwritable);
+        log.line(b"two\n");
+        log.line(b"three\n");
+        log.file = good;
+        log.line(b"four\n");
+        log.line(b"five\n");
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "one\n\n2 lines are missing here\nfour\nfive\n");
+        assert_eq!(log.length, text.len() as u64);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_put_aside_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("broker.log");
+        let mut log = LogFile::open(&path).unwrap();
+        log.length = MAX_BYTES;
+        fs::create_dir(dir.path().join("broker.log.1")).unwrap();
+        log.line(b"one\n");
+        fs::remove_dir(dir.path().join("broker.log.1")).unwrap();
+        log.line(b"two\n");
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "\n1 lines are missing here\ntwo\n");
     }
 }

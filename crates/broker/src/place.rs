@@ -11,6 +11,8 @@ use clsess_holder::protocol::Successor;
 use clsess_proto::{ErrorCode, Failure};
 use nix::unistd::geteuid;
 
+use crate::disk;
+
 /// Longest path of a socket in bytes: the kernel's `sun_path` less its NUL.
 pub const MAX_SOCKET_PATH: usize = 107;
 
@@ -139,7 +141,11 @@ pub fn private_dir(dir: &Path) -> Result<(), Failure> {
     if let Err(error) = made
         && error.kind() != io::ErrorKind::AlreadyExists
     {
-        return Err(unsafe_path(dir, &format!("cannot be made: {error}")));
+        let failure = unsafe_path(dir, &format!("cannot be made: {error}"));
+        return Err(match disk::remedy(&error, dir) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        });
     }
     let meta =
         fs::symlink_metadata(dir).map_err(|e| unsafe_path(dir, &format!("cannot be read: {e}")))?;

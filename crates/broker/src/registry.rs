@@ -21,6 +21,8 @@ pub struct Registry {
     gone: Mutex<Gone>,
     /// How often a session was put in or taken out.
     changes: AtomicU64,
+    /// How many there are on disk that could not be taken up.
+    left_alone: AtomicU64,
 }
 
 /// Sessions that were taken out, for those who read their events.
@@ -45,7 +47,26 @@ impl Registry {
         };
         match sessions.get(name_or_id).or_else(by_id) {
             Some(handle) => Ok(handle.clone()),
-            None => Err(no_such_session(name_or_id)),
+            None => Err(self.not_found(name_or_id)),
+        }
+    }
+
+    /// One on disk could not be taken up. It has no name here.
+    pub fn left_alone(&self) {
+        self.left_alone.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It may be one of those that could not be taken up: whoever makes another one of this name
+    /// should know.
+    fn not_found(&self, name: &str) -> Failure {
+        match self.left_alone.load(Ordering::Relaxed) {
+            0 => no_such_session(name),
+            count => {
+                let plural = if count == 1 { "" } else { "s" };
+                no_such_session(name).hint(format!(
+                    "{count} session{plural} on disk could not be taken up: clsess broker logs"
+                ))
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::broker::Shared;
 use crate::conn::{ask, of_ended};
 use crate::create::session_reply;
+use crate::disk;
 use crate::journal::Journal;
 use crate::session::{Command, Handle, Row, view};
 
@@ -123,7 +124,7 @@ pub fn ended_with(shared: &Shared, turn: TurnId) -> Option<Journal> {
     let dirs = std::fs::read_dir(shared.place.ended()).ok()?;
     let journals = dirs
         .flatten()
-        .filter_map(|dir| Journal::open(&dir.path(), None).ok());
+        .filter_map(|dir| Journal::read_only(&dir.path()).ok());
     journals
         .into_iter()
         .find(|journal| journal.outcome(turn).is_some())
@@ -132,14 +133,21 @@ pub fn ended_with(shared: &Shared, turn: TurnId) -> Option<Journal> {
 /// `rename`.
 ///
 /// # Errors
-/// [`ErrorCode::BadName`], [`ErrorCode::SessionExists`], [`ErrorCode::NoSuchSession`].
+/// [`ErrorCode::BadName`], [`ErrorCode::SessionExists`], [`ErrorCode::NoSuchSession`];
+/// [`ErrorCode::JournalFailed`] when the disk does not keep it.
 pub async fn rename(shared: &Shared, session: &str, name: String) -> Result<Reply, Failure> {
     if !valid_name(&name) {
         return Err(bad_name(&name));
     }
     let handle = shared.registry.find(session)?;
     shared.registry.rename(handle.id, &name)?;
-    ask(&handle, |reply| Command::Rename { name, reply }).await?;
+    let new = name.clone();
+    let saved = ask(&handle, |reply| Command::Rename { name, reply }).await?;
+    saved.kept().await.map_err(|error| {
+        let message =
+            format!("it is called {new} now, but the disk does not keep that yet: {error}");
+        Failure::new(ErrorCode::JournalFailed, message).hint(disk::hint(&error))
+    })?;
     Ok(session_reply(&handle, false))
 }
 

@@ -32,7 +32,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 /// The holder's socket in the session's directory. There, and not in the runtime directory,
 /// because a later broker may have another one of those, or find it emptied by a logout.
-const SOCKET: &str = "holder";
+pub const SOCKET: &str = "holder";
 
 /// Why there is no agent.
 #[derive(Debug, thiserror::Error)]

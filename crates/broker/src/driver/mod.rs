@@ -9,7 +9,7 @@ pub mod orphans;
 mod outbox;
 pub mod stream;
 
-pub use held::StartError;
+pub use held::{SOCKET as HOLDER, StartError};
 
 use std::io;
 use std::os::fd::OwnedFd;

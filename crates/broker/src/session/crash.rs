@@ -113,6 +113,10 @@ impl Session {
     }
 
     /// Writes down that a turn waits, and on what terms.
+    ///
+    /// # Errors
+    /// When its prompt cannot be read. What the disk does not take is no error: the turn waits
+    /// all the same, only the next broker would not know on what terms.
     pub(super) fn queued_on(&mut self, queued: &Queued) -> Result<(), Failure> {
         let record = Record::Queued {
             turn: queued.turn,
@@ -120,8 +124,10 @@ impl Session {
             prompt: self.prompt(queued)?,
             terms: queued.terms,
         };
-        let written = self.journal.write(&record);
-        written.map_err(|error| self.journal_failed(&error))
+        if let Err(error) = self.journal.write(&record) {
+            self.journal_failed(&error);
+        }
+        Ok(())
     }
 
     fn unknown(&self) -> Ended {

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::Answer;
 use super::life::{Event, Life};
 use super::task::Session;
+use crate::disk;
 use crate::store::Env;
 
 /// How long an agent that is started again may take to end, in milliseconds.
@@ -107,6 +108,7 @@ impl Session {
         match why {
             Some(EndWhy::Kill) => self.forget(),
             Some(EndWhy::Stop) => {
+                self.last_ends();
                 for waiter in self.end_waiters.drain(..) {
                     waiter.stopped();
                 }
@@ -124,10 +126,23 @@ impl Session {
         }
     }
 
+    /// The last chance to write ends that the disk has not taken. Their senders have them; the
+    /// next broker finds turns that began and did not end, and calls them unknown.
+    fn last_ends(&mut self) {
+        let turns = self.journal.unwritten();
+        match self.journal.catch_up() {
+            Ok(()) if turns > 0 => drop(self.shared.disk.sync(self.journal.file())),
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(session = %self.record.name, turns, %error, "ends are lost");
+            }
+        }
+    }
+
     /// Forgets the session: its turns stay readable by its id.
     pub(super) fn forget(&mut self) {
         let began = self.record.began;
-        let killed = Killed {
+        let mut killed = Killed {
             session: self.record.name.clone(),
             id: Some(self.record.id),
             agent_session_id: began.then_some(self.record.agent_session_id),
@@ -136,9 +151,15 @@ impl Session {
         };
         self.shared.registry.remove(self.record.id);
         // Nothing is to be read of a session that never had a turn.
-        let keep = self.journal.select("-1").is_ok();
+        let keep = !self.journal.is_empty();
         if let Err(error) = self.shared.bury(&self.dir, self.record.id, keep) {
             tracing::error!(session = %self.record.name, %error, "cannot move the session away");
+            let message = format!(
+                "{} is ended, but cannot be forgotten, and is there again with the next broker: {error}",
+                self.record.name
+            );
+            let failure = Failure::new(ErrorCode::JournalFailed, message);
+            killed.error = Some(failure.hint(disk::hint(&error)));
         }
         for waiter in self.end_waiters.drain(..) {
             waiter.killed(&killed);

@@ -22,7 +22,7 @@ use crate::broker::Shared;
 use crate::disk;
 use crate::driver::orphans::{self, Process};
 use crate::driver::stream::StreamBody;
-use crate::driver::{StartError, stream};
+use crate::driver::{HOLDER, StartError, stream};
 use crate::lock::boot_id;
 use crate::store::{self, Env, SessionRecord};
 
@@ -178,11 +178,13 @@ pub fn was_warm(dir: &Path) -> bool {
 
 /// The session has no agent any more.
 pub(super) fn forget(dir: &Path) {
-    match std::fs::remove_file(dir.join(AGENT)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "cannot forget the agent's process");
+    for file in [AGENT, HOLDER] {
+        match std::fs::remove_file(dir.join(file)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(%error, file, "cannot forget the agent");
+            }
+            _ => {}
         }
-        _ => {}
     }
 }
 

@@ -104,8 +104,8 @@ pub enum Command {
     Rename {
         /// The name.
         name: String,
-        /// When it knows.
-        reply: Answer<()>,
+        /// When it knows: what the disk says to that.
+        reply: Answer<Promise>,
     },
     /// What the agent asks.
     Questions {

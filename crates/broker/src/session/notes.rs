@@ -27,7 +27,7 @@ use super::life::Life;
 use super::limits::Limit;
 use super::now_ms;
 use super::task::Session;
-use super::turns::Stop;
+use super::turns::{Running, Stop};
 use crate::driver::stream::{Found, StreamBody};
 
 /// What is known for certain up to a line of the agent.
@@ -212,6 +212,7 @@ impl Session {
         self.agent_home = launch::home(&self.record, &self.dir);
         self.tracker = Tracker::from(self.accounted.tracker.clone());
         self.body = Some(body);
+        self.keep_given();
         self.take_back_unmeant();
         for wire in &self.accounted.given {
             // As many as a broker has given it fit.
@@ -225,6 +226,24 @@ impl Session {
             self.greet();
         }
         self.send_all();
+    }
+
+    /// What the journal says was given was given to this agent, or to one before it.
+    fn keep_given(&mut self) {
+        let given = &self.accounted.given;
+        let is_given = |running: &Running| given.contains(&running.wire);
+        let with_agent = self
+            .running
+            .take()
+            .into_iter()
+            .chain(self.steered.drain(..));
+        let (given, others): (Vec<_>, Vec<_>) = with_agent.partition(is_given);
+        let mut given = given.into_iter();
+        self.running = given.next();
+        self.steered.extend(given);
+        for running in others.into_iter().rev() {
+            self.push_front(running.queued_again());
+        }
     }
 
     /// Takes the last line back that the broker before this one had put and not written about.

@@ -56,10 +56,15 @@ impl Session {
     /// Journals a prompt and puts it in the queue, or finds the turn of that id.
     pub(super) fn send(&mut self, request: Send) -> Result<Watched, Failure> {
         if self.journal.outcome(request.turn).is_some() {
-            let watched = self.known(&request)?;
+            let mut watched = self.known(&request)?;
             if !self.may_run_again(request.turn) {
                 if request.wait {
                     self.somebody_waits(request.turn);
+                } else {
+                    // Who asked before may not have heard that it is on disk, or that it is not.
+                    let caught_up = self.journal.catch_up();
+                    caught_up.map_err(|error| self.journal_failed(&error))?;
+                    watched.durable = Some(self.shared.disk.sync(self.journal.file()));
                 }
                 return Ok(watched);
             }
@@ -103,11 +108,8 @@ impl Session {
                 prompt: request.prompt,
                 terms,
             })
-            .map_err(|e| {
-                let failure = self.journal_failed(&e);
-                let message = format!("{}, so nothing was sent", failure.message);
-                Failure { message, ..failure }
-            })?;
+            .map_err(|error| self.nothing_sent(&error))?;
+        self.disk_takes();
         let durable = self.shared.disk.sync(self.journal.file());
         let waiting = if interrupts {
             0
@@ -190,9 +192,7 @@ impl Session {
         let Some(at) = self.queue.iter().position(|queued| queued.steers) else {
             return;
         };
-        if let Some(queued) = self.queue.remove(at)
-            && let Some(queued) = self.started(queued)
-        {
+        if let Some(queued) = self.started(at) {
             self.steer(queued, into);
         }
     }
@@ -363,10 +363,12 @@ impl Session {
     /// Gives the idle agent the next prompt that no limit holds back.
     pub(super) fn next_turn(&mut self) {
         while let Some(at) = self.queue.iter().position(|queued| !self.is_held(queued)) {
-            if let Some(queued) = self.queue.remove(at)
-                && let Some(queued) = self.started(queued)
-            {
+            if let Some(queued) = self.started(at) {
                 self.begin(queued);
+                return;
+            }
+            if self.disk_refuses {
+                // What is left in the queue waits for it.
                 return;
             }
         }
@@ -375,33 +377,40 @@ impl Session {
         }
     }
 
-    /// Puts a turn's prompt in the way of the agent, and writes down that it is about to have it.
-    /// What cannot be read or written has failed.
-    fn started(&mut self, mut queued: Queued) -> Option<Queued> {
-        let cut_off = self.left_in_place(&mut queued);
-        let started = cut_off
-            .and_then(|()| self.prompt(&queued))
-            .and_then(|prompt| {
-                let wire = queued.terms.wire(queued.turn);
-                self.put_prompt(wire, &input::user(wire, &prompt));
-                let record = Record::Started {
-                    turn: queued.turn,
-                    at: now_ms(),
-                };
-                // A prompt that may run must never look as if it had not: no record, no run.
-                let written = self.journal.write(&record);
-                written.map_err(|error| {
-                    self.take_prompt_back();
-                    self.journal_failed(&error)
-                })
-            });
-        match started {
-            Ok(()) => Some(queued),
+    /// Takes a turn out of the queue, puts its prompt in the way of the agent, and writes down that
+    /// it is about to have it. What cannot be read has failed; what cannot be written down stays in
+    /// the queue, unless somebody waits for it.
+    fn started(&mut self, at: usize) -> Option<Queued> {
+        let mut queued = self.queue.remove(at)?;
+        let left = self.left_in_place(&mut queued);
+        let prompt = match left.and_then(|()| self.prompt(&queued)) {
+            Ok(prompt) => prompt,
             Err(failure) => {
                 self.finish_queued(&queued, Ended::failed(failure));
-                None
+                return None;
             }
+        };
+        let wire = queued.terms.wire(queued.turn);
+        self.put_prompt(wire, &input::user(wire, &prompt));
+        // A prompt that may run must never look as if it had not: no record, no run.
+        if let Err(error) = self.journal.write(&Record::Started {
+            turn: queued.turn,
+            at: now_ms(),
+        }) {
+            self.take_prompt_back();
+            let failure = self.nothing_sent(&error);
+            self.queue.insert(at, queued);
+            self.fail_queue(&failure);
+            return None;
         }
+        self.disk_takes();
+        Some(queued)
+    }
+
+    fn nothing_sent(&mut self, error: &std::io::Error) -> Failure {
+        let failure = self.journal_failed(error);
+        let message = format!("{}, so nothing was sent", failure.message);
+        Failure { message, ..failure }
     }
 
     /// What an earlier agent has left of this turn is in the conversation where this one was not

@@ -8,9 +8,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::hearing::event_json;
+use super::life::Life;
 use super::now_ms;
 use super::task::Session;
 use super::turns::{End, INTERRUPTED, Queued, Running, Stop, Unasked, ms};
+use crate::disk;
 use crate::journal::Record;
 
 /// How a turn ended, before it is told.
@@ -177,21 +179,49 @@ impl Session {
             drop(self.shared.disk.sync(self.journal.file()));
         }
         if let Err(error) = self.journal.trim() {
-            self.journal_failed(&error);
+            tracing::warn!(session = %self.record.name, %error, "old turns cannot be forgotten");
         }
     }
 
-    /// Logs that the journal cannot be written, and says so.
-    pub(super) fn journal_failed(&self, error: &std::io::Error) -> Failure {
-        tracing::error!(session = %self.record.name, %error, "the journal cannot be written");
+    /// Says that the journal cannot be written: in the log and the events once, until it can. It
+    /// is tried again by itself.
+    pub(super) fn journal_failed(&mut self, error: &std::io::Error) -> Failure {
         let failure = Failure::new(
             ErrorCode::JournalFailed,
             format!("the journal cannot be written: {error}"),
         )
-        .hint("see whether the disk is full: df -h; where it is: clsess broker status");
-        let error = failure.clone();
-        self.tell(None, EventKind::Error { error });
+        .hint(disk::hint(error));
+        self.disk_due
+            .get_or_insert_with(|| Instant::now() + disk::AGAIN);
+        if !std::mem::replace(&mut self.disk_refuses, true) {
+            tracing::error!(session = %self.record.name, %error, "the journal cannot be written");
+            let error = failure.clone();
+            self.tell(None, EventKind::Error { error });
+        }
         failure
+    }
+
+    /// The journal has taken a line.
+    pub(super) fn disk_takes(&mut self) {
+        if std::mem::take(&mut self.disk_refuses) {
+            tracing::info!(session = %self.record.name, "the journal can be written again");
+        }
+    }
+
+    /// Tries again to write what the disk has refused, and goes on.
+    pub(super) fn disk_again(&mut self) {
+        let unwritten = self.journal.unwritten();
+        if let Err(error) = self.journal.catch_up() {
+            self.journal_failed(&error);
+            return;
+        }
+        if unwritten > 0 {
+            self.disk_takes();
+            drop(self.shared.disk.sync(self.journal.file()));
+        }
+        if self.life == Life::Idle {
+            self.next_turn();
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use super::report::Ended;
 use super::turns::{Queued, Running, Unasked};
 use super::{Answer, COMMANDS, Command, Handle, Row, now_ms, view};
 use crate::broker::Shared;
+use crate::disk::Promise;
 use crate::driver::orphans::{self, Process};
 use crate::driver::stream::{BodyEvent, Found, StreamBody};
 use crate::feed::Feed;
@@ -152,6 +153,10 @@ pub(super) struct Session {
     pub(super) body_failure: Option<String>,
     /// The prompts of which the last agent had not one byte when it died.
     pub(super) undelivered: Vec<Uuid>,
+    /// Whether the disk did not take the last line of the journal.
+    pub(super) disk_refuses: bool,
+    /// When it is tried again.
+    pub(super) disk_due: Option<Instant>,
     /// Why the agent has to be started again, until it is.
     pub(super) died: Option<String>,
     /// How often agents have died without having finished a turn in between.
@@ -222,6 +227,8 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         leaves_by: None,
         body_failure: None,
         undelivered: Vec::new(),
+        disk_refuses: false,
+        disk_due: None,
         died: None,
         deaths: 0,
         wakes_at: None,
@@ -429,8 +436,13 @@ impl Session {
         for waiter in self.start_waiters.drain(..) {
             let _ = waiter.send(Err(failure.clone()));
         }
+        self.fail_queue(&failure);
+    }
+
+    /// Who waits for a turn in the queue is told why it does not run. What nobody waits for waits
+    /// for a better time.
+    pub(super) fn fail_queue(&mut self, failure: &Failure) {
         for queued in std::mem::take(&mut self.queue) {
-            // What nobody waits for waits for a better time.
             if queued.end.receiver_count() == 0 {
                 self.queue.push_back(queued);
             } else {
@@ -602,8 +614,7 @@ impl Session {
                 let _ = reply.send(view::log(&self.journal, selector.as_deref(), after, last));
             }
             Command::Rename { name, reply } => {
-                self.rename(name);
-                let _ = reply.send(Ok(()));
+                let _ = reply.send(self.rename(name));
             }
             Command::Questions { reply } => {
                 let _ = reply.send(Ok(self.open_questions()));
@@ -660,12 +671,16 @@ impl Session {
         self.env = Some(env);
     }
 
-    /// Writes the record, beside the work.
+    /// Writes the record, beside the work. What the disk refuses it gets again.
     pub(super) fn save_record(&mut self) {
-        match self.record.to_bytes() {
-            Ok(bytes) => drop(self.shared.disk.replace(self.dir.join(store::FILE), bytes)),
-            Err(error) => tracing::error!(%error, "cannot write a session's record"),
+        if let Err(error) = self.saved_record() {
+            tracing::error!(%error, "cannot write a session's record");
         }
+    }
+
+    pub(super) fn saved_record(&self) -> std::io::Result<Promise> {
+        let bytes = self.record.to_bytes()?;
+        Ok(self.shared.disk.replace(self.dir.join(store::FILE), bytes))
     }
 
     // ---- time ----
@@ -681,6 +696,7 @@ impl Session {
             self.queue_due,
             self.question_due(),
             self.limit_due(),
+            self.disk_due,
             self.stall_due(),
             self.leaves_by,
             self.unasked_until,
@@ -736,6 +752,9 @@ impl Session {
         }
         self.limit_deadline(now);
         self.wake_deadline(now);
+        if self.disk_due.take_if(|at| *at <= now).is_some() {
+            self.disk_again();
+        }
     }
 }
 

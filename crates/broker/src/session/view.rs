@@ -2,13 +2,16 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use clsess_proto::{EventKind, Failure, LogEntry, SessionDetail, SessionRow, State, TurnId};
+use clsess_proto::{
+    ErrorCode, EventKind, Failure, LogEntry, SessionDetail, SessionRow, State, TurnId,
+};
 
 use super::ending::EndWhy;
 use super::life::Life;
 use super::limits::Limit;
 use super::task::Session;
 use super::{Row, now_ms};
+use crate::disk::Promise;
 use crate::driver::stream::StreamBody;
 use crate::journal::Journal;
 
@@ -84,6 +87,9 @@ impl Session {
             State::Working if self.retrying.is_some() => {
                 self.retrying.as_ref().map(|(why, _)| why.clone())
             }
+            State::Idle if self.disk_refuses && !self.queue.is_empty() => {
+                Some("the journal cannot be written".to_owned())
+            }
             State::Idle | State::Working if self.background > 0 => {
                 let plural = if self.background == 1 { "" } else { "s" };
                 Some(format!("{} background task{plural}", self.background))
@@ -128,10 +134,11 @@ impl Session {
     }
 
     /// It has another name from now on.
-    pub(super) fn rename(&mut self, name: String) {
+    pub(super) fn rename(&mut self, name: String) -> Result<Promise, Failure> {
         self.tell(None, EventKind::Renamed { name: name.clone() });
         self.record.name = name;
-        self.save_record();
+        let saved = self.saved_record();
+        saved.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))
     }
 
     pub(super) fn detail(&mut self) -> SessionDetail {
@@ -148,8 +155,21 @@ impl Session {
             usage: any.then_some(totals.usage),
             cost_usd: any.then_some(totals.cost_usd),
             questions: self.open_questions(),
-            last_error: self.last_error.clone(),
+            last_error: self.last_error.clone().or_else(|| self.damage()),
         }
+    }
+
+    /// What is wrong with the journal, for as long as it is.
+    fn damage(&self) -> Option<Failure> {
+        let lines = self.journal.damaged();
+        let plural = if lines == 1 { "" } else { "s" };
+        let message =
+            format!("{lines} damaged line{plural} in the journal: what they said is lost");
+        (lines > 0).then(|| {
+            let file = self.dir.join(crate::journal::FILE);
+            let failure = Failure::new(ErrorCode::JournalFailed, message);
+            failure.hint(format!("they are still in {}", file.display()))
+        })
     }
 }
 
