@@ -12,7 +12,7 @@ mod harness;
 
 use harness::fake::FakeAgent;
 use harness::told::{Told, check, told};
-use harness::{World, alive, send_signal};
+use harness::{World, alive, send_signal, until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -1013,5 +1013,31 @@ fn a_question_fails_the_turn_that_says_so() {
         agent.told("answer")[0]["response"]["response"]["interrupt"],
         true
     );
+    next_is_right(&world, &agent);
+}
+
+// ---- the death of the broker ----
+
+/// What is heard of a turn is kept for the next broker, but not without bound: of one that says
+/// more the answer comes from the agent's transcript.
+#[test]
+fn a_turn_that_says_more_than_is_kept_has_its_answer_from_the_next_broker_too() {
+    let Some((world, agent)) = World::fake(json!({})) else {
+        return;
+    };
+    world.session("work");
+    let say = json!({"text": "0123456789", "times": 30_000, "delta_bytes": 1});
+    agent.rule("long", json!([{"say": say}, {"hold": "h"}]));
+    let send = world.clsess(&["send", "work", "long"]).spawn();
+    agent.wait_hold("h", 1);
+    until("it was too much", || {
+        world.log().contains("a turn says more than is kept of it")
+    });
+    let broker = world.broker();
+    send_signal(broker, Signal::SIGKILL);
+    until("it is gone", || !alive(broker));
+    agent.release("h");
+    assert_eq!(send.wait().ok().text(), "0123456789".repeat(30_000) + "\n");
+    assert_eq!(agent.prompts(), ["long"]);
     next_is_right(&world, &agent);
 }
