@@ -400,7 +400,7 @@ fn load_session(
         tracing::warn!(session = %name, lines = journal.damaged(), "damaged lines in the journal");
     }
     // Its agent was held, and is not any more: it is as if the machine had died.
-    let died = shared.rebooted || (found.is_none() && session::was_warm(dir));
+    let died = shared.rebooted || (found.is_none() && session::died_warm(dir));
     let seed = Seed {
         held: died && !record.settings.resume_queue,
         record,

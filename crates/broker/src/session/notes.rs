@@ -226,6 +226,7 @@ impl Session {
             self.greet();
         }
         self.send_all();
+        self.falls_asleep_still();
     }
 
     /// What the journal says was given was given to this agent, or to one before it.

@@ -174,6 +174,8 @@ pub(super) struct Session {
     pub(super) last_error: Option<Failure>,
     /// Whether somebody said that work goes on in the background.
     pub(super) background: usize,
+    /// Since when it may be put to sleep.
+    pub(super) rests_since: Option<Instant>,
 }
 
 /// Begins a session's task. It sleeps until somebody wants something, or begins at
@@ -239,6 +241,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         model: None,
         last_error: None,
         background: 0,
+        rests_since: None,
     };
     let handle = Handle {
         id,
@@ -320,6 +323,10 @@ impl Session {
         let (next, actions) = life::on(self.life, event);
         tracing::debug!(session = %self.record.name, ?event, from = ?self.life, to = ?next);
         self.life = next;
+        if next != Life::Idle {
+            // However short it was.
+            self.rests_since = None;
+        }
         for action in actions {
             self.act(*action);
         }
@@ -628,6 +635,8 @@ impl Session {
             }
             Command::Wake { timeout_ms, reply } => {
                 self.await_start(timeout_ms, reply);
+                // Who wants it to be ready wants it to stay so for a while.
+                self.rests_since = None;
                 self.step(Event::Wanted);
             }
             Command::Restart {
@@ -701,6 +710,7 @@ impl Session {
             self.leaves_by,
             self.unasked_until,
             self.wakes_at,
+            self.sleep_due(),
         ];
         due.into_iter().flatten().min()
     }
@@ -751,6 +761,9 @@ impl Session {
             self.kill_body();
         }
         self.limit_deadline(now);
+        if self.sleep_due().is_some_and(|at| at <= now) {
+            self.fall_asleep();
+        }
         self.wake_deadline(now);
         if self.disk_due.take_if(|at| *at <= now).is_some() {
             self.disk_again();

@@ -35,6 +35,11 @@ impl Session {
             Life::Idle => State::Idle,
             Life::Working | Life::Settling => self.busy_state(),
             Life::Ending if self.ending == Some(EndWhy::Restart) => State::Restarting,
+            Life::Ending if self.ending == Some(EndWhy::Sleep) => match self.is_wanted() {
+                true => State::Restarting,
+                // The agent is still there, if not for long.
+                false => State::Idle,
+            },
             Life::Ending => State::Ending,
             Life::Gone => State::Gone,
             Life::Failed => State::Failed,
@@ -87,6 +92,7 @@ impl Session {
             State::Working if self.retrying.is_some() => {
                 self.retrying.as_ref().map(|(why, _)| why.clone())
             }
+            State::Idle if self.life == Life::Ending => Some("falls asleep".to_owned()),
             State::Idle if self.disk_refuses && !self.queue.is_empty() => {
                 Some("the journal cannot be written".to_owned())
             }
@@ -100,6 +106,7 @@ impl Session {
 
     /// Makes what has changed known: to those who list, and to those who watch.
     pub(super) fn publish(&mut self) {
+        self.rests();
         let state = self.state();
         let detail = self.state_detail(state);
         let before = self.row.borrow().clone();
