@@ -204,6 +204,8 @@ pub struct Row {
     pub holder: Option<u32>,
     /// Sessions whose agents may send to this one.
     pub allow_from: Arc<[String]>,
+    /// Whether its agent is not started before another session's sleeps.
+    pub waits_for_room: bool,
 }
 
 impl Row {

@@ -1,4 +1,5 @@
-//! Sleep: a session at rest gives its body up and keeps its conversation. The next prompt wakes it.
+//! Sleep: a session at rest gives its body up and keeps its conversation. The next prompt wakes it,
+//! where there is room: a body needs a seat (see [`crate::warm`]).
 
 use clsess_proto::{ErrorCode, Failure};
 use tokio::time::{Duration, Instant};
@@ -27,12 +28,55 @@ impl Session {
             && self.row.borrow().row.attached == 0
     }
 
-    /// Keeps since when it may sleep.
+    /// Keeps since when it may sleep, and the seat only for as long as it is needed.
     pub(super) fn rests(&mut self) {
-        if self.may_sleep() {
+        let may_sleep = self.may_sleep();
+        if may_sleep {
             self.rests_since.get_or_insert_with(Instant::now);
         } else {
             self.rests_since = None;
+        }
+        match self.life {
+            Life::Asleep | Life::Failed | Life::Gone => self.seat.leave(),
+            Life::Waiting if !self.is_wanted() => {
+                self.seat.leave();
+                (self.waits_since, self.start_deadline) = (None, None);
+                self.step(Event::Unwanted);
+            }
+            _ => self.seat.rests(may_sleep),
+        }
+    }
+
+    /// Somebody has used it without giving it anything to do.
+    pub(super) fn used(&mut self) {
+        self.rests_since = None;
+        self.seat.rests(false);
+    }
+
+    /// Takes a seat. A restart has kept its own.
+    pub(super) fn seek_room(&mut self) {
+        if self.seat.take(self.record.settings.max_warm) {
+            self.step(Event::Room);
+        } else {
+            self.waits_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// The time that it has waited for room is none of the agent's.
+    pub(super) fn has_room(&mut self) {
+        if let Some(since) = self.waits_since.take()
+            && let Some(deadline) = &mut self.start_deadline
+        {
+            *deadline += since.elapsed();
+        }
+    }
+
+    /// It has got a seat, or another session needs its own.
+    pub(super) fn seat_changed(&mut self) {
+        if self.life == Life::Waiting && self.seat.is_taken() {
+            self.step(Event::Room);
+        } else if self.seat.is_wanted() && self.may_sleep() {
+            self.fall_asleep();
         }
     }
 
@@ -50,6 +94,8 @@ impl Session {
             // A broker that dies now is followed by one that does not take it for an accident.
             launch::remember_sleep(&self.dir, body);
         }
+        // Who waits for it need not wait for the end.
+        self.seat.leave();
         self.ending = Some(EndWhy::Sleep);
         self.end_in(GRACE_MS);
         self.step(Event::End);

@@ -29,7 +29,7 @@ impl Session {
             Life::Asleep if self.wakes_at.is_some() => State::Restarting,
             Life::Asleep if self.queue.iter().any(|queued| queued.held) => State::Held,
             Life::Asleep => State::Asleep,
-            Life::Starting => State::Starting,
+            Life::Waiting | Life::Starting => State::Starting,
             Life::Idle if self.limits().is_some() => State::RateLimited,
             Life::Idle if self.logged_out => State::LoginNeeded,
             Life::Idle => State::Idle,
@@ -74,6 +74,10 @@ impl Session {
             State::Restarting if self.wakes_at.is_some() => {
                 self.last_error.as_ref().map(|f| f.message.clone())
             }
+            State::Starting if self.life == Life::Waiting => Some(format!(
+                "waits until a warm session may sleep (max_warm = {})",
+                self.record.settings.max_warm.unwrap_or_default()
+            )),
             State::Failed => self.last_error.as_ref().map(|f| f.message.clone()),
             State::LoginNeeded => Some("the agent is not logged in".to_owned()),
             State::Question => Some(match self.questions.open.as_slice() {
@@ -132,6 +136,7 @@ impl Session {
             agent_session_id: self.record.agent_session_id,
             holder: self.body.as_ref().map(StreamBody::holder_pid),
             allow_from: before.allow_from,
+            waits_for_room: self.life == Life::Waiting,
         };
         self.row.send_if_modified(|old| {
             let changed = *old != row;
