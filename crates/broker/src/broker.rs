@@ -29,6 +29,7 @@ use crate::place::Place;
 use crate::registry::Registry;
 use crate::session::{self, Agents, Command, Seed, now_ms};
 use crate::store::SessionRecord;
+use crate::warm::Warm;
 use crate::{conn, log};
 
 /// How long agents may take to end when the broker is told to by a signal.
@@ -49,6 +50,8 @@ pub struct Shared {
     pub place: Place,
     /// Its sessions.
     pub registry: Registry,
+    /// Which of them have an agent.
+    pub warm: Arc<Warm>,
     /// Its way to the disk.
     pub disk: Disk,
     /// The numbers of its sessions' events.
@@ -244,6 +247,7 @@ async fn serve(
     let (stopped, stopped_seen) = watch::channel(false);
     let shared = Arc::new(Shared {
         registry: Registry::default(),
+        warm: Arc::default(),
         disk: Disk::start()?,
         sequence: Arc::new(Sequence::new(now_ms())),
         agents: Agents::default(),
@@ -400,7 +404,7 @@ fn load_session(
         tracing::warn!(session = %name, lines = journal.damaged(), "damaged lines in the journal");
     }
     // Its agent was held, and is not any more: it is as if the machine had died.
-    let died = shared.rebooted || (found.is_none() && session::was_warm(dir));
+    let died = shared.rebooted || (found.is_none() && session::died_warm(dir));
     let seed = Seed {
         held: died && !record.settings.resume_queue,
         record,

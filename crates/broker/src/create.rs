@@ -106,8 +106,10 @@ async fn started(
     if wait && timeout_ms > 0 {
         // The session's own bound is that of the most patient who waits for it.
         let patience = Duration::from_millis(timeout_ms) + SLACK;
-        let woken = tokio::time::timeout(patience, wake).await;
-        woken.unwrap_or_else(|_| Err(start_timeout()))?;
+        tokio::select! {
+            woken = wake => woken?,
+            () = out_of_patience(handle, patience) => return Err(start_timeout()),
+        }
     } else if wait {
         wake.await?;
     } else {
@@ -118,6 +120,19 @@ async fn started(
         });
     }
     Ok(session_reply(handle, created))
+}
+
+/// Ends when a start takes too long. It does not begin before there is room for it.
+async fn out_of_patience(handle: &Handle, patience: Duration) {
+    let mut row = handle.row.clone();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(patience) => return,
+            Ok(_) = row.wait_for(|row| row.waits_for_room) => {}
+        }
+        // An error: the session is gone, and its waiters have been told.
+        let _ = row.wait_for(|row| !row.waits_for_room).await;
+    }
 }
 
 /// The answer that tells of a session.

@@ -23,6 +23,7 @@ mod rights;
 mod session;
 mod store;
 mod subscription;
+mod warm;
 
 pub use broker::{Prepared, prepare, run};
 pub use session::now_ms;

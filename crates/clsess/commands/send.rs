@@ -159,6 +159,12 @@ impl Sending<'_> {
         Request::Send(Box::new(request))
     }
 
+    /// When the turn is given up; a session that it needs may have to wait for room.
+    fn deadline(&self) -> Option<Instant> {
+        let after = self.request.deadline_ms;
+        (after > 0).then(|| self.began + Duration::from_millis(after))
+    }
+
     fn cancel(&self) -> Request {
         Request::Cancel {
             session: self.request.session.clone(),
@@ -185,7 +191,7 @@ impl Sending<'_> {
             let name = self.request.session.as_str();
             let mut request = new::request(&self.config, Some(name), &AgentOptions::default())?;
             request.exists_ok = true;
-            new::make(&mut self.client, request).await?;
+            in_time(self.deadline(), new::make(&mut self.client, request)).await?;
             self.creates = false;
             return Ok(true);
         }

@@ -309,8 +309,8 @@ pub async fn in_time<T>(
     tokio::time::timeout_at(give_up, waits)
         .await
         .unwrap_or_else(|_| {
-            let message = "the deadline is over, and the broker does not answer";
-            Err(Failure::new(ErrorCode::TimedOut, message).hint("clsess broker status"))
+            let message = "the deadline is over, and the broker has not answered";
+            Err(Failure::new(ErrorCode::TimedOut, message).hint("clsess ls; clsess broker status"))
         })
 }
 

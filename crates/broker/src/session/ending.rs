@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::Answer;
 use super::life::{Event, Life};
+use super::sleep;
 use super::task::Session;
 use crate::disk;
 use crate::store::Env;
@@ -20,6 +21,8 @@ const END_SLACK: Duration = Duration::from_secs(8);
 /// Why the body is being ended. What is stronger wins when there are several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EndWhy {
+    /// Nobody needs it for now: turns and queue stay.
+    Sleep,
     Restart,
     Stop,
     Kill,
@@ -29,6 +32,7 @@ impl EndWhy {
     /// What those hear whose turn or start it ends.
     pub(super) fn failure(self) -> Failure {
         match self {
+            Self::Sleep => sleep::put_to_sleep(),
             Self::Restart => Failure::new(ErrorCode::Restarted, "the session was restarted"),
             Self::Kill => Failure::new(ErrorCode::Killed, "the session was killed"),
             Self::Stop => Failure::new(ErrorCode::BrokerStopping, "the broker was stopped"),
@@ -54,9 +58,7 @@ impl Session {
         self.questions_gone();
         // A second one can only make it come sooner.
         if first || grace_ms < self.end_grace_ms {
-            self.end_grace_ms = grace_ms;
-            let bound = Duration::from_millis(grace_ms.into()) + END_SLACK;
-            self.end_deadline = Some(Instant::now() + bound);
+            self.end_in(grace_ms);
             if let Some(body) = &mut self.body
                 && self.life == Life::Ending
             {
@@ -64,6 +66,13 @@ impl Session {
             }
         }
         self.step(Event::End);
+    }
+
+    /// Bounds the end of the body.
+    pub(super) fn end_in(&mut self, grace_ms: u32) {
+        self.end_grace_ms = grace_ms;
+        let bound = Duration::from_millis(grace_ms.into()) + END_SLACK;
+        self.end_deadline = Some(Instant::now() + bound);
     }
 
     /// The body does not end as its holder should see to: goes on without either.
@@ -122,6 +131,7 @@ impl Session {
                 }
                 self.step(Event::Wanted);
             }
+            Some(EndWhy::Sleep) => self.fell_asleep(),
             None => {}
         }
     }

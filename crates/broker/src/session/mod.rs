@@ -10,6 +10,7 @@ mod notes;
 mod questions;
 mod queue;
 mod report;
+mod sleep;
 mod task;
 mod turns;
 pub mod view;
@@ -28,7 +29,7 @@ use crate::disk::Promise;
 use crate::feed::Feed;
 use crate::store::Env;
 
-pub use launch::{Agents, found_agent, remembered, trusted, was_warm};
+pub use launch::{Agents, died_warm, found_agent, remembered, trusted};
 pub use notes::find;
 pub use questions::Decision;
 pub use task::{Seed, spawn, start_timeout};
@@ -203,6 +204,8 @@ pub struct Row {
     pub holder: Option<u32>,
     /// Sessions whose agents may send to this one.
     pub allow_from: Arc<[String]>,
+    /// Whether its agent is not started before another session's sleeps.
+    pub waits_for_room: bool,
 }
 
 impl Row {

@@ -70,6 +70,8 @@ struct Notes {
     background: usize,
     logged_out: bool,
     limit: Option<Limit>,
+    /// When they were written, in milliseconds of Unix time: about when the session was used last.
+    at: u64,
 }
 
 /// Finds the agent that an earlier broker has left in a session's directory.
@@ -102,6 +104,7 @@ impl Session {
             background: self.background,
             logged_out: self.logged_out,
             limit: self.limit.clone(),
+            at: now_ms(),
         };
         let Some(body) = &mut self.body else { return };
         let noted = serde_json::to_vec(&notes)
@@ -254,6 +257,8 @@ impl Session {
             self.greet();
         }
         self.send_all();
+        self.seat.found(notes.at, self.may_sleep());
+        self.falls_asleep_still();
     }
 
     /// What the journal says was given was given to this agent, or to one before it.

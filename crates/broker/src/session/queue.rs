@@ -338,9 +338,9 @@ impl Session {
             prompt: queued.begins.clone(),
             waiting: match queued.held {
                 true => Some("held".to_owned()),
-                false => self
-                    .is_held(queued)
-                    .then(|| "the provider's limit".to_owned()),
+                false if self.is_held(queued) => Some("the provider's limit".to_owned()),
+                false if self.life == Life::Waiting => Some("room for its agent".to_owned()),
+                false => None,
             },
         };
         self.queue.iter().take(MAX_LISTED).map(shown).collect()

@@ -31,6 +31,7 @@ use crate::driver::stream::{BodyEvent, Found, StreamBody};
 use crate::feed::Feed;
 use crate::journal::Journal;
 use crate::store::{self, Env, SessionRecord};
+use crate::warm::Seat;
 
 /// How long an agent may take to be ready when nobody waits with a time of their
 /// own: the wake-up by a queued turn.
@@ -75,6 +76,8 @@ enum Wake {
     Body(BodyEvent),
     /// The agent is gone that nobody held.
     LeftAgentGone,
+    /// There is room, or another session needs some.
+    Seat,
     Deadline,
 }
 
@@ -176,6 +179,12 @@ pub(super) struct Session {
     pub(super) last_error: Option<Failure>,
     /// Whether somebody said that work goes on in the background.
     pub(super) background: usize,
+    /// Since when it may be put to sleep.
+    pub(super) rests_since: Option<Instant>,
+    /// Its place among those that have a body.
+    pub(super) seat: Seat,
+    /// Since when it waits for that.
+    pub(super) waits_since: Option<Instant>,
 }
 
 /// Begins a session's task. It sleeps until somebody wants something, or begins at
@@ -187,6 +196,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
     let feed = Arc::new(feed);
     let now = now_ms();
     let id = seed.record.id;
+    let seat = shared.warm.seat(id);
     let mut session = Session {
         shared,
         row: watch::Sender::new(first_row(&seed.record, now)),
@@ -242,6 +252,9 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         model: None,
         last_error: None,
         background: 0,
+        rests_since: None,
+        seat,
+        waits_since: None,
     };
     let handle = Handle {
         id,
@@ -279,6 +292,7 @@ fn first_row(record: &SessionRecord, now: u64) -> Row {
         agent_session_id: record.agent_session_id,
         holder: None,
         allow_from: record.settings.allow_from.clone().into(),
+        waits_for_room: false,
     }
 }
 
@@ -298,6 +312,7 @@ impl Session {
                     self.left = None;
                     self.gone(Exit::Unknown, false);
                 }
+                Wake::Seat => self.seat_changed(),
                 Wake::Deadline => self.deadlines(Instant::now()),
             }
             self.publish();
@@ -314,6 +329,8 @@ impl Session {
             }
             event = from_body(self.body.as_mut()) => Wake::Body(event),
             () = left_gone(self.left.as_mut()) => Wake::LeftAgentGone,
+            // First what is asked of it: that may keep it awake.
+            () = self.seat.changed(), if inbox.is_empty() => Wake::Seat,
             () = until(deadline) => Wake::Deadline,
         }
     }
@@ -323,6 +340,10 @@ impl Session {
         let (next, actions) = life::on(self.life, event);
         tracing::debug!(session = %self.record.name, ?event, from = ?self.life, to = ?next);
         self.life = next;
+        if next != Life::Idle {
+            // However short it was.
+            self.rests_since = None;
+        }
         for action in actions {
             self.act(*action);
         }
@@ -330,6 +351,7 @@ impl Session {
 
     fn act(&mut self, action: Action) {
         match action {
+            Action::SeekRoom => self.seek_room(),
             Action::Launch => self.launch(),
             Action::TellReady => {
                 self.start_deadline = None;
@@ -362,6 +384,7 @@ impl Session {
         if let Some(reason) = self.died.take() {
             self.tell(None, EventKind::Restart { reason });
         }
+        self.has_room();
         self.start_deadline
             .get_or_insert_with(|| Instant::now() + START_TIMEOUT);
         self.wakes_at = None;
@@ -561,6 +584,7 @@ impl Session {
         let process = left.unwrap_or_default();
         let gone = Box::pin(orphans::gone(process));
         self.left = Some(Left { process, gone });
+        self.seat.found(0, false);
     }
 
     /// Says hello to an agent that was never spoken to.
@@ -632,6 +656,8 @@ impl Session {
             }
             Command::Wake { timeout_ms, reply } => {
                 self.await_start(timeout_ms, reply);
+                // Who wants it to be ready wants it to stay so for a while.
+                self.used();
                 self.step(Event::Wanted);
             }
             Command::Restart {
@@ -661,7 +687,9 @@ impl Session {
     /// decides; who is less waits less long by themselves.
     pub(super) fn want_start_in(&mut self, timeout_ms: u64) {
         if timeout_ms > 0 {
-            let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+            // Waiting for room does not count, and is added when it ends.
+            let from = self.waits_since.unwrap_or_else(Instant::now);
+            let deadline = from + Duration::from_millis(timeout_ms);
             self.start_deadline = self.start_deadline.max(Some(deadline));
         }
     }
@@ -705,6 +733,7 @@ impl Session {
             self.leaves_by,
             self.unasked_until,
             self.wakes_at,
+            self.sleep_due(),
         ];
         due.into_iter().flatten().min()
     }
@@ -755,6 +784,9 @@ impl Session {
             self.kill_body();
         }
         self.limit_deadline(now);
+        if self.sleep_due().is_some_and(|at| at <= now) {
+            self.fall_asleep();
+        }
         self.wake_deadline(now);
         if self.disk_due.take_if(|at| *at <= now).is_some() {
             self.disk_again();
