@@ -151,7 +151,7 @@ fn work(world: &World, name: &str, left: &AtomicUsize, done: &AtomicUsize, mut r
 fn kills(world: &World, names: &[String], goes_on: &AtomicBool, mut random: Random) -> [usize; 2] {
     let mut deaths = [0, 0];
     while goes_on.load(Ordering::SeqCst) {
-        thread::sleep(APART / 2 + random.moment(APART));
+        thread::sleep(APART + random.moment(APART));
         let status = world.clsess(&["broker", "status", "--json"]).run();
         if status.code != 0 {
             continue;

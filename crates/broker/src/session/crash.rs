@@ -142,7 +142,7 @@ impl Session {
     /// Starts another agent if something waits: not at once when they die one after the other.
     pub(super) fn wake_after_death(&mut self) {
         self.deaths += 1;
-        if !self.has_work() {
+        if !self.has_work() && self.start_waiters.is_empty() {
             return;
         }
         let died = usize::try_from(self.deaths).unwrap_or(usize::MAX);
@@ -182,7 +182,8 @@ impl Session {
 
     /// The time has come to start another agent.
     pub(super) fn wake_deadline(&mut self, now: Instant) {
-        if self.wakes_at.take_if(|at| *at <= now).is_some() && self.has_work() {
+        let wanted = self.has_work() || !self.start_waiters.is_empty();
+        if self.wakes_at.take_if(|at| *at <= now).is_some() && wanted {
             self.step(Event::Wanted);
         }
     }

@@ -108,7 +108,8 @@ pub fn on(life: Life, event: Event) -> (Life, &'static [Action]) {
         (L::Waiting, _) => (L::Waiting, &[]),
 
         (L::Starting, E::Ready) => (L::Idle, &[A::TellReady, A::Next]),
-        (L::Starting, E::StartFailed | E::Died) => (L::Failed, &[A::TellFailed]),
+        (L::Starting, E::StartFailed) => (L::Failed, &[A::TellFailed]),
+        (L::Starting, E::Died) => (L::Asleep, &[A::WakeIfWanted]),
         (L::Starting, E::End) => (L::Ending, &[A::EndBody]),
         // The agent speaks of itself before it has said that it is ready.
         (L::Starting, _) => (L::Starting, &[]),

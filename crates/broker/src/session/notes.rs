@@ -348,6 +348,7 @@ mod tests {
             },
             stopping: vec![(TurnId(Uuid::from_u128(2)), stop)],
             answered: VecDeque::from([("q".to_owned(), Resolution::Denied)]),
+            at: 5,
             policies: VecDeque::from([(Uuid::from_u128(3), OnQuestion::Wait)]),
             version: Some("2.1.328".to_owned()),
             model: None,

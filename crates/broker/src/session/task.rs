@@ -535,11 +535,19 @@ impl Session {
         }
         launch::forget(&self.dir);
         let said = body.map(|body| body.stderr_tail()).unwrap_or_default();
+        let killed = matches!(exit, Exit::Signalled(_));
         self.misbehaved = self.body_failure.is_some();
         let how = self.body_failure.take().unwrap_or_else(|| describe(exit));
         tracing::info!(session = %self.record.name, %how, left, "agent gone");
         match self.life {
             Life::Ending => self.step(Event::Ended),
+            // Somebody has killed it, the machine for want of memory perhaps: another one may live.
+            Life::Starting if killed && self.start_failure.is_none() => {
+                let reason = format!("the agent did not start, {}", with_words(how, &said));
+                self.last_error = Some(Failure::new(ErrorCode::AgentStartFailed, reason.clone()));
+                self.died = Some(reason);
+                self.step(Event::Died);
+            }
             Life::Starting => {
                 let failure = self.start_failure.take().unwrap_or_else(|| {
                     let message = format!("the agent did not start, {}", with_words(how, &said));
