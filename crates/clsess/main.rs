@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod link;
 mod live;
 mod output;
 mod progress;

@@ -73,6 +73,7 @@ impl Client {
     pub async fn again(
         &mut self,
         surroundings: &Surroundings,
+        start: Start,
         why: Failure,
     ) -> Result<bool, Failure> {
         if self.since.elapsed() > STEADY {
@@ -84,7 +85,7 @@ impl Client {
         let before = self.broker.clone();
         let losses = self.losses + 1;
         sleep(RETRY * losses).await;
-        let found = timeout(PATIENCE, Self::connect(surroundings, Start::IfMissing));
+        let found = timeout(PATIENCE, Self::connect(surroundings, start));
         *self = found.await.map_err(|_| why)??;
         self.losses = losses;
         Ok(before.is_some() && self.broker == before)

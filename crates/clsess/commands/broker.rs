@@ -16,6 +16,7 @@ use super::{ms, wait_for};
 use crate::activation;
 use crate::cli::BrokerCommand;
 use crate::client::{Client, Start, unexpected};
+use crate::link::Link;
 use crate::output::{Output, print, print_json, say, table};
 use crate::stdout::write_all;
 use crate::surroundings::Surroundings;
@@ -299,8 +300,8 @@ fn stays(surroundings: &Surroundings) -> Failure {
 }
 
 async fn status(json: bool, surroundings: &Surroundings) -> Result<u8, Failure> {
-    let mut client = Client::connect(surroundings, Start::Never).await?;
-    let status = match client.call(Request::Status {}).await? {
+    let mut link = Link::connect(surroundings, Start::Never).await?;
+    let status = match link.call(Request::Status {}).await? {
         Reply::Status(status) => status,
         other => return Err(unexpected(&other)),
     };

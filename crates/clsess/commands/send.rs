@@ -14,6 +14,7 @@ use super::{ms, new};
 use crate::cli::{self, AgentOptions, Send};
 use crate::client::{Client, Start, unexpected};
 use crate::config::Config;
+use crate::link::Link;
 use crate::output::{Output, print};
 use crate::prompt;
 use crate::signals::Signals;
@@ -185,14 +186,18 @@ impl Sending<'_> {
             let name = self.request.session.as_str();
             let mut request = new::request(&self.config, Some(name), &AgentOptions::default())?;
             request.exists_ok = true;
-            new::make(&mut self.client, request).await?;
+            let mut link = Link::connect(self.surroundings, Start::IfMissing).await?;
+            new::make(&mut link, request).await?;
             self.creates = false;
             return Ok(true);
         }
         // A session that is missing after that has been killed, perhaps after it ran
         // the prompt.
         self.creates &= !self.sent;
-        let same = self.client.again(self.surroundings, failure).await?;
+        let same = self
+            .client
+            .again(self.surroundings, Start::IfMissing, failure)
+            .await?;
         self.asked = self.sent;
         Ok(same)
     }

@@ -58,6 +58,7 @@ struct Notes {
     accounted: Accounted,
     stopping: Vec<(TurnId, Stop)>,
     decided: VecDeque<(String, Resolution)>,
+    said: VecDeque<(String, Uuid)>,
     policies: VecDeque<(Uuid, OnQuestion)>,
     version: Option<String>,
     model: Option<String>,
@@ -90,6 +91,7 @@ impl Session {
             accounted: self.accounted.clone(),
             stopping: stopping.collect(),
             decided: self.questions.decided.clone(),
+            said: self.questions.said.clone(),
             policies: self.policies.clone(),
             version: self.agent_version.clone(),
             model: self.model.clone(),
@@ -202,6 +204,7 @@ impl Session {
         });
         self.accounted = notes.accounted;
         self.questions.decided = notes.decided;
+        self.questions.said = notes.said;
         self.decided_before.clone_from(&self.accounted.decided);
         self.policies = notes.policies;
         self.agent_version = notes.version;
