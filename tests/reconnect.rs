@@ -87,7 +87,7 @@ fn an_interrupt_is_of_the_turn_that_ran_when_it_was_asked_for() {
     second.signal(Signal::SIGINT);
     second.wait().fails(130);
     let third = held(&world, "third");
-    assert_eq!(again(&world, 1, request.clone()), between);
+    assert_eq!(again(&world, 1, request), between);
     world.api.release("third");
     third.wait().ok();
 }
@@ -267,4 +267,79 @@ fn the_commands_find_the_next_broker() {
     let killed = stopped(&["kill", "work"]).ok();
     assert!(killed.text().starts_with("killed work ("), "{killed:?}");
     world.clsess(&["show", "work"]).run().fails(3);
+}
+
+/// stdout of a turn with a tool and a long answer, under which the broker dies as often; of a
+/// session of its own, whose name is that number.
+fn streamed(world: &World, options: &[&str], deaths: usize) -> Done {
+    let name = format!("of-{deaths}");
+    world.session(&name);
+    let echo = json!({"tool": {"name": "Bash", "input": {"command": "echo x"}}});
+    let answer = json!({
+        "text": "half of it, and half of a ☃, and the rest of it",
+        "delta_bytes": 5, "hold": "h", "hold_after": 5
+    });
+    let look = json!({"blocks": [{"text": "I look."}, echo]});
+    world.api.rule("look", json!([look, answer]));
+    let words = [&["send"], options, &[&name, "look"]].concat();
+    let running = world.clsess(&words).spawn();
+    world.api.wait_hold("h", 1);
+    for _ in 0..deaths {
+        kill_broker(world);
+    }
+    world.api.release("h");
+    let done = running.wait().ok();
+    world.clsess(&["kill", &name]).run().ok();
+    done
+}
+
+/// The lines without what is another's in each turn.
+fn comparable(done: &Done) -> Vec<serde_json::Value> {
+    let mut lines = done.json_lines();
+    for line in &mut lines {
+        let line = line.as_object_mut().unwrap();
+        assert!(line.remove("session").is_some());
+        for field in [
+            "seq",
+            "turn",
+            "agent_session_id",
+            "duration_ms",
+            "ttft_ms",
+            "queued_ms",
+        ] {
+            line.remove(field);
+        }
+    }
+    lines
+}
+
+/// The same twice, once without any death; in a world of its own, since a broker that dies five
+/// times in ten seconds is not started by itself.
+fn undisturbed_and_disturbed(options: &[&str]) -> Option<[Done; 2]> {
+    let world = World::real()?;
+    Some([0, 2].map(|deaths| streamed(&world, options, deaths)))
+}
+
+#[test]
+fn nothing_is_printed_twice_or_lost_when_the_broker_dies_in_the_middle() {
+    for options in ["--stream=never", "--stream=always", "-ojson"] {
+        let Some([undisturbed, disturbed]) = undisturbed_and_disturbed(&[options]) else {
+            return;
+        };
+        assert_eq!(disturbed.stderr, undisturbed.stderr);
+        if options == "-ojson" {
+            assert_eq!(comparable(&disturbed), comparable(&undisturbed));
+        } else {
+            assert_eq!(disturbed.text(), undisturbed.text(), "{options}");
+        }
+    }
+}
+
+#[test]
+fn nor_is_an_event() {
+    let options = ["-o", "stream-json"];
+    let Some([undisturbed, disturbed]) = undisturbed_and_disturbed(&options) else {
+        return;
+    };
+    assert_eq!(comparable(&disturbed), comparable(&undisturbed));
 }

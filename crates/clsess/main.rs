@@ -14,6 +14,7 @@ mod reach;
 mod signals;
 mod stdout;
 mod surroundings;
+mod telling;
 
 use std::process::ExitCode;
 
