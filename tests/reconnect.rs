@@ -343,3 +343,35 @@ fn nor_is_an_event() {
     };
     assert_eq!(comparable(&disturbed), comparable(&undisturbed));
 }
+
+#[test]
+fn a_broker_that_dies_over_and_over_is_left_to_people() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    let agent = world.agent("work");
+    let running = held(&world, "slow");
+    let queued = world.clsess(&["send", "--no-wait", "work", "queued"]).run();
+    let queued = queued.ok().text().trim().to_owned();
+    // The first one began with the session.
+    for _ in 0..4 {
+        kill_broker(&world);
+    }
+    let broker = world.broker();
+    send_signal(broker, Signal::SIGKILL);
+    let died = "clsess: the broker cannot be started: the broker has died 5 times in 10 seconds; \
+                the agents go on without it\n\
+                hint: clsess broker logs; to try again: clsess broker start\n";
+    assert_eq!(running.wait().fails(11).stderr, died);
+    assert_eq!(world.clsess(&["ls"]).run().fails(11).stderr, died);
+    world.clsess(&["broker", "status"]).run().fails(11);
+    assert!(alive(agent), "its holder keeps it");
+    // By hand, that which ran and that which waited too.
+    world.clsess(&["broker", "start"]).run().ok();
+    assert_eq!(world.show("work")["state"], "working");
+    assert_eq!(world.agent("work"), agent);
+    world.api.release("slow");
+    let result = |turn: &str| world.clsess(&["result", "work", turn]).run().ok();
+    assert_eq!(result(&queued).text(), "you said: queued\n");
+    assert_eq!(result("-2").text(), "late\n");
+    assert_eq!(world.api.prompts(0), ["slow", "queued"]);
+}
