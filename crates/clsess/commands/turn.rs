@@ -17,6 +17,7 @@ use crate::live::{Live, Said};
 use crate::output::{Output, brief, cannot_print, json_line, plain, say};
 use crate::progress::Progress;
 use crate::stdout::Stdout;
+use crate::telling::{Heard, Telling};
 
 /// How long a reader that takes nothing is waited for when a signal has come.
 const HURRY: Duration = Duration::from_millis(500);
@@ -57,6 +58,7 @@ pub struct Printer {
     /// The turn, as soon as it is known.
     turn: Option<TurnId>,
     last_seq: u64,
+    telling: Telling,
     arrived: bool,
 }
 
@@ -82,6 +84,7 @@ impl Printer {
             give_up: None,
             turn: None,
             last_seq: 0,
+            telling: Telling::default(),
             arrived: false,
         }
     }
@@ -138,9 +141,7 @@ impl Printer {
             return;
         }
         self.last_seq = 0;
-        if let Some(texts) = &mut self.texts {
-            texts.told_anew();
-        }
+        self.telling.again();
     }
 
     /// Prints until the turn has ended; the exit code. Can be dropped between two
@@ -165,7 +166,7 @@ impl Printer {
         }
     }
 
-    async fn event(&mut self, event: Event) {
+    async fn event(&mut self, mut event: Event) {
         if event.seq <= self.last_seq {
             // Told before the connection was lost.
             return;
@@ -174,6 +175,16 @@ impl Printer {
         if !self.belongs(&event) {
             return;
         }
+        event.kind = match self.telling.hear(event.kind) {
+            Heard::New(kind) => kind,
+            Heard::Known => return,
+            Heard::Unclear(kind) => {
+                if let Some(texts) = &mut self.texts {
+                    texts.missed();
+                }
+                kind
+            }
+        };
         if self.questions {
             self.progress.pause(|| question(&event));
         }

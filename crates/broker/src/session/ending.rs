@@ -4,10 +4,11 @@ use clsess_proto::{ErrorCode, Failure, Killed};
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
-use super::Answer;
 use super::life::{Event, Life};
 use super::sleep;
 use super::task::Session;
+use super::turns::ms;
+use super::{Answer, now_ms};
 use crate::disk;
 use crate::store::Env;
 
@@ -151,14 +152,7 @@ impl Session {
 
     /// Forgets the session: its turns stay readable by its id.
     pub(super) fn forget(&mut self) {
-        let began = self.record.began;
-        let mut killed = Killed {
-            session: self.record.name.clone(),
-            id: Some(self.record.id),
-            agent_session_id: began.then_some(self.record.agent_session_id),
-            cwd: began.then(|| self.record.cwd.clone()),
-            error: None,
-        };
+        let mut killed = self.record.killed();
         self.shared.registry.remove(self.record.id);
         // Nothing is to be read of a session that never had a turn.
         let keep = !self.journal.is_empty();
@@ -175,6 +169,13 @@ impl Session {
             waiter.killed(&killed);
         }
         self.step(Event::Forgotten);
+    }
+
+    /// Whether the agent was started at this moment or later.
+    pub(super) fn agent_is_newer(&self, at_ms: u64) -> bool {
+        let age = self.body.as_ref().and_then(|body| body.agent().age());
+        let age = age.filter(|_| self.life != Life::Ending);
+        age.is_some_and(|age| now_ms().saturating_sub(ms(age)) >= at_ms)
     }
 
     pub(super) fn restart(

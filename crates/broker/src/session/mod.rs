@@ -70,6 +70,9 @@ pub enum Command {
     },
     /// End what runs.
     Interrupt {
+        /// When that was first asked for, if it may have been done: what the agent was given
+        /// later goes on.
+        first_asked: Option<u64>,
         /// The turn, if anybody asked for it.
         reply: Answer<Option<Watched>>,
     },
@@ -82,6 +85,8 @@ pub enum Command {
     QueueRemove {
         /// Which; absent: all.
         selector: Option<String>,
+        /// When that was first asked for, if it may have been done.
+        first_asked: Option<u64>,
         /// Those that were taken back.
         reply: Answer<Vec<TurnId>>,
     },
@@ -119,8 +124,10 @@ pub enum Command {
         question: Option<String>,
         /// What is answered.
         decision: Decision,
-        /// The question.
-        reply: Answer<Question>,
+        /// When that was first asked for, if it may have been done.
+        first_asked: Option<u64>,
+        /// The question; none if it was answered just so before.
+        reply: Answer<Option<Question>>,
     },
     /// Have the agent ready.
     Wake {
@@ -131,6 +138,8 @@ pub enum Command {
     },
     /// Start the agent again.
     Restart {
+        /// When that was first asked for, if it may have been done.
+        first_asked: Option<u64>,
         /// With a new conversation.
         fresh: bool,
         /// The environment from now on.

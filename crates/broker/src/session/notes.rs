@@ -64,6 +64,7 @@ struct Notes {
     accounted: Accounted,
     stopping: Vec<(TurnId, Stop)>,
     answered: VecDeque<(String, Resolution)>,
+    said: VecDeque<(String, Uuid)>,
     policies: VecDeque<(Uuid, OnQuestion)>,
     version: Option<String>,
     model: Option<String>,
@@ -98,6 +99,7 @@ impl Session {
             accounted: self.accounted.clone(),
             stopping: stopping.collect(),
             answered: self.questions.decided.clone(),
+            said: self.questions.said.clone(),
             policies: self.policies.clone(),
             version: self.agent_version.clone(),
             model: self.model.clone(),
@@ -227,6 +229,7 @@ impl Session {
         });
         self.accounted = notes.accounted;
         self.questions.decided = notes.answered;
+        self.questions.said = notes.said;
         self.decided_before.clone_from(&self.accounted.decided);
         self.policies = notes.policies;
         self.agent_version = notes.version;
@@ -349,6 +352,7 @@ mod tests {
             stopping: vec![(TurnId(Uuid::from_u128(2)), stop)],
             answered: VecDeque::from([("q".to_owned(), Resolution::Denied)]),
             at: 5,
+            said: VecDeque::from([("q".to_owned(), Uuid::from_u128(4))]),
             policies: VecDeque::from([(Uuid::from_u128(3), OnQuestion::Wait)]),
             version: Some("2.1.328".to_owned()),
             model: None,

@@ -628,14 +628,18 @@ impl Session {
                 let watched = self.cancel(turn);
                 let _ = reply.send(watched);
             }
-            Command::Interrupt { reply } => {
-                let _ = reply.send(Ok(self.interrupt()));
+            Command::Interrupt { first_asked, reply } => {
+                let _ = reply.send(Ok(self.interrupt(first_asked)));
             }
             Command::Queue { reply } => {
                 let _ = reply.send(Ok(self.waiting()));
             }
-            Command::QueueRemove { selector, reply } => {
-                let _ = reply.send(self.unqueue(selector.as_deref()));
+            Command::QueueRemove {
+                selector,
+                first_asked,
+                reply,
+            } => {
+                let _ = reply.send(self.unqueue(selector.as_deref(), first_asked));
             }
             Command::QueueRun { reply } => {
                 self.run_queue();
@@ -658,9 +662,11 @@ impl Session {
             Command::Decide {
                 question,
                 decision,
+                first_asked,
                 reply,
             } => {
-                let _ = reply.send(self.decide(question.as_deref(), decision));
+                let again = first_asked.is_some();
+                let _ = reply.send(self.decide(question.as_deref(), decision, again));
             }
             Command::Wake { timeout_ms, reply } => {
                 self.await_start(timeout_ms, reply);
@@ -668,11 +674,23 @@ impl Session {
                 self.used();
                 self.step(Event::Wanted);
             }
+            // It is under way or done, and a turn that has begun since is not ended.
+            Command::Restart {
+                first_asked: Some(at),
+                fresh: false,
+                env: None,
+                timeout_ms,
+                reply,
+            } if self.agent_is_newer(at) => {
+                self.await_start(timeout_ms, reply);
+                self.step(Event::Wanted);
+            }
             Command::Restart {
                 fresh,
                 env,
                 timeout_ms,
                 reply,
+                ..
             } => self.restart(fresh, env, timeout_ms, reply),
             Command::Kill { grace_ms, reply } => {
                 self.end(EndWhy::Kill, grace_ms, EndWaiter::Kill(reply));
