@@ -6,6 +6,7 @@
 //! "facts N.M" in the comments are the sections of the measurements.
 
 pub mod command;
+pub mod condition;
 pub mod input;
 mod json;
 pub mod leftovers;
