@@ -13,6 +13,7 @@ pub mod leftovers;
 pub mod login;
 pub mod question;
 pub mod record;
+pub mod registry;
 pub mod sse;
 pub mod stream;
 pub mod turn;
