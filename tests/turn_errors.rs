@@ -105,15 +105,33 @@ fn the_death_and_the_loss_of_an_agents_conversation() {
     world.api.release("h");
     check(&world, &["result", "work"], b"", &died);
 
-    let id = world.show("work")["agent_session_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    std::fs::remove_dir_all(world.home().join(".claude/projects")).unwrap();
-    let message = format!("the agent no longer has the conversation {id}");
-    let hint = "to begin a new one: clsess restart --fresh work";
-    let missing = told(1, "conversation_missing", &message, hint);
+    let lose = || {
+        let id = world.show("work")["agent_session_id"].clone();
+        let project = world.project().to_str().unwrap().replace(['/', '.'], "-");
+        let file = format!("{project}/{}.jsonl", id.as_str().unwrap());
+        let file = world.home().join(".claude/projects").join(file);
+        std::fs::remove_file(&file).unwrap();
+        (id.as_str().unwrap().to_owned(), file)
+    };
+    let hint = "put the file back, if there is a copy; the next send begins a new conversation, \
+                and leaves this one as it is: clsess send work";
+    let message = |(id, file): (String, std::path::PathBuf)| {
+        let file = file.display();
+        format!("the agent no longer has the conversation {id}: {file} is gone")
+    };
+    let lost = message(lose());
+    let missing = told(1, "conversation_missing", &lost, hint);
     check(&world, &["send", "work", "hi"], b"", &missing);
+    let done = world.clsess(&["send", "work", "recall"]).run().ok();
+    assert_eq!(done.text(), "(nothing earlier)\n");
+    assert!(
+        done.stderr.ends_with(": a new conversation is begun\n"),
+        "{}",
+        done.stderr
+    );
+    world.clsess(&["broker", "stop"]).run().ok();
+    let lost = message(lose());
+    let missing = told(1, "conversation_missing", &lost, hint);
     check(&world, &["restart", "work"], b"", &missing);
     world.clsess(&["restart", "--fresh", "work"]).run().ok();
     assert_eq!(world.send("work", "recall"), "(nothing earlier)\n");

@@ -48,7 +48,10 @@ async fn make(shared: &Arc<Shared>, new: New) -> Result<Reply, Failure> {
     {
         return started(&handle, new.wait, new.start_timeout_ms, false).await;
     }
-    let (timeout_ms, wait) = (new.start_timeout_ms, new.wait);
+    let timeout_ms = new.start_timeout_ms;
+    // Whether a conversation can be taken up is known when its agent is there, and nothing is made
+    // of one that cannot.
+    let wait = new.wait || new.resume.is_some();
     let (handle, on_disk) = begin(shared, new)?;
     let outcome = started(&handle, wait, timeout_ms, true).await;
     let mut kept = outcome;
@@ -75,6 +78,10 @@ fn without_session(failure: Failure) -> Failure {
         ErrorCode::ConversationMissing => {
             failure.hint("without --resume, clsess new begins a conversation")
         }
+        ErrorCode::ConversationDamaged => failure.hint(
+            "put a whole file in its place, if there is a copy; without --resume, clsess new \
+             begins a conversation",
+        ),
         _ => failure,
     }
 }
@@ -168,6 +175,7 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, [Promise; 3]), Failu
         created_at: now_ms(),
         umask: new.umask.unwrap_or(0o022) & 0o777,
         forgotten,
+        damage: None,
         settings: new.settings,
     };
     let on_disk = |e: std::io::Error| {
