@@ -362,10 +362,14 @@ fn fate_in(path: &Path, turn: Uuid) -> Fate {
     record::fate(text.split(|b| *b == b'\n'), turn)
 }
 
-/// What became of a line that an agent was given, as its transcript tells it.
-pub(super) fn fate(home: &Home, record: &SessionRecord, turn: Uuid) -> Fate {
+/// What became of a line that an agent was given, as its transcript tells it; `None` where there
+/// should be one and is none.
+pub(super) fn fate(home: &Home, record: &SessionRecord, turn: Uuid) -> Option<Fate> {
     let path = transcript(home, Path::new(&record.cwd), record.agent_session_id);
-    path.map_or(Fate::Absent, |path| fate_in(&path, turn))
+    match path {
+        Some(path) => Some(fate_in(&path, turn)),
+        None => (!record.began).then_some(Fate::Absent),
+    }
 }
 
 /// The transcript of a conversation: where it should be, or else wherever the agent

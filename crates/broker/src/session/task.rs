@@ -153,6 +153,8 @@ pub(super) struct Session {
     pub(super) leaves_by: Option<Instant>,
     /// Why the body is being ended without anybody having asked for it.
     pub(super) body_failure: Option<String>,
+    /// Whether that is so of the one that is gone.
+    pub(super) misbehaved: bool,
     /// The prompts of which the last agent had not one byte when it died.
     pub(super) undelivered: Vec<Uuid>,
     /// Whether the disk did not take the last line of the journal.
@@ -232,6 +234,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         unasked_until: None,
         leaves_by: None,
         body_failure: None,
+        misbehaved: false,
         undelivered: Vec::new(),
         disk_refuses: false,
         disk_due: None,
@@ -522,6 +525,7 @@ impl Session {
         }
         launch::forget(&self.dir);
         let said = body.map(|body| body.stderr_tail()).unwrap_or_default();
+        self.misbehaved = self.body_failure.is_some();
         let how = self.body_failure.take().unwrap_or_else(|| describe(exit));
         tracing::info!(session = %self.record.name, %how, left, "agent gone");
         match self.life {
