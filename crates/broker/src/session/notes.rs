@@ -337,6 +337,7 @@ mod tests {
         };
         let notes = Notes {
             accounted: Accounted {
+                transcript: Some(u64::MAX),
                 position: 7,
                 ready: true,
                 idle: true,
