@@ -8,8 +8,8 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use clsess_proto::frame;
+use harness::World;
 use harness::told::{check, told};
-use harness::{World, send_signal};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -85,36 +85,42 @@ fn a_key_that_belongs_to_another_prompt() {
 }
 
 #[test]
-fn the_death_and_the_loss_of_an_agents_conversation() {
+fn the_loss_of_an_agents_conversation() {
     let Some(world) = World::real() else { return };
     world.session("work");
     world.send("work", "hello");
-    world
-        .api
-        .rule("slow", json!([{"text": "late", "hold": "h"}]));
-    let send = world.clsess(&["send", "work", "slow"]).spawn();
-    world.api.wait_hold("h", 1);
-    send_signal(world.agent("work"), Signal::SIGKILL);
-    let died = told(
-        9,
-        "agent_died",
-        "the agent died, signal 9",
-        "what it did is in its conversation; the next send takes it up again",
+    let lose = || {
+        let id = world.show("work")["agent_session_id"].clone();
+        let project = world.project().to_str().unwrap().replace(['/', '.'], "-");
+        let file = format!("{project}/{}.jsonl", id.as_str().unwrap());
+        let file = world.home().join(".claude/projects").join(file);
+        std::fs::remove_file(&file).unwrap();
+        (id.as_str().unwrap().to_owned(), file)
+    };
+    let hint = "put the file back, if there is a copy; the next send begins a new conversation, \
+                and leaves this one as it is: clsess send work";
+    let message = |(id, file): (String, std::path::PathBuf)| {
+        let file = file.display();
+        format!("the agent no longer has the conversation {id}: {file} is gone")
+    };
+    let lost = message(lose());
+    let missing = told(1, "conversation_missing", &lost, hint);
+    // Not before another agent needs it: this one has all of it in its memory.
+    world.clsess(&["broker", "stop"]).run().ok();
+    // Once, so not in each form that `check` looks at.
+    let refused = |args: &[&str]| world.clsess(args).run().fails(1).stderr;
+    assert_eq!(refused(&["send", "work", "hi"]), missing.text());
+    let done = world.clsess(&["send", "work", "recall"]).run().ok();
+    assert_eq!(done.text(), "(nothing earlier)\n");
+    assert!(
+        done.stderr.ends_with(": a new conversation is begun\n"),
+        "{}",
+        done.stderr
     );
-    assert_eq!(send.wait().fails(9).stderr, died.text());
-    world.api.release("h");
-    check(&world, &["result", "work"], b"", &died);
-
-    let id = world.show("work")["agent_session_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    std::fs::remove_dir_all(world.home().join(".claude/projects")).unwrap();
-    let message = format!("the agent no longer has the conversation {id}");
-    let hint = "to begin a new one: clsess restart --fresh work";
-    let missing = told(1, "conversation_missing", &message, hint);
-    check(&world, &["send", "work", "hi"], b"", &missing);
-    check(&world, &["restart", "work"], b"", &missing);
+    world.clsess(&["broker", "stop"]).run().ok();
+    let lost = message(lose());
+    let missing = told(1, "conversation_missing", &lost, hint);
+    assert_eq!(refused(&["restart", "work"]), missing.text());
     world.clsess(&["restart", "--fresh", "work"]).run().ok();
     assert_eq!(world.send("work", "recall"), "(nothing earlier)\n");
 }

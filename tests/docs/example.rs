@@ -146,6 +146,7 @@ fn report(turn: TurnId) -> TurnReport {
         steered_into: None,
         origin: None,
         agent_deaths: 0,
+        context_lost: None,
         session: "work".to_owned(),
         turn,
         outcome: Outcome::Completed,

@@ -22,6 +22,7 @@
     reason = "rules are written as literals"
 )]
 
+pub mod conversation;
 pub mod fake;
 pub mod told;
 

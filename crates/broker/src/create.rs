@@ -43,7 +43,10 @@ pub async fn create(shared: &Arc<Shared>, new: New) -> Result<Reply, Failure> {
 }
 
 async fn make(shared: &Arc<Shared>, new: New) -> Result<Reply, Failure> {
-    let (timeout_ms, wait) = (new.start_timeout_ms, new.wait);
+    let timeout_ms = new.start_timeout_ms;
+    // Whether a conversation can be taken up is known when its agent is there, and nothing is made
+    // of one that cannot.
+    let wait = new.wait || new.resume.is_some();
     if let Some(handle) = new.id.and_then(|id| shared.registry.by_id(id)) {
         // Its own: the connection was lost on which it was asked for first.
         let outcome = started(&handle, wait, timeout_ms, true).await;
@@ -85,6 +88,10 @@ fn without_session(failure: Failure) -> Failure {
         ErrorCode::ConversationMissing => {
             failure.hint("without --resume, clsess new begins a conversation")
         }
+        ErrorCode::ConversationDamaged => failure.hint(
+            "put a whole file in its place, if there is a copy; without --resume, clsess new \
+             begins a conversation",
+        ),
         _ => failure,
     }
 }
@@ -198,6 +205,7 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, [Promise; 3]), Failu
         created_at: now_ms(),
         umask: new.umask.unwrap_or(0o022) & 0o777,
         forgotten,
+        damage: None,
         settings: new.settings,
     };
     let on_disk = |e: std::io::Error| {

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use clsess_proto::{ErrorCode, Failure, LogEntry, Outcome, TurnId, TurnReport};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
+use uuid::Uuid;
 
 use crate::disk::{Synced, private_file};
 
@@ -54,6 +55,10 @@ const END_ROOM: u64 = 1024;
 
 /// Bytes by which the room behind the last line grows.
 const ROOM_STEP: u64 = 16 * 1024;
+
+/// Answered turns that are read from the end to find one of a certain conversation: those after it
+/// were put into others, or are of another one.
+const MAX_LOOKS: usize = 16;
 
 /// Ends of turns that nobody asked for which are kept while the disk takes none; of more than
 /// these only the event tells. Those of asked turns are bounded by the queue, since no prompt
@@ -598,6 +603,24 @@ impl Journal {
             Some(Record::Ended { at, report }) if report.turn == entry.turn => Some((at, *report)),
             _ => None,
         }
+    }
+
+    /// The line of the last asked turn that has ended with an answer of its own in a conversation
+    /// of the agent.
+    #[must_use]
+    pub fn last_answered(&self, conversation: Uuid) -> Option<Uuid> {
+        let answered = |entry: &&Entry| entry.outcome == Outcome::Completed && !entry.unasked;
+        let mut last = self.entries.iter().rev().filter(answered).take(MAX_LOOKS);
+        last.find_map(|entry| {
+            let (_, report) = self.ended(entry)?;
+            let of_it = report.agent_session_id == Some(conversation);
+            match self.queued(entry.turn)? {
+                Record::Queued { terms, .. } if of_it && report.steered_into.is_none() => {
+                    Some(terms.wire(entry.turn))
+                }
+                _ => None,
+            }
+        })
     }
 
     /// Whether the agent may have had the prompt of a turn.

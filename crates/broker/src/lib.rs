@@ -6,6 +6,7 @@
 //! session. `ARCHITECTURE.md` draws the whole.
 
 mod broker;
+mod clients;
 mod conn;
 mod create;
 mod disk;

@@ -140,6 +140,11 @@ fn reads(request: &Request) -> bool {
     )
 }
 
+/// Whether a process is `of`, or descends from it.
+pub(crate) fn descends(pid: u32, of: u32) -> bool {
+    of != 0 && ancestors(pid).is_some_and(|chain| chain.contains(&of))
+}
+
 /// A process and its ancestors.
 fn ancestors(pid: u32) -> Option<Vec<u32>> {
     // One that ends on the way has left its child to another one.

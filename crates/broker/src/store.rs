@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use clsess_proto::{Killed, Settings};
+use clsess_proto::{Failure, Killed, Settings};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use uuid::Uuid;
@@ -45,6 +45,23 @@ pub struct SessionRecord {
     /// The names of the variables that were not kept.
     #[serde(default)]
     pub forgotten: Vec<String>,
+    /// What was said to be wrong with the agent's conversation, or one before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<Damage>,
+}
+
+/// What is wrong with an agent's conversation, and what was done about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Damage {
+    /// The conversation.
+    #[serde(with = "uuid::serde::hyphenated")]
+    pub of: Uuid,
+    /// Each thing that is wrong, as it was said.
+    pub flaws: Vec<String>,
+    /// What was said.
+    pub said: Failure,
+    /// Whether the session has gone on in spite of it, which is announced once.
+    pub gone_on: bool,
 }
 
 /// The form that this build writes.

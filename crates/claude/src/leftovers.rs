@@ -1,47 +1,5 @@
-//! What a killed client leaves behind (facts 8.6), by its names and contents.
-
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use crate::json::{Raw, count, object, text};
-
-/// A client as its registry names it ([`crate::record::Home::registry_dir`], facts 3.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registered {
-    /// Its process.
-    pub pid: u32,
-    /// When that started, in clock ticks since boot; one without it cannot be told from a later
-    /// process of the same number.
-    pub start_time: Option<u64>,
-    /// Where the number counts: `linux:MACHINE-ID:pid:[NAMESPACE]` (measured, 2.1.328).
-    pub domain: Option<String>,
-}
-
-/// Reads an entry of the registry.
-#[must_use]
-pub fn registered(entry: &[u8]) -> Option<Registered> {
-    #[derive(Deserialize)]
-    struct Entry<'a> {
-        #[serde(borrow)]
-        pid: Raw<'a>,
-        #[serde(borrow, rename = "procStart")]
-        start: Raw<'a>,
-        #[serde(borrow, rename = "pidDomain")]
-        domain: Raw<'a>,
-    }
-    let entry: Entry<'_> = object(serde_json::from_slice::<&RawValue>(entry).ok())?;
-    Some(Registered {
-        pid: u32::try_from(count(entry.pid)?).ok()?,
-        start_time: text(entry.start).and_then(|ticks| ticks.parse().ok()),
-        domain: text(entry.domain),
-    })
-}
-
-/// The domain of processes of this machine and namespace, `pid:[4026531836]`.
-#[must_use]
-pub fn domain(machine_id: &str, namespace: &str) -> String {
-    format!("linux:{machine_id}:{namespace}")
-}
+//! What a killed client leaves behind (facts 8.6), by its names; its entry of the registry is read by
+//! [`crate::registry`].
 
 /// The process of a client's inbox: `PID.sock` in [`INBOXES`].
 #[must_use]
@@ -76,21 +34,6 @@ pub fn is_watch_probe(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_entry_of_the_registry() {
-        // As the real client wrote it.
-        let entry = br#"{"pid":9919,"sessionId":"36fd3f3c","cwd":"/p","procStart":"2455115",
-            "pidDomain":"linux:3d12:pid:[4026531836]","asksForConvertedSkills":null,"status":"idle"}"#;
-        let client = registered(entry).unwrap();
-        assert_eq!((client.pid, client.start_time), (9919, Some(2_455_115)));
-        assert_eq!(client.domain, Some(domain("3d12", "pid:[4026531836]")));
-        let old = registered(br#"{"pid":1}"#).unwrap();
-        assert_eq!((old.start_time, old.domain), (None, None));
-        for bad in ["", "[]", "{}", r#"{"pid":-1}"#, r#"{"pid":"1"}"#] {
-            assert_eq!(registered(bad.as_bytes()), None, "{bad}");
-        }
-    }
 
     #[test]
     fn names() {

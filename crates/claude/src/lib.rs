@@ -6,12 +6,14 @@
 //! "facts N.M" in the comments are the sections of the measurements.
 
 pub mod command;
+pub mod condition;
 pub mod input;
 mod json;
 pub mod leftovers;
 pub mod login;
 pub mod question;
 pub mod record;
+pub mod registry;
 pub mod sse;
 pub mod stream;
 pub mod turn;

@@ -237,6 +237,9 @@ impl Printer {
                 "the agent died {often} in this turn, and another one was given the prompt"
             ));
         }
+        if let Some(lost) = &report.context_lost {
+            self.output.note(lost);
+        }
         match self.format {
             Format::Text => self.end_of_text(report).await,
             Format::Json => self.write(&json_line(report)).await,

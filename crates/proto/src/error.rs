@@ -83,6 +83,10 @@ pub enum ErrorCode {
     EnvironmentForgotten,
     /// The agent no longer has this conversation.
     ConversationMissing,
+    /// Part of what the agent keeps of this conversation is gone or cannot be read.
+    ConversationDamaged,
+    /// Another process has this conversation open.
+    ConversationInUse,
     /// The journal cannot be written.
     JournalFailed,
     /// The answer is longer than [`crate::MAX_ANSWER`].
@@ -125,7 +129,8 @@ impl ErrorCode {
             | E::UnsafePath
             | E::AgentNotFound => 1,
             E::AgentTooOld | E::AgentStartFailed | E::StartTimeout => 1,
-            E::EnvironmentForgotten | E::ConversationMissing | E::JournalFailed => 1,
+            E::EnvironmentForgotten | E::JournalFailed => 1,
+            E::ConversationMissing | E::ConversationDamaged | E::ConversationInUse => 1,
             E::AnswerTooLong
             | E::AnswerDamaged
             | E::AgentError

@@ -174,6 +174,10 @@ pub struct TurnReport {
     /// How often the agent has died in it, and another one has taken it up.
     #[serde(default, skip_serializing_if = "is_none")]
     pub agent_deaths: u32,
+    /// What the agent's conversation had lost when this turn began in what was left of it, or in a
+    /// new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_lost: Option<String>,
 }
 
 fn is_none(count: &u32) -> bool {

@@ -112,6 +112,7 @@ fn answers_and_events_come_back_as_they_were() {
         steered_into: Some(turn()),
         origin: Some("x".into()),
         agent_deaths: 2,
+        context_lost: Some("all".into()),
         session: "work".into(),
         turn: turn(),
         outcome: Outcome::TimedOut,

@@ -17,6 +17,8 @@ pub struct Transcript {
     pub ended: BTreeSet<String>,
     /// The last user line, if its turn had not.
     pub open: Option<(String, String)>,
+    /// The last user line, which the next one goes on from.
+    tip: Option<String>,
 }
 
 impl Transcript {
@@ -38,6 +40,7 @@ impl Transcript {
             session: session.to_owned(),
             ended: BTreeSet::new(),
             open: None,
+            tip: None,
         };
         transcript.load();
         transcript
@@ -54,6 +57,7 @@ impl Transcript {
             let line: Value = serde_json::from_str(line).unwrap_or_default();
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             if line["type"] == "user" && line["promptId"].is_string() {
+                self.tip = Some(text(&line["uuid"]));
                 self.open = Some((text(&line["uuid"]), text(&line["message"]["content"])));
                 continue;
             }
@@ -70,8 +74,9 @@ impl Transcript {
 
     /// A prompt.
     pub fn user(&mut self, uuid: &str, prompt: &Value) {
+        let parent = self.tip.replace(uuid.to_owned());
         self.write(json!({
-            "type": "user", "uuid": uuid, "promptId": format!("prompt of {uuid}"),
+            "type": "user", "uuid": uuid, "parentUuid": parent, "promptId": format!("prompt of {uuid}"),
             "message": {"role": "user", "content": prompt},
         }));
     }

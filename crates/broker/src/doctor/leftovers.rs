@@ -1,28 +1,25 @@
 //! What killed agents have left behind. It is told and never removed here.
 
 use std::fs::{self, DirEntry};
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clsess_claude::leftovers::{
-    self, DIRECTORY_NOTES, INBOXES, Registered, WATCH_PROBES, domain, inbox_of, is_directory_note,
-    is_watch_probe,
+    DIRECTORY_NOTES, INBOXES, WATCH_PROBES, inbox_of, is_directory_note, is_watch_probe,
 };
 use clsess_claude::record::Home;
+use clsess_claude::registry::{Registered, registered};
 use nix::unistd::geteuid;
 
 use super::{Check, counted, quoted};
-use crate::lock::{self, line_of, stat_fields};
+use crate::clients::{entry_of, here, lives};
 use crate::store::Env;
 
 /// Names in one command at most; the next look tells of the others.
 const NAMED: usize = 20;
 /// What is younger may be in use: a note of a directory lasts as long as a command.
 const OLD: Duration = Duration::from_secs(60 * 60);
-/// Bytes of an entry of the registry that are read.
-const MAX_ENTRY: u64 = 64 * 1024;
 
 /// What was left by agents with this environment.
 #[must_use]
@@ -95,7 +92,7 @@ fn dead_entries(registry: &Path) -> Vec<PathBuf> {
     let entries = found(registry, |name, _| name.ends_with(".json"));
     let dead: Vec<u32> = entries
         .iter()
-        .filter_map(|file| leftovers::registered(&entry_of(file)))
+        .filter_map(|file| registered(&entry_of(file)))
         .filter(|client| is_gone(client, &here, lives))
         .map(|client| client.pid)
         .collect();
@@ -111,26 +108,6 @@ fn dead_entries(registry: &Path) -> Vec<PathBuf> {
 fn is_gone(client: &Registered, here: &str, lives: impl Fn(u32, Option<u64>) -> bool) -> bool {
     let elsewhere = client.domain.as_deref().is_some_and(|it| it != here);
     !elsewhere && !lives(client.pid, client.start_time)
-}
-
-/// The domain of our own processes.
-fn here() -> String {
-    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    domain(&line_of("/etc/machine-id"), &namespace.to_string_lossy())
-}
-
-/// Whether there is such a process; one of unknown beginning is taken for it.
-fn lives(pid: u32, start_time: Option<u64>) -> bool {
-    let start_time = start_time.or_else(|| Some(stat_fields(&pid.to_string())?.start_time));
-    start_time.is_some_and(|start_time| lock::lives(pid, start_time))
-}
-
-fn entry_of(file: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Ok(file) = fs::File::open(file) {
-        let _ = file.take(MAX_ENTRY).read_to_end(&mut bytes);
-    }
-    bytes
 }
 
 /// What is ours in the directory and such, by name.
@@ -163,6 +140,7 @@ fn is_old(entry: &DirEntry) -> bool {
 mod tests {
     use super::super::Status;
     use super::*;
+    use crate::lock::stat_fields;
 
     #[test]
     fn only_what_is_gone_for_certain_counts() {
@@ -170,6 +148,7 @@ mod tests {
             pid: 7,
             start_time: Some(1),
             domain: domain.map(str::to_owned),
+            ..Registered::default()
         };
         let gone = |domain, living: bool| is_gone(&client(domain), "here", |_, _| living);
         assert!(gone(Some("here"), false) && gone(None, false));

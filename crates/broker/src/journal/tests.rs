@@ -49,6 +49,7 @@ fn ended_as(n: u128, outcome: Outcome) -> Record {
         steered_into: None,
         origin: None,
         agent_deaths: 0,
+        context_lost: None,
         session: "work".into(),
         turn: id(n),
         outcome,

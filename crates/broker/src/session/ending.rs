@@ -13,7 +13,7 @@ use crate::disk;
 use crate::store::Env;
 
 /// How long an agent that is started again may take to end, in milliseconds.
-const DEFAULT_GRACE_MS: u64 = 10_000;
+pub(super) const DEFAULT_GRACE_MS: u64 = 10_000;
 
 /// What a body gets beyond its grace before its holder is given up. The holder
 /// itself gives up 5 s past the grace (its protocol).
@@ -188,6 +188,7 @@ impl Session {
         if fresh {
             self.record.agent_session_id = Uuid::new_v4();
             self.record.began = false;
+            self.record.damage = None;
         }
         if let Some(env) = env {
             self.keep_env(env);

@@ -45,6 +45,7 @@ impl Session {
         match happening {
             // One that comes when the start was given up comes too late.
             Happening::Ready(_) if self.start_failure.is_some() => {}
+            Happening::Ready(_) if self.gives_way() => {}
             Happening::Ready(ready) => {
                 self.logged_out = ready.not_logged_in;
                 self.accounted.ready = true;

@@ -18,7 +18,9 @@ use clsess_proto::{ErrorCode, Failure};
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
+use super::conversation::{self, Refused, Sound};
 use crate::broker::Shared;
+use crate::clients;
 use crate::disk;
 use crate::driver::orphans::{self, Process};
 use crate::driver::stream::StreamBody;
@@ -47,6 +49,8 @@ pub struct Plan {
     /// The line of a turn that an agent has left unfinished in the conversation: its turn is cut
     /// off.
     pub cut_off: Option<Uuid>,
+    /// The line of the last turn that has ended with an answer in the conversation.
+    pub last: Option<Uuid>,
 }
 
 /// A started agent that has not said that it is ready.
@@ -57,6 +61,10 @@ pub struct Launched {
     pub version: String,
     /// Where it keeps its things.
     pub home: Option<Home>,
+    /// The conversation that it was started on.
+    pub conversation: Uuid,
+    /// What is said of what that conversation lacks.
+    pub announced: Option<String>,
 }
 
 /// The versions of agents' programs that were asked for it. A program that was
@@ -73,13 +81,14 @@ type Identity = (PathBuf, PathBuf, u64, u64, u64, i64);
 ///
 /// # Errors
 /// By name: what is missing, or why it does not start.
-pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
+pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
     let Plan {
         record,
         dir,
         env,
         socket,
         cut_off,
+        last,
     } = plan;
     let env = match env {
         Some(env) => env,
@@ -87,17 +96,17 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
     };
     let cwd = PathBuf::from(&record.cwd);
     if !cwd.is_dir() {
-        return Err(Failure::new(
-            ErrorCode::BadDirectory,
-            format!("{} is gone or no directory", record.cwd),
-        ));
+        let message = format!("{} is gone or no directory", record.cwd);
+        return Err(Failure::new(ErrorCode::BadDirectory, message).into());
     }
     let configured = record.settings.agent_path.as_deref();
     let (program, version) = found_agent(&shared.agents, &env, &cwd, configured).await?;
     // First of all: it may still be writing the transcript that is looked for now.
     end_previous(&dir, &shared.successor).await?;
     let home = Home::new(&env, &cwd);
-    let settings = stream_settings(&record, home.as_ref(), cut_off)?;
+    let sound = looked_at(&record, home.as_ref(), last).await?;
+    let (conversation, announced) = (sound.id, sound.announced.clone());
+    let settings = stream_settings(&record, sound, cut_off)?;
     let start = Start {
         args: std::iter::once(program.as_os_str())
             .chain(command::stream_args(&settings).iter().map(AsRef::as_ref))
@@ -120,7 +129,37 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
         body,
         version: version.to_string(),
         home,
+        conversation,
+        announced,
     })
+}
+
+/// The conversation as it can be taken up, when nobody else has it open.
+async fn looked_at(
+    record: &SessionRecord,
+    home: Option<&Home>,
+    last: Option<Uuid>,
+) -> Result<Sound, Refused> {
+    let id = record.agent_session_id;
+    let Some(home) = home.cloned() else {
+        if record.began {
+            let message = format!("without HOME there is no conversation {id}");
+            return Err(Failure::new(ErrorCode::ConversationMissing, message).into());
+        }
+        return Ok(Sound {
+            id,
+            path: None,
+            announced: None,
+        });
+    };
+    let record = record.clone();
+    // A long one takes a while, which others do not wait for.
+    let look = move || match clients::other(&home, id, Process::default()) {
+        Some(other) => Err(other.failure.into()),
+        None => conversation::sound(&record, &home, last),
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.unwrap_or_else(|e| Err(Failure::new(ErrorCode::Internal, e.to_string()).into()))
 }
 
 /// Where the agent of a session keeps its things, by the kept environment.
@@ -293,26 +332,14 @@ fn find(env: &Env, configured: Option<&str>) -> Result<PathBuf, Failure> {
 /// What the agent's command line is made of.
 fn stream_settings(
     record: &SessionRecord,
-    home: Option<&Home>,
+    sound: Sound,
     cut_off: Option<Uuid>,
 ) -> Result<StreamSettings, Failure> {
-    let id = record.agent_session_id;
-    let path = home.and_then(|home| transcript(home, Path::new(&record.cwd), id));
-    if record.began && path.is_none() {
-        return Err(Failure::new(
-            ErrorCode::ConversationMissing,
-            format!("the agent no longer has the conversation {id}"),
-        )
-        .hint(format!(
-            "to begin a new one: clsess restart --fresh {}",
-            record.name
-        )));
-    }
     let settings = &record.settings;
     Ok(StreamSettings {
-        conversation: match path {
-            Some(path) => resumed(id, &path, cut_off)?,
-            None => Conversation::New(id),
+        conversation: match sound.path {
+            Some(path) => resumed(sound.id, &path, cut_off)?,
+            None => Conversation::New(sound.id),
         },
         permission_mode: settings
             .permission_mode
@@ -365,7 +392,7 @@ pub(super) fn fate(home: &Home, record: &SessionRecord, turn: Uuid) -> Option<Fa
 
 /// The transcript of a conversation: where it should be, or else wherever the agent
 /// put it, since the rule for its directory's name is the agent's own.
-fn transcript(home: &Home, cwd: &Path, id: Uuid) -> Option<PathBuf> {
+pub(super) fn transcript(home: &Home, cwd: &Path, id: Uuid) -> Option<PathBuf> {
     let expected = home.transcript_path(cwd, id);
     if expected.is_file() {
         return Some(expected);

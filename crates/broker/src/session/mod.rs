@@ -1,5 +1,6 @@
 //! Sessions: a conversation each, with one task that owns all of it.
 
+mod conversation;
 mod crash;
 mod ending;
 mod hearing;
@@ -14,6 +15,7 @@ mod sleep;
 mod task;
 mod turns;
 pub mod view;
+mod writers;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -40,6 +40,8 @@ pub(super) struct Accounted {
     pub(super) ready: bool,
     /// It was idle.
     idle: bool,
+    /// The length of its transcript then.
+    pub(super) transcript: Option<u64>,
     tracker: Facts,
     /// The prompts that it was given since.
     given: Vec<Uuid>,
@@ -130,7 +132,9 @@ impl Session {
         let Some(tracker) = self.tracker.facts().filter(|_| !open) else {
             return;
         };
+        let transcript = idle.then(|| self.transcript_length()).flatten();
         self.accounted = Accounted {
+            transcript,
             position: body.position(),
             ready: self.accounted.ready,
             idle,
@@ -341,6 +345,7 @@ mod tests {
         };
         let notes = Notes {
             accounted: Accounted {
+                transcript: Some(u64::MAX),
                 position: 7,
                 ready: true,
                 idle: true,

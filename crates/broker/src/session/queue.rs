@@ -134,7 +134,9 @@ impl Session {
         if self.stalled {
             self.stalls();
         }
+        self.writers.nobody_hears = !request.wait;
         self.want();
+        self.writers.nobody_hears = false;
         Ok(watched)
     }
 
@@ -381,6 +383,9 @@ impl Session {
     /// Gives the idle agent the next prompt that no limit holds back.
     pub(super) fn next_turn(&mut self) {
         while let Some(at) = self.queue.iter().position(|queued| !self.is_held(queued)) {
+            if !self.has_it_alone() {
+                return;
+            }
             if let Some(queued) = self.started(at) {
                 self.begin(queued);
                 return;

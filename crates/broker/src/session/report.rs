@@ -70,6 +70,7 @@ impl Session {
             ttft_ms: running.first_text.map(since),
             queued_ms: Some(running.queued_ms),
             agent_deaths: running.asked.terms.deaths,
+            context_lost: running.asked.context_lost.clone(),
             ..self.report(running.turn(), ended, running.denials.clone())
         }
     }
@@ -155,6 +156,7 @@ impl Session {
             steered_into: None,
             origin: None,
             agent_deaths: 0,
+            context_lost: None,
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use uuid::Uuid;
 
+use super::conversation::Refused;
 use super::ending::{EndWaiter, EndWhy};
 use super::launch::{self, Launched};
 use super::life::{self, Action, Event, Life};
@@ -23,6 +24,7 @@ use super::notes::Accounted;
 use super::questions::Questions;
 use super::report::Ended;
 use super::turns::{Queued, Running, Unasked};
+use super::writers::Writers;
 use super::{Answer, COMMANDS, Command, Handle, Row, now_ms, view};
 use crate::broker::Shared;
 use crate::disk::Promise;
@@ -72,7 +74,7 @@ pub struct Seed {
 /// Everything that can wake the task.
 enum Wake {
     Command(Option<Command>),
-    Launched(Box<Result<Launched, Failure>>),
+    Launched(Box<Result<Launched, Refused>>),
     Body(BodyEvent),
     /// The agent is gone that nobody held.
     LeftAgentGone,
@@ -82,7 +84,7 @@ enum Wake {
 }
 
 pub(super) type Launching =
-    Pin<Box<dyn Future<Output = Result<Launched, Failure>> + std::marker::Send>>;
+    Pin<Box<dyn Future<Output = Result<Launched, Refused>> + std::marker::Send>>;
 
 /// An agent that nobody holds any more, and its end.
 pub(super) struct Left {
@@ -170,6 +172,10 @@ pub(super) struct Session {
     pub(super) wakes_at: Option<Instant>,
     /// Whether a turn that is lost is held back.
     pub(super) holds_lost: bool,
+    /// What the conversation had lost with which the agent was started, until a turn is told.
+    pub(super) context_lost: Option<String>,
+    /// Who else may have the conversation open.
+    pub(super) writers: Writers,
     /// The line that the agent was started to cut off from its conversation.
     pub(super) cut_off: Option<Uuid>,
     pub(super) agent_version: Option<String>,
@@ -246,6 +252,8 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         deaths: 0,
         wakes_at: None,
         holds_lost: false,
+        context_lost: None,
+        writers: Writers::default(),
         cut_off: None,
         agent_version: None,
         agent_home: None,
@@ -392,6 +400,7 @@ impl Session {
         self.cut_off = next.and_then(|next| next.terms.left);
         let plan = launch::Plan {
             cut_off: self.cut_off,
+            last: self.last_answered(),
             record: self.record.clone(),
             dir: self.dir.clone(),
             env: self.env.take(),
@@ -401,7 +410,7 @@ impl Session {
         self.launching = Some(Box::pin(async move { launch::launch(&shared, plan).await }));
     }
 
-    fn launched(&mut self, outcome: Result<Launched, Failure>) {
+    fn launched(&mut self, outcome: Result<Launched, Refused>) {
         match outcome {
             Ok(launched) => {
                 tracing::info!(
@@ -412,13 +421,17 @@ impl Session {
                 );
                 self.agent_version = Some(launched.version);
                 self.agent_home = launched.home;
+                self.goes_on(launched.conversation, launched.announced);
                 self.body = Some(launched.body);
                 self.greet();
                 if self.ending.is_some() {
                     self.end_body();
                 }
             }
-            Err(failure) => {
+            Err(Refused { failure, damage }) => {
+                if let Some(damage) = damage {
+                    self.lacks(*damage);
+                }
                 self.fail_start(failure);
                 let ended = self.life == Life::Ending;
                 self.step(if ended {
@@ -760,6 +773,7 @@ impl Session {
             self.unasked_until,
             self.wakes_at,
             self.sleep_due(),
+            self.writers.due,
         ];
         due.into_iter().flatten().min()
     }
@@ -817,6 +831,7 @@ impl Session {
         if self.disk_due.take_if(|at| *at <= now).is_some() {
             self.disk_again();
         }
+        self.writers_deadline(now);
     }
 }
 
@@ -851,7 +866,7 @@ fn describe(exit: Exit) -> String {
     }
 }
 
-async fn launched(launching: Option<&mut Launching>) -> Result<Launched, Failure> {
+async fn launched(launching: Option<&mut Launching>) -> Result<Launched, Refused> {
     match launching {
         Some(launching) => launching.await,
         None => pending().await,

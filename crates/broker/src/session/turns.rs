@@ -46,6 +46,8 @@ pub(super) struct Queued {
     pub(super) steers: bool,
     /// Whether it waits for somebody to say that it may run: the machine has died meanwhile.
     pub(super) held: bool,
+    /// What the conversation had lost when it was begun.
+    pub(super) context_lost: Option<String>,
     pub(super) end: End,
 }
 
@@ -61,6 +63,7 @@ impl Queued {
             seen: 0,
             steers: false,
             held: false,
+            context_lost: None,
             end: watch::Sender::new(None),
         }
     }
@@ -243,7 +246,9 @@ impl Running {
 
 impl Session {
     /// Gives the idle agent a prompt.
-    pub(super) fn begin(&mut self, queued: Queued) {
+    pub(super) fn begin(&mut self, mut queued: Queued) {
+        queued.context_lost = self.context_lost.take().or(queued.context_lost);
+        self.writers.turn_begins();
         let running = Running::new(queued);
         self.give(&running);
         self.remembers(&running);

@@ -167,7 +167,11 @@ impl Session {
             usage: any.then_some(totals.usage),
             cost_usd: any.then_some(totals.cost_usd),
             questions: self.open_questions(),
-            last_error: self.last_error.clone().or_else(|| self.damage()),
+            last_error: self
+                .last_error
+                .clone()
+                .or_else(|| self.lost())
+                .or_else(|| self.damage()),
         }
     }
 

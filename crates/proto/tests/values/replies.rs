@@ -31,12 +31,14 @@ pub fn report() -> impl Strategy<Value = TurnReport> {
         any::<[Option<u64>; 3]>(),
     );
     let agent = (option::of(uuid()), vec(denial(), 0..3));
-    let agent = (agent, option::of(turn()), some_text(), any::<u32>());
+    let lost = (any::<u32>(), some_text());
+    let agent = (agent, option::of(turn()), some_text(), lost);
     (what, how, numbers, agent).prop_map(|(what, how, numbers, agent)| {
         let (session, turn, outcome, answer, texts) = what;
         let (error, is_error, stop_reason, model) = how;
         let (usage, cost_usd, [duration_ms, ttft_ms, queued_ms]) = numbers;
-        let ((agent_session_id, permission_denials), steered_into, origin, agent_deaths) = agent;
+        let ((agent_session_id, permission_denials), steered_into, origin, lost) = agent;
+        let (agent_deaths, context_lost) = lost;
         TurnReport {
             session,
             turn,
@@ -57,6 +59,7 @@ pub fn report() -> impl Strategy<Value = TurnReport> {
             steered_into,
             origin,
             agent_deaths,
+            context_lost,
         }
     })
 }
