@@ -99,7 +99,7 @@ fn a_restart_meanwhile_is_a_restart() {
 }
 
 #[test]
-fn nothing_that_works_asks_or_has_background_work_falls_asleep() {
+fn nothing_that_works_asks_has_background_work_or_a_timer_falls_asleep() {
     let Some(world) = world_that_sleeps() else {
         return;
     };
@@ -145,10 +145,32 @@ fn nothing_that_works_asks_or_has_background_work_falls_asleep() {
     assert_eq!(world.show("work")["background"], 1);
     would_sleep();
     assert_eq!(world.agent("work"), agent);
-    // And then it has none.
+    // And then it has none, but a timer of its own, of which the client tells nobody.
+    let job = json!({"cron": "0 0 1 1 *", "prompt": "a happy new year", "recurring": true});
+    let tool = json!({"tool": {"name": "CronCreate", "input": job}});
+    world
+        .api
+        .rule("set it", json!([{"blocks": [tool]}, {"text": "set"}]));
     std::fs::write(&go, "").unwrap();
+    until("its report", || world.show("work")["turns"] == 4);
+    assert_eq!(world.send("work", "set it"), "set\n");
+    world.wait_state("work", "idle");
+    would_sleep();
+    let shown = world.show("work");
+    assert_eq!(shown["detail"], "the agent has set itself a timer");
+    assert_eq!(world.agent("work"), agent);
+    // What it could not delete is still there; a restart ends it.
+    let tool = json!({"tool": {"name": "CronDelete", "input": {"id": "no such job"}}});
+    world
+        .api
+        .rule("delete it", json!([{"blocks": [tool]}, {"text": "hm"}]));
+    assert_eq!(world.send("work", "delete it"), "hm\n");
+    world.wait_state("work", "idle");
+    would_sleep();
+    assert_eq!(world.agent("work"), agent);
+    world.clsess(&["restart", "work"]).run().ok();
     world.wait_state("work", "asleep");
-    assert_eq!(world.show("work")["turns"], 4, "what it did unasked is one");
+    assert_eq!(world.show("work")["turns"], 6, "what it did unasked is one");
 }
 
 #[test]

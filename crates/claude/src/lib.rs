@@ -14,6 +14,7 @@ pub mod question;
 pub mod record;
 pub mod sse;
 pub mod stream;
+pub mod timers;
 pub mod turn;
 pub mod version;
 

@@ -12,6 +12,7 @@ mod queue;
 mod report;
 mod sleep;
 mod task;
+mod timers;
 mod turns;
 pub mod view;
 

@@ -22,6 +22,7 @@ use super::limits::Limit;
 use super::notes::Accounted;
 use super::questions::Questions;
 use super::report::Ended;
+use super::timers::Timers;
 use super::turns::{Queued, Running, Unasked};
 use super::{Answer, COMMANDS, Command, Handle, Row, now_ms, view};
 use crate::broker::Shared;
@@ -177,6 +178,8 @@ pub(super) struct Session {
     pub(super) last_error: Option<Failure>,
     /// Whether somebody said that work goes on in the background.
     pub(super) background: usize,
+    /// What the agent has set itself.
+    pub(super) timers: Timers,
     /// Since when it may be put to sleep.
     pub(super) rests_since: Option<Instant>,
     /// Its place among those that have a body.
@@ -249,6 +252,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         model: None,
         last_error: None,
         background: 0,
+        timers: Timers::default(),
         rests_since: None,
         seat,
         waits_since: None,
@@ -375,6 +379,7 @@ impl Session {
         self.accounted = Accounted::default();
         self.decided_before.clear();
         self.background = 0;
+        self.timers = Timers::default();
         self.exited = false;
         self.start_failure = None;
         self.undelivered.clear();
@@ -730,6 +735,7 @@ impl Session {
             self.unasked_until,
             self.wakes_at,
             self.sleep_due(),
+            self.timers_due(),
         ];
         due.into_iter().flatten().min()
     }
