@@ -46,6 +46,9 @@ const STALL_AFTER: Duration = Duration::from_secs(5 * 60);
 /// does so within 40 ms.
 const LEAVING: Duration = Duration::from_secs(2);
 
+/// Those that may wait for one start; more are refused. It may wait for room for a long time.
+const MAX_START_WAITERS: usize = 1000;
+
 /// What an agent that is ended because it hangs gets before SIGKILL.
 const HUNG_GRACE_MS: u32 = 2000;
 
@@ -680,6 +683,12 @@ impl Session {
     }
 
     fn await_start(&mut self, timeout_ms: u64, reply: Answer<()>) {
+        self.start_waiters.retain(|waiter| !waiter.is_closed());
+        if self.start_waiters.len() >= MAX_START_WAITERS {
+            let message = "too many wait already for this session to be ready";
+            let _ = reply.send(Err(Failure::new(ErrorCode::TooMany, message)));
+            return;
+        }
         self.want_start_in(timeout_ms);
         self.start_waiters.push(reply);
     }
