@@ -4,8 +4,11 @@
 
 mod harness;
 
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
 use harness::World;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn twenty_sessions_at_once_answer_each_for_itself() {
@@ -39,4 +42,48 @@ fn ls_does_not_wait_for_a_busy_session() {
     assert!(slow.runs());
     world.api.release("h");
     slow.wait().ok();
+}
+
+/// Writes another session beside one that is written: no agent was ever started for it.
+fn copy(first: &Path, number: usize) {
+    let mut session: Value =
+        serde_json::from_slice(&std::fs::read(first.join("session.json")).unwrap()).unwrap();
+    let id = format!("00000000-0000-4000-8000-{number:012}");
+    session["name"] = format!("s{number}").into();
+    session["id"] = id.as_str().into();
+    session["agent_session_id"] = format!("00000000-0000-4000-8001-{number:012}").into();
+    session["began"] = false.into();
+    let dir = first.with_file_name(id);
+    std::fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+    std::fs::copy(first.join("env"), dir.join("env")).unwrap();
+    std::fs::write(dir.join("session.json"), session.to_string()).unwrap();
+}
+
+#[test]
+fn two_hundred_sessions_have_four_agents() {
+    let Some(world) = World::real() else { return };
+    world.config("[defaults]\nmax_warm = 4\n");
+    world.session("s0");
+    world.send("s0", "I am 0");
+    world.clsess(&["broker", "stop"]).run().ok();
+    let sessions = world.state().join("default/sessions");
+    let mut dirs = std::fs::read_dir(&sessions).unwrap();
+    let first = dirs.next().unwrap().unwrap().path();
+    (1..200).for_each(|number| copy(&first, number));
+    let all = |state: &str| {
+        let ls = world.clsess(&["ls", "-F", "#{state}"]).run().ok();
+        let states: Vec<&str> = ls.text().lines().collect();
+        assert_eq!(states.len(), 200);
+        states.iter().filter(|it| **it == state).count()
+    };
+    assert_eq!(all("asleep"), 200);
+    assert_eq!(world.processes().len(), 1, "only the broker");
+    for number in 1..=8 {
+        let name = format!("s{number}");
+        assert_eq!(world.send(&name, "hi"), "you said: hi\n");
+        world.wait_state(&name, "idle");
+    }
+    harness::until("four sleep again", || world.processes().len() == 1 + 2 * 4);
+    assert_eq!((all("idle"), all("asleep")), (4, 196));
+    assert_eq!(world.send("s0", "recall"), "I am 0\n");
 }

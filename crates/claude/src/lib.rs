@@ -16,6 +16,7 @@ pub mod record;
 pub mod registry;
 pub mod sse;
 pub mod stream;
+pub mod timers;
 pub mod turn;
 pub mod version;
 

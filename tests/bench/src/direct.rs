@@ -38,8 +38,50 @@ pub struct Turn {
 impl Direct {
     /// Starts one in `cwd`; it and the milliseconds until it has answered `initialize`.
     pub fn start(claude: &Path, cwd: &Path, socket: &Path) -> Result<(Self, f64)> {
+        let start = Instant::now();
+        let mut direct = Self::spawn(claude, cwd, socket, Conversation::New(Uuid::new_v4()))?;
+        direct
+            .stdin
+            .write_all(&input::initialize(&Initialize::default()))?;
+        loop {
+            if let Some(Line::Response(response)) = direct.next(&["control_response"])? {
+                let took = ms(start.elapsed());
+                ensure!(response.error.is_none(), "{:?}", response.error);
+                return Ok((direct, took));
+            }
+        }
+    }
+
+    /// Resumes a conversation, or begins it, with a prompt that is there from the beginning, and
+    /// ends: the milliseconds from its start until the `result` line, and that one's text.
+    pub fn once(
+        claude: &Path,
+        cwd: &Path,
+        socket: &Path,
+        conversation: Conversation,
+        prompt: &str,
+    ) -> Result<(f64, String)> {
+        let start = Instant::now();
+        let mut direct = Self::spawn(claude, cwd, socket, conversation)?;
+        direct
+            .stdin
+            .write_all(&input::initialize(&Initialize::default()))?;
+        direct
+            .stdin
+            .write_all(&input::user(Uuid::new_v4(), prompt))?;
+        loop {
+            if let Some(Line::Result(result)) = direct.next(&["result"])? {
+                let took = ms(start.elapsed());
+                ensure!(!result.is_error, "{result:?}");
+                direct.end();
+                return Ok((took, result.text.unwrap_or_default()));
+            }
+        }
+    }
+
+    fn spawn(claude: &Path, cwd: &Path, socket: &Path, conversation: Conversation) -> Result<Self> {
         let settings = StreamSettings {
-            conversation: Conversation::New(Uuid::new_v4()),
+            conversation,
             permission_mode: "manual".to_owned(),
             model: None,
             agent: None,
@@ -55,25 +97,15 @@ impl Direct {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let greeting = input::initialize(&Initialize::default());
-        let start = Instant::now();
         let mut process = Owned::spawn(&mut command)?;
         let stdin = process.child().stdin.take().context("no stdin")?;
         let stdout = process.child().stdout.take().context("no stdout")?;
-        let mut direct = Self {
+        Ok(Self {
             process,
             stdin,
             stdout: BufReader::with_capacity(64 * 1024, stdout),
             line: String::new(),
-        };
-        direct.stdin.write_all(&greeting)?;
-        loop {
-            if let Some(Line::Response(response)) = direct.next(&["control_response"])? {
-                let took = ms(start.elapsed());
-                ensure!(response.error.is_none(), "{:?}", response.error);
-                return Ok((direct, took));
-            }
-        }
+        })
     }
 
     /// Runs a prompt; its times and the `result`'s text.

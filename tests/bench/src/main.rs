@@ -15,7 +15,9 @@
 //! |---|---|
 //! | send | `clsess send NAME PROMPT` with the same prompt written by this program to the input of a client of its own, until it says that it is idle. Both clients are warm, have the same arguments and have had the same turns |
 //! | cold | `claude -p PROMPT` with `clsess send` |
-//! | ls | `clsess ls` with `tmux ls`, for 1 and for 50 sessions |
+//! | ls | `clsess ls` with `tmux ls`, for 1, for 50 and for 200 sessions; of the 200 nearly all sleep |
+//! | wake | `clsess send` to a session that sleeps, the whole process, with the same prompt to a conversation of the same length: `claude -p --resume`, the whole process, and a client that this program resumes with the prompt already written, until its `result` line |
+//! | memory | the broker with 200 sessions and `max_warm = 4`, all asleep, and after 8 were used, with all agents that are left |
 //! | new | `clsess new` with a client that this program starts, until it has answered `initialize` |
 //! | idle | what the broker and a holder do in ten seconds in which nobody asks for anything |
 

@@ -6,13 +6,15 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use clsess_claude::command::Conversation;
+use uuid::Uuid;
 
 use crate::children::{pause, run, timed};
 use crate::direct::Direct;
 use crate::idle::{self, Memory};
 use crate::machine;
 use crate::stats::Random;
-use crate::world::{Size, WORK, World};
+use crate::world::{NAMED, ROOM, SLEEPER, Size, WORK, World};
 
 /// Between two measurements: what the one before left to do is done.
 const SETTLE: Duration = Duration::from_millis(40);
@@ -38,6 +40,16 @@ pub enum What {
     LsMany,
     /// `tmux ls` with many.
     TmuxMany,
+    /// `clsess ls` with two hundred, nearly all asleep.
+    LsNamed,
+    /// `tmux ls` with two hundred.
+    TmuxNamed,
+    /// `clsess send` to a session that sleeps.
+    Wake,
+    /// `claude -p --resume`.
+    Resume,
+    /// The client alone, resumed with a prompt that it has from the beginning, until `result`.
+    DirectResume,
     /// `clsess new`.
     New,
     /// The client alone, until it has answered `initialize`.
@@ -60,6 +72,11 @@ impl What {
             Self::TmuxOne => "tmux ls, 1 session",
             Self::LsMany => "clsess ls, 50 sessions",
             Self::TmuxMany => "tmux ls, 50 sessions",
+            Self::LsNamed => "clsess ls, 200 sessions, asleep",
+            Self::TmuxNamed => "tmux ls, 200 sessions",
+            Self::Wake => "clsess send, wakes",
+            Self::Resume => "claude -p --resume",
+            Self::DirectResume => "client alone, resumed, until result",
             Self::New => "clsess new",
             Self::DirectNew => "client alone, until initialize",
             Self::Version => "clsess --version",
@@ -81,6 +98,8 @@ pub struct Measured {
     pub samples: BTreeMap<What, Vec<f64>>,
     /// What happened at rest.
     pub idle: Idle,
+    /// What two hundred sessions hold.
+    pub named: Named,
     /// Why rows are missing.
     pub skipped: Vec<String>,
 }
@@ -102,6 +121,17 @@ pub struct Idle {
     pub holder: Memory,
 }
 
+/// A broker with [`NAMED`] sessions, of which [`ROOM`] may be warm, after twice as many were used.
+#[derive(Debug)]
+pub struct Named {
+    /// The broker's memory while all sleep.
+    pub asleep: Memory,
+    /// The broker's memory then.
+    pub broker: Memory,
+    /// That of each agent that is left, with its holder.
+    pub warm: Vec<Memory>,
+}
+
 /// Something to measure, at its place in the random order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Task {
@@ -111,6 +141,8 @@ pub enum Task {
     Cold,
     /// Both lists of both programs
     Ls,
+    /// The first answer of a session that sleeps, and of a resumed client
+    Wake,
     /// A session of each kind
     New,
     /// Starts of programs that do nothing
@@ -123,6 +155,8 @@ struct Run {
     random: Random,
     samples: BTreeMap<What, Vec<f64>>,
     turns: usize,
+    /// The conversations that the clients alone resume.
+    resumed: (Uuid, Uuid),
 }
 
 /// Measures everything.
@@ -132,6 +166,7 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
             (Task::Send, 10),
             (Task::Cold, 2),
             (Task::Ls, 10),
+            (Task::Wake, 3),
             (Task::New, 3),
             (Task::Floor, 10),
         ]
@@ -140,6 +175,7 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
             (Task::Send, 120),
             (Task::Cold, 12),
             (Task::Ls, 100),
+            (Task::Wake, 40),
             (Task::New, 24),
             (Task::Floor, 60),
         ]
@@ -156,6 +192,7 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
     let mut world = World::new(clsess)?;
     world.begin_one()?;
     world.begin_many()?;
+    world.begin_named()?;
     world.begin_tmux()?;
     let (direct, _) = Direct::start(&world.claude, &world.project(), &world.socket())?;
     let mut run = Run {
@@ -164,9 +201,11 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
         random,
         samples: BTreeMap::new(),
         turns: 0,
+        resumed: (Uuid::new_v4(), Uuid::new_v4()),
     };
+    run.begin_resumed()?;
     // The first turn of a client does more, and the first run of a program reads it from disk.
-    for task in [Task::Send, Task::Ls, Task::Floor, Task::Send] {
+    for task in [Task::Send, Task::Ls, Task::Floor, Task::Wake, Task::Send] {
         run.task(task)?;
     }
     run.samples.clear();
@@ -184,6 +223,7 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
         .map(|(after, before)| (after - before) as f64 / elapsed);
     eprintln!("bench: at rest");
     let idle = run.idle(if quick { 2 } else { 10 })?;
+    let named = run.named()?;
     let mut skipped = Vec::new();
     if run.world.tmux.is_none() {
         skipped.push("`ls`: there is no tmux to compare with".to_owned());
@@ -198,6 +238,7 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
         pressure,
         samples: run.samples,
         idle,
+        named,
         skipped,
     })
 }
@@ -208,6 +249,7 @@ impl Run {
             Task::Send => self.send(),
             Task::Cold => self.cold(),
             Task::Ls => self.ls(),
+            Task::Wake => self.wake(),
             Task::New => self.new_session(),
             Task::Floor => self.floor(),
         }
@@ -251,7 +293,14 @@ impl Run {
     }
 
     fn ls(&mut self) -> Result<()> {
-        let mut all = [What::LsOne, What::TmuxOne, What::LsMany, What::TmuxMany];
+        let mut all = [
+            What::LsOne,
+            What::TmuxOne,
+            What::LsMany,
+            What::TmuxMany,
+            What::LsNamed,
+            What::TmuxNamed,
+        ];
         self.random.shuffle(&mut all);
         pause(SETTLE)?;
         for what in all {
@@ -262,6 +311,8 @@ impl Run {
                     Some(world.clsess(Size::Many, &["ls"])),
                     1 + crate::world::MANY,
                 ),
+                What::LsNamed => (Some(world.clsess(Size::Named, &["ls"])), 1 + NAMED),
+                What::TmuxNamed => (world.tmux(Size::Named, &["ls"]), NAMED),
                 What::TmuxOne => (world.tmux(Size::One, &["ls"]), 1),
                 _ => (world.tmux(Size::Many, &["ls"]), crate::world::MANY),
             };
@@ -272,6 +323,80 @@ impl Run {
             self.took(what, ms);
         }
         Ok(())
+    }
+
+    /// The conversations of the clients alone have had a turn, like that of the session.
+    fn begin_resumed(&self) -> Result<()> {
+        let world = &self.world;
+        for id in [self.resumed.0, self.resumed.1] {
+            Direct::once(
+                &world.claude,
+                &world.project(),
+                &world.socket(),
+                Conversation::New(id),
+                "the first prompt",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The same prompt to three conversations of the same length that nobody has warm.
+    fn wake(&mut self) -> Result<()> {
+        self.turns += 1;
+        let prompt = format!("Prompt number {}: what is it?", self.turns);
+        let answer = format!("you said: {prompt}");
+        let mut all = [What::Wake, What::Resume, What::DirectResume];
+        self.random.shuffle(&mut all);
+        for what in all {
+            let world = &self.world;
+            world.wait_asleep(SLEEPER)?;
+            pause(SETTLE)?;
+            let (ms, said) = match what {
+                What::Wake => timed(&mut world.clsess(Size::Named, &["send", SLEEPER, &prompt]))?,
+                What::Resume => {
+                    let id = self.resumed.0.to_string();
+                    let mut resume = world.command(&world.claude);
+                    timed(resume.args(["-p", "--resume", &id, &prompt]))?
+                }
+                _ => {
+                    let (ms, said) = Direct::once(
+                        &world.claude,
+                        &world.project(),
+                        &world.socket(),
+                        Conversation::Resume(self.resumed.1),
+                        &prompt,
+                    )?;
+                    (ms, said.into_bytes())
+                }
+            };
+            ensure!(said.trim_ascii_end() == answer.as_bytes(), "another answer");
+            self.took(what, ms);
+        }
+        Ok(())
+    }
+
+    /// Twice as many are used as may be warm.
+    fn named(&self) -> Result<Named> {
+        self.world.wait_asleep(SLEEPER)?;
+        let broker = self.world.broker(Size::Named)?;
+        let asleep = idle::memory(broker)?;
+        for number in 1..=2 * ROOM {
+            let name = format!("session-{number}");
+            run(&mut self.world.clsess(Size::Named, &["send", &name, "A prompt"]))?;
+        }
+        pause(REST)?;
+        let warm = self.world.warm()?.into_iter().map(|(agent, holder)| {
+            let (agent, holder) = (idle::memory(agent)?, idle::memory(holder)?);
+            Ok(Memory {
+                pss: agent.pss + holder.pss,
+                private: agent.private + holder.private,
+            })
+        });
+        Ok(Named {
+            asleep,
+            broker: idle::memory(broker)?,
+            warm: warm.collect::<Result<_>>()?,
+        })
     }
 
     /// A session of each kind, ended again outside of the time.

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
+use crate::idle::Memory;
 use crate::machine;
 use crate::measure::{Measured, What};
 use crate::stats::{Random, interval, median, quantile};
+use crate::world::ROOM;
 
 /// A comparison with what it has to be.
 struct Row {
@@ -97,6 +99,30 @@ fn rows(measured: &Measured) -> Vec<Row> {
             true,
         ),
         (
+            "`clsess ls` ÷ `tmux ls`, 200 sessions",
+            What::LsNamed,
+            What::TmuxNamed,
+            ratio,
+            1.0,
+            true,
+        ),
+        (
+            "waking `send` ÷ `claude -p --resume`",
+            What::Wake,
+            What::Resume,
+            ratio,
+            1.2,
+            true,
+        ),
+        (
+            "waking `send` ÷ client alone, resumed, until result",
+            What::Wake,
+            What::DirectResume,
+            ratio,
+            1.2,
+            true,
+        ),
+        (
             "`new` − client alone until `initialize`",
             What::New,
             What::DirectNew,
@@ -142,6 +168,13 @@ fn rows(measured: &Measured) -> Vec<Row> {
         "context switches of broker and holder at rest",
         switches,
     ));
+    rows.push(Row {
+        bar: ROOM as f64,
+        ..count(
+            "warm agents of 200 sessions, `max_warm = 4`",
+            measured.named.warm.len() as f64,
+        )
+    });
     if let Some(syscalls) = idle.syscalls {
         rows.push(count(
             "system calls of broker and holder at rest",
@@ -216,7 +249,18 @@ pub fn markdown(measured: &Measured) -> String {
     ));
     line("| memory, KiB | PSS | private |".to_owned());
     line("|---|---:|---:|".to_owned());
-    for (name, memory) in [("broker", idle.broker), ("holder", idle.holder)] {
+    let named = &measured.named;
+    let all = named.warm.iter().fold(named.broker, |sum, warm| Memory {
+        pss: sum.pss + warm.pss,
+        private: sum.private + warm.private,
+    });
+    for (name, memory) in [
+        ("broker", idle.broker),
+        ("holder", idle.holder),
+        ("broker, 200 sessions asleep", named.asleep),
+        ("broker, 200 sessions, 8 used, 4 warm", named.broker),
+        ("the same with its 4 agents and holders", all),
+    ] {
         line(format!("| {name} | {} | {} |", memory.pss, memory.private));
     }
     page
@@ -267,6 +311,11 @@ pub fn json(measured: &Measured) -> String {
             "threads": idle.threads,
             "broker": memory(idle.broker),
             "holder": memory(idle.holder),
+        },
+        "named": {
+            "broker_asleep": memory(measured.named.asleep),
+            "broker": memory(measured.named.broker),
+            "warm": measured.named.warm.iter().map(|warm| memory(*warm)).collect::<Vec<_>>(),
         },
         "skipped": measured.skipped,
     });

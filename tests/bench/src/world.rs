@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::children::{self, run};
 
@@ -17,6 +18,13 @@ use crate::children::{self, run};
 pub const WORK: &str = "work";
 /// Sessions of the well-filled broker and multiplexer.
 pub const MANY: usize = 50;
+
+/// Sessions of a broker in which nearly all sleep.
+pub const NAMED: usize = 200;
+/// How many of them may be warm.
+pub const ROOM: usize = 4;
+/// The one of them that falls asleep soon, each time.
+pub const SLEEPER: &str = "session-0";
 
 /// What may be left of something that was told to end.
 const CLEARING: Duration = Duration::from_secs(3);
@@ -42,6 +50,8 @@ pub enum Size {
     One,
     /// With [`MANY`].
     Many,
+    /// With [`NAMED`], of which [`ROOM`] may be warm.
+    Named,
 }
 
 impl Size {
@@ -49,6 +59,7 @@ impl Size {
         match self {
             Self::One => "one",
             Self::Many => "many",
+            Self::Named => "named",
         }
     }
 }
@@ -167,9 +178,70 @@ impl World {
         Ok(())
     }
 
-    /// A multiplexer with one session, and one with many.
+    /// The broker with [`NAMED`] sessions: one that is made and has had a turn, and copies of what
+    /// is written of it, with conversations of their own that have not begun.
+    pub fn begin_named(&mut self) -> Result<()> {
+        let config = self.root.join("named.toml");
+        let text = format!("[defaults]\nmax_warm = {ROOM}\nidle_sleep = '100ms'\n");
+        std::fs::write(&config, text)?;
+        let config = config.display().to_string();
+        let new = ["--config", &config, "new", "--trust", SLEEPER];
+        run(&mut self.clsess(Size::Named, &new))?;
+        run(&mut self.clsess(Size::Named, &["send", SLEEPER, "the first prompt"]))?;
+        run(&mut self.clsess(Size::Named, &["broker", "stop"]))?;
+        let sessions = self.root.join("state/named/sessions");
+        let mut dirs = std::fs::read_dir(&sessions)?;
+        let first = dirs.next().context("no session")??.path();
+        for number in 1..NAMED {
+            self.copy(&first, &sessions, number)?;
+        }
+        self.begin_broker(Size::Named)
+    }
+
+    fn copy(&self, first: &Path, sessions: &Path, number: usize) -> Result<()> {
+        let mut session: Value =
+            serde_json::from_slice(&std::fs::read(first.join("session.json"))?)?;
+        let id = Uuid::new_v4().to_string();
+        let dir = sessions.join(&id);
+        session["name"] = format!("session-{number}").into();
+        session["id"] = id.into();
+        session["agent_session_id"] = Uuid::new_v4().to_string().into();
+        session["began"] = false.into();
+        let settings = session["settings"].as_object_mut().context("no settings")?;
+        settings.remove("idle_sleep_ms");
+        let mut made = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut made, 0o700).create(&dir)?;
+        std::fs::copy(first.join("env"), dir.join("env"))?;
+        std::fs::copy(first.join("session.json"), dir.join("session.json"))?;
+        Ok(std::fs::write(
+            dir.join("session.json"),
+            session.to_string(),
+        )?)
+    }
+
+    /// Waits until the session sleeps.
+    pub fn wait_asleep(&self, name: &str) -> Result<()> {
+        self.wait_state(Size::Named, name, "asleep")
+    }
+
+    /// The processes of the agents of all named sessions, and of their holders.
+    pub fn warm(&self) -> Result<Vec<(Pid, Pid)>> {
+        let ls = run(&mut self.clsess(Size::Named, &["ls", "--json"]))?;
+        let ls: Value = serde_json::from_str(&ls)?;
+        let rows = ls["sessions"].as_array().context("no sessions")?.iter();
+        let warm = rows.filter(|row| row["state"] != "asleep");
+        warm.map(|row| {
+            let name = row["name"].as_str().context("no name")?;
+            let show = run(&mut self.clsess(Size::Named, &["show", "--json", name]))?;
+            let show = serde_json::from_str(&show)?;
+            Ok((pid_of(&show, "pid")?, pid_of(&show, "holder_pid")?))
+        })
+        .collect()
+    }
+
+    /// A multiplexer with one session, and some with many.
     pub fn begin_tmux(&mut self) -> Result<()> {
-        for (size, count) in [(Size::One, 1), (Size::Many, MANY)] {
+        for (size, count) in [(Size::One, 1), (Size::Many, MANY), (Size::Named, NAMED)] {
             for number in 0..count {
                 let name = format!("session-{number}");
                 let new = ["new-session", "-d", "-s", &name, "cat"];
@@ -199,14 +271,18 @@ impl World {
 
     /// Waits until the session is at rest.
     pub fn wait_idle(&self) -> Result<()> {
+        self.wait_state(Size::One, WORK, "idle")
+    }
+
+    fn wait_state(&self, size: Size, name: &str, state: &str) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         loop {
-            let show = run(&mut self.clsess(Size::One, &["show", "--json", WORK]))?;
+            let show = run(&mut self.clsess(size, &["show", "--json", name]))?;
             let show: Value = serde_json::from_str(&show)?;
-            if show["state"] == "idle" {
+            if show["state"] == state {
                 return Ok(());
             }
-            ensure!(Instant::now() < until, "it is not idle: {show}");
+            ensure!(Instant::now() < until, "it is not {state}: {show}");
             children::pause(Duration::from_millis(10))?;
         }
     }
@@ -214,7 +290,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for size in [Size::One, Size::Many] {
+        for size in [Size::One, Size::Many, Size::Named] {
             let stop = self.clsess(size, &["broker", "stop", "--grace", "2s"]);
             let kill = self.tmux(size, &["kill-server"]);
             for mut command in std::iter::once(stop).chain(kill) {

@@ -234,6 +234,7 @@ impl Session {
                 if name == "ExitPlanMode" {
                     self.questions.plan = Some((id.clone(), input.clone()));
                 }
+                self.timers.called(id, name, input.get());
                 if !subagent {
                     self.tool = Some(name.clone());
                 }
@@ -242,8 +243,16 @@ impl Session {
                 }
             }
             Happening::ToolResult {
-                subagent: false, ..
-            } => self.tool = None,
+                subagent,
+                id,
+                is_error,
+                ..
+            } => {
+                self.timers.done(id, *is_error);
+                if !subagent {
+                    self.tool = None;
+                }
+            }
             Happening::MessageStart { .. } => self.retrying = None,
             _ => {}
         }

@@ -13,6 +13,7 @@ mod queue;
 mod report;
 mod sleep;
 mod task;
+mod timers;
 mod turns;
 pub mod view;
 mod writers;

@@ -27,6 +27,7 @@ use super::life::Life;
 use super::limits::Limit;
 use super::now_ms;
 use super::task::Session;
+use super::timers::Timers;
 use super::turns::{Running, Stop};
 use crate::driver::stream::{Found, StreamBody};
 
@@ -71,6 +72,7 @@ struct Notes {
     version: Option<String>,
     model: Option<String>,
     background: usize,
+    timers: Timers,
     logged_out: bool,
     limit: Option<Limit>,
     /// When they were written, in milliseconds of Unix time: about when the session was used last.
@@ -106,6 +108,7 @@ impl Session {
             version: self.agent_version.clone(),
             model: self.model.clone(),
             background: self.background,
+            timers: self.timers.clone(),
             logged_out: self.logged_out,
             limit: self.limit.clone(),
             at: now_ms(),
@@ -239,6 +242,7 @@ impl Session {
         self.agent_version = notes.version;
         self.model = notes.model;
         self.background = notes.background;
+        self.timers = notes.timers;
         self.logged_out = notes.logged_out;
         self.limit = notes.limit.filter(Limit::holds);
         self.agent_home = launch::home(&self.record, &self.dir);

@@ -15,7 +15,7 @@ const GRACE_MS: u32 = 10_000;
 
 impl Session {
     /// Whether nobody would miss the agent: it has nothing to do, nothing waits for it, it asks
-    /// nothing, nothing of it runs in the background, and nobody is attached.
+    /// nothing, nothing of it runs in the background, it has set no timer, and nobody is attached.
     ///
     /// Turns that are held back until somebody says so do not keep it: that may take days. Those
     /// that wait for the end of a limit do.
@@ -25,6 +25,7 @@ impl Session {
             && self.unasked.is_none()
             && self.questions.open.is_empty()
             && self.background == 0
+            && !self.has_timer()
             && self.row.borrow().row.attached == 0
     }
 

@@ -23,6 +23,7 @@ use super::limits::Limit;
 use super::notes::Accounted;
 use super::questions::Questions;
 use super::report::Ended;
+use super::timers::Timers;
 use super::turns::{Queued, Running, Unasked};
 use super::writers::Writers;
 use super::{Answer, COMMANDS, Command, Handle, Row, now_ms, view};
@@ -46,6 +47,9 @@ const STALL_AFTER: Duration = Duration::from_secs(5 * 60);
 /// How long an agent may live on that has closed one of its pipes. Measured: one that ends
 /// does so within 40 ms.
 const LEAVING: Duration = Duration::from_secs(2);
+
+/// Those that may wait for one start; more are refused. It may wait for room for a long time.
+const MAX_START_WAITERS: usize = 1000;
 
 /// What an agent that is ended because it hangs gets before SIGKILL.
 const HUNG_GRACE_MS: u32 = 2000;
@@ -185,6 +189,8 @@ pub(super) struct Session {
     pub(super) last_error: Option<Failure>,
     /// Whether somebody said that work goes on in the background.
     pub(super) background: usize,
+    /// What the agent has set itself.
+    pub(super) timers: Timers,
     /// Since when it may be put to sleep.
     pub(super) rests_since: Option<Instant>,
     /// Its place among those that have a body.
@@ -260,6 +266,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         model: None,
         last_error: None,
         background: 0,
+        timers: Timers::default(),
         rests_since: None,
         seat,
         waits_since: None,
@@ -386,6 +393,7 @@ impl Session {
         self.accounted = Accounted::default();
         self.decided_before.clear();
         self.background = 0;
+        self.timers = Timers::default();
         self.exited = false;
         self.start_failure = None;
         self.undelivered.clear();
@@ -718,6 +726,12 @@ impl Session {
     }
 
     fn await_start(&mut self, timeout_ms: u64, reply: Answer<()>) {
+        self.start_waiters.retain(|waiter| !waiter.is_closed());
+        if self.start_waiters.len() >= MAX_START_WAITERS {
+            let message = "too many wait already for this session to be ready";
+            let _ = reply.send(Err(Failure::new(ErrorCode::TooMany, message)));
+            return;
+        }
         self.want_start_in(timeout_ms);
         self.start_waiters.push(reply);
     }
@@ -774,6 +788,7 @@ impl Session {
             self.wakes_at,
             self.sleep_due(),
             self.writers.due,
+            self.timers_due(),
         ];
         due.into_iter().flatten().min()
     }

@@ -104,6 +104,7 @@ impl Session {
                 let plural = if self.background == 1 { "" } else { "s" };
                 Some(format!("{} background task{plural}", self.background))
             }
+            State::Idle if self.has_timer() => Some("the agent has set itself a timer".to_owned()),
             _ => None,
         }
     }
