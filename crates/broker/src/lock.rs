@@ -1,7 +1,7 @@
 //! The lock that makes a broker the only one of its state directory, and the
 //! record in it that lets a client find the broker from anywhere.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -68,9 +68,10 @@ const LOOKS: u32 = 100;
 /// Between two tries; a look lasts microseconds.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// The held lock. It is free when the last process that has it is gone.
+/// The held lock. It is free when the last descriptor of it is closed, in whatever process: dropping
+/// one never takes it from who has another, be it over a fork or handed over.
 #[derive(Debug)]
-pub struct Lock(Flock<File>);
+pub struct Lock(File);
 
 impl Lock {
     /// Takes the lock; `None` when somebody else has it. Who only looks ([`is_held`])
@@ -79,7 +80,7 @@ impl Lock {
     /// # Errors
     /// [`ErrorCode::UnsafePath`] when the file cannot be used.
     pub fn take(path: &Path) -> Result<Option<Self>, Failure> {
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -89,10 +90,10 @@ impl Lock {
             .open(path)
             .map_err(|e| failure(path, &e))?;
         for _ in 0..LOOKS {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Some(Self(lock))),
-                Err((back, nix::errno::Errno::EWOULDBLOCK)) => file = back,
-                Err((_, errno)) => return Err(failure(path, &errno.into())),
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Self(file))),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(failure(path, &error)),
             }
             if is_held(path) {
                 break;

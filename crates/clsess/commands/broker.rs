@@ -183,8 +183,7 @@ fn daemon(
         }
         Outcome::Child(Err(e)) => Err(no_daemon(&e.to_string())),
         Outcome::Parent(child) => {
-            // Its lock is the broker's too: dropped here, it would be free there.
-            std::mem::forget(prepared);
+            drop(prepared);
             let child = child.map_err(|e| no_daemon(&e.to_string()))?;
             let ended = ExitStatus::from_raw(child.first_child_exit_code);
             if ended.success() {
