@@ -1,5 +1,6 @@
 //! A turn as it is printed: `send` and `result` do it alike.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub struct Printer {
     progress: Progress,
     /// Questions are told whatever else is.
     questions: bool,
+    /// The questions that were told.
+    asked: HashSet<String>,
     /// When the broker is given up.
     give_up: Option<Instant>,
     /// The turn, as soon as it is known.
@@ -82,6 +85,7 @@ impl Printer {
             give_up: None,
             turn: None,
             last_seq: 0,
+            asked: HashSet::new(),
             arrived: false,
         }
     }
@@ -165,6 +169,14 @@ impl Printer {
         }
     }
 
+    /// Of an open question another broker tells again.
+    fn is_news(&mut self, event: &Event) -> bool {
+        match &event.kind {
+            EventKind::Question { id, .. } => self.asked.insert(id.clone()),
+            _ => true,
+        }
+    }
+
     async fn event(&mut self, event: Event) {
         if event.seq <= self.last_seq {
             // Told before the connection was lost.
@@ -174,7 +186,7 @@ impl Printer {
         if !self.belongs(&event) {
             return;
         }
-        if self.questions {
+        if self.questions && self.is_news(&event) {
             self.progress.pause(|| question(&event));
         }
         if self.format == Format::StreamJson {
