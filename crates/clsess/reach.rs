@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::client::Client;
 use crate::surroundings::Surroundings;
+use crate::upgrade;
 
 /// How long a broker that is beginning or ending is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,6 +42,14 @@ impl Client {
     /// # Errors
     /// [`ErrorCode::BrokerUnreachable`], [`ErrorCode::Incompatible`].
     pub async fn connect(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
+        let client = Self::reach(surroundings, start).await?;
+        match start {
+            Start::IfMissing => upgrade::met(client, surroundings).await,
+            Start::Never => Ok(client),
+        }
+    }
+
+    async fn reach(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
         let until = Instant::now() + PATIENCE;
         loop {
             let missing = match Self::find(surroundings, start).await {
@@ -92,7 +101,7 @@ impl Client {
 
     /// The broker of these surroundings: where it should listen, else where its
     /// lock says that it does, else where systemd listens for it.
-    async fn find(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
+    pub(crate) async fn find(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
         let socket = &surroundings.place.socket;
         place::check_socket_length(socket)?;
         // Whoever connects there starts a broker.

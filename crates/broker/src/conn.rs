@@ -5,6 +5,9 @@
 //! read waits in its own queue of frames, and its requests wait with it; the
 //! sessions do not.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -29,6 +32,7 @@ use crate::requests;
 use crate::rights::Caller;
 use crate::session::{Answer, Command, Decision, Handle, Watched};
 use crate::subscription::Subscription;
+use crate::upgrade::Upgrade;
 
 /// How long a client may take to say who it is.
 const HELLO: Duration = Duration::from_secs(10);
@@ -289,7 +293,10 @@ async fn answer(
                 return watching.follow(&handle, watched, out).await;
             }
             if let Some(durable) = watched.durable {
-                durable.kept().await.map_err(|e| not_durable(&e, &handle, turn))?;
+                durable
+                    .kept()
+                    .await
+                    .map_err(|e| not_durable(&e, &handle, turn))?;
             }
             Ok(Reply::Accepted { turn })
         }
@@ -311,7 +318,10 @@ async fn answer(
                 }
                 Err(failure) => {
                     let journal = of_ended(shared, &session).unwrap_or(Err(failure))?;
-                    Ok(Reply::Turn(Box::new(shaped(ended(&journal, &turn)?, texts))))
+                    Ok(Reply::Turn(Box::new(shaped(
+                        ended(&journal, &turn)?,
+                        texts,
+                    ))))
                 }
             }
         }
@@ -427,6 +437,23 @@ async fn answer(
             sessions: shared.registry.count() as u64,
         })),
         Request::Stop { grace_ms } => stop(shared, grace_ms).await,
+        Request::Upgrade {
+            program,
+            version,
+            force,
+            unasked,
+        } => {
+            not_stopping(shared)?;
+            let program = PathBuf::from(OsString::from_vec(program.into_vec()));
+            upgrade(shared, |reply| Upgrade {
+                program,
+                version,
+                force,
+                unasked,
+                reply,
+            })
+            .await
+        }
         Request::Unknown => Err(Failure::new(
             ErrorCode::UnknownRequest,
             format!(
@@ -434,7 +461,7 @@ async fn answer(
                 clsess_proto::VERSION
             ),
         )
-        .hint("it is older than this command: clsess broker stop; the next command starts the new one")),
+        .hint("it is older than this command: clsess broker upgrade")),
     }
 }
 
@@ -512,6 +539,23 @@ async fn stop(shared: &Shared, grace_ms: u64) -> Result<Reply, Failure> {
         .wait_for(|stopped| *stopped)
         .await
         .map_err(|_| gone())?;
+    Ok(Reply::Done {})
+}
+
+/// Answers when nothing comes of it; otherwise the connection ends.
+async fn upgrade(
+    shared: &Shared,
+    upgrade: impl FnOnce(oneshot::Sender<Result<(), Failure>>) -> Upgrade,
+) -> Result<Reply, Failure> {
+    let (reply, answer) = oneshot::channel();
+    let upgrade = upgrade(reply);
+    if !upgrade.program.is_absolute() {
+        let message = "a program is named by its absolute path";
+        return Err(Failure::new(ErrorCode::BadRequest, message));
+    }
+    let gone = || Failure::new(ErrorCode::BrokerStopping, "the broker is gone");
+    shared.upgrades.send(upgrade).await.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())??;
     Ok(Reply::Done {})
 }
 

@@ -3,7 +3,8 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -103,6 +104,31 @@ impl Lock {
         Ok(None)
     }
 
+    /// The lock at `path` as another process has handed it over.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnsafePath`] when it is not that one.
+    pub fn handed_over(descriptor: OwnedFd, path: &Path) -> Result<Self, Failure> {
+        let file = File::from(descriptor);
+        let identity = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        let handed = file.metadata().map(identity);
+        let named = std::fs::symlink_metadata(path).map(identity);
+        match (handed, named) {
+            (Ok(handed), Ok(named)) if handed == named => {}
+            _ => {
+                return Err(failure(
+                    path,
+                    &std::io::Error::other("another one was handed over"),
+                ));
+            }
+        }
+        // It is held by the same open file: it stays held, and this makes sure of it.
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(error) => Err(failure(path, &error.into())),
+        }
+    }
+
     /// Writes who we are. Its readers tolerate a half-written record.
     ///
     /// # Errors
@@ -111,6 +137,12 @@ impl Lock {
         let text = serde_json::to_vec(record)?;
         self.0.write_all_at(&text, 0)?;
         self.0.set_len(text.len() as u64)
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -203,6 +203,8 @@ pub struct Row {
     pub holder: Option<u32>,
     /// Sessions whose agents may send to this one.
     pub allow_from: Arc<[String]>,
+    /// Whether something of the journal is only in memory.
+    pub unwritten: bool,
 }
 
 impl Row {

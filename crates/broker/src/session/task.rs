@@ -276,6 +276,7 @@ fn first_row(record: &SessionRecord, now: u64) -> Row {
         agent_session_id: record.agent_session_id,
         holder: None,
         allow_from: record.settings.allow_from.clone().into(),
+        unwritten: false,
     }
 }
 

@@ -125,6 +125,7 @@ impl Session {
             agent_session_id: self.record.agent_session_id,
             holder: self.body.as_ref().map(StreamBody::holder_pid),
             allow_from: before.allow_from,
+            unwritten: self.journal.unwritten() > 0,
         };
         self.row.send_if_modified(|old| {
             let changed = *old != row;
