@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(20);
 /// A connection that has lasted so long was a good one.
 const STEADY: Duration = Duration::from_secs(10);
+/// How often one that starts none looks for a broker that holds the lock.
+const LOOKS: u32 = 3;
 /// How often in a row one command looks for a broker again that was lost.
 const LOSSES: u32 = 5;
 
@@ -51,6 +53,7 @@ impl Client {
 
     async fn reach(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
         let until = Instant::now() + PATIENCE;
+        let mut looks = 0;
         loop {
             let missing = match Self::find(surroundings, start).await {
                 Ok(client) => return Ok(client),
@@ -59,7 +62,13 @@ impl Client {
                 Err(failure) => return Err(failure),
             };
             if start == Start::Never {
-                return Err(missing);
+                looks += 1;
+                // One that is just being replaced closes, and the next one listens already.
+                if looks > LOOKS || !lock::is_held(&surroundings.place.lock()) {
+                    return Err(missing);
+                }
+                sleep(RETRY).await;
+                continue;
             }
             start_broker(surroundings).await?;
             if Instant::now() > until {

@@ -91,6 +91,34 @@ fn one_that_dies_as_it_takes_over() {
     });
 }
 
+/// A real one, when it has the agents already: it may write so much to a file and no more, and
+/// that is where the log's line is that tells of the first.
+#[test]
+fn one_that_dies_with_the_agents_in_its_hands() {
+    goes_on(|world| {
+        let log = world.state().join("default/broker.log");
+        let line = |text: &str| format!("2026-11-20T19:05:28.878422Z  INFO {text}\n").len();
+        let socket = world.socket().display().to_string();
+        let begins = format!("broker begins version=\"9.9.9\" socket={socket} before=\"0.1.0\"");
+        let room = line("another broker takes over version=\"9.9.9\"") + line(&begins) + 20;
+        let written = fs::metadata(&log).unwrap().len() as usize;
+        let limit = (written + room).div_ceil(1024);
+        let mut file = fs::File::options().append(true).open(&log).unwrap();
+        let padding = " ".repeat(limit * 1024 - room - written - 1) + "\n";
+        std::io::Write::write_all(&mut file, padding.as_bytes()).unwrap();
+        let lines = format!("ulimit -c 0 -f {limit}; exec {} broker take-over", newer());
+        let program = script(world, &lines);
+        assert_eq!(ask(world, &program, false), None);
+        world.broker();
+        let log = world.log();
+        assert!(
+            log.contains("version=\"9.9.9\" socket") && log.contains("it has died"),
+            "{log}"
+        );
+        assert_eq!(log.matches("agent found").count(), 1);
+    });
+}
+
 #[test]
 fn one_that_hangs_as_it_takes_over() {
     goes_on(|world| {

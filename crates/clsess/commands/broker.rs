@@ -274,23 +274,23 @@ async fn stop(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<u8, Failure> {
-    let Some(mut client) = running(surroundings).await? else {
+    let mut asked = false;
+    while let Some(mut client) = running(surroundings).await? {
+        let grace_ms = ms(grace);
+        asked = true;
+        match client.call(Request::Stop { grace_ms }).await {
+            Ok(Reply::Done {}) => break,
+            Ok(other) => return Err(unexpected(&other)),
+            // It is gone before its answer, or was just being replaced: then the next one is
+            // meant too.
+            Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    if !asked {
         output.note("no broker is running");
         return Ok(0);
-    };
-    match client
-        .call(Request::Stop {
-            grace_ms: ms(grace),
-        })
-        .await
-    {
-        Ok(Reply::Done {}) => {}
-        Ok(other) => return Err(unexpected(&other)),
-        // It can be gone before its answer is.
-        Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {}
-        Err(failure) => return Err(failure),
     }
-    drop(client);
     // Its lock is free when its process is gone.
     let lock = surroundings.place.lock();
     let free = tokio::task::spawn_blocking(move || lock::wait_until_gone(&lock));
