@@ -1,12 +1,12 @@
 //! The program in another version, and the request itself.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use clsess_proto::frame;
+use clsess_proto::{Hello, Request, ToBroker, frame};
 use serde_json::{Value, json};
 
 use crate::harness::{CLSESS, Cmd, PATIENCE, World};
@@ -87,29 +87,35 @@ pub fn script(world: &World, lines: &str) -> PathBuf {
 
 /// Asks for it; `None` when the connection ends instead of an answer.
 pub fn ask(world: &World, program: &Path, unasked: bool) -> Option<Value> {
+    let program: Vec<u8> = program.to_str().unwrap().into();
+    let upgrade = Request::Upgrade {
+        program: program.into(),
+        version: NEW.to_owned(),
+        force: false,
+        unasked,
+    };
+    call(world, upgrade)
+}
+
+/// Asks for something; `None` when the connection ends instead of an answer.
+pub fn call(world: &World, request: Request) -> Option<Value> {
     let mut stream = UnixStream::connect(world.socket()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let program: Vec<u8> = program.to_str().unwrap().into();
-    let hello = clsess_proto::ToBroker::Hello(clsess_proto::Hello::client());
-    let request = clsess_proto::ToBroker::Request {
-        id: 1,
-        request: Box::new(clsess_proto::Request::Upgrade {
-            program: program.into(),
-            version: NEW.to_owned(),
-            force: false,
-            unasked,
-        }),
-    };
-    for message in [hello, request] {
-        std::io::Write::write_all(&mut stream, &frame::to_wire(&message).unwrap()).unwrap();
+    let request = Box::new(request);
+    let said = [
+        ToBroker::Hello(Hello::client()),
+        ToBroker::Request { id: 1, request },
+    ];
+    for message in said {
+        stream.write_all(&frame::to_wire(&message).unwrap()).ok()?;
     }
-    let mut answer = || match frame::read(&mut stream) {
+    let mut heard = || match frame::read(&mut stream) {
         Ok(body) => body.map(|body| frame::decode::<Value>(&body).unwrap()),
         Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => None,
         Err(e) => panic!("{e}"),
     };
-    assert_eq!(answer().unwrap()["type"], "hello");
-    answer()
+    assert_eq!(heard()?["type"], "hello");
+    heard()
 }
 
 /// Asks for it, which must fail; the message.

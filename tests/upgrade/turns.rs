@@ -1,12 +1,14 @@
 //! What goes on while the broker is replaced.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use clsess_proto::Request;
 use serde_json::{Value, json};
 
 use crate::harness::{World, until};
-use crate::programs::{NEW, OLD, new, upgrade, version};
+use crate::programs::{NEW, OLD, call, new, upgrade, version};
 
 #[test]
 fn an_idle_agent_stays() {
@@ -128,6 +130,48 @@ fn no_turn_is_lost_and_no_client_sees_an_error() {
         let tool = ["run it", "write it"].contains(&prompt.as_str());
         assert_eq!(times, 1 + usize::from(tool), "{prompt}");
     }
+}
+
+/// Whatever is carried out and does not wait for anybody is answered, too: a request whose answer
+/// does not come can be repeated.
+#[test]
+fn what_was_done_at_that_moment_was_answered() {
+    let Some(mut world) = World::bare() else {
+        return;
+    };
+    world.idle_agent();
+    world.session("one");
+    let done = AtomicBool::new(false);
+    let rename = |session: &str, name: &str| {
+        let (session, name) = (session.to_owned(), name.to_owned());
+        call(&world, Request::Rename { session, name })
+    };
+    let is_there = |name: &str| loop {
+        let session = name.to_owned();
+        match call(&world, Request::Show { session }) {
+            Some(answer) => break answer["type"] == "reply",
+            None => {}
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut name, mut other) = ("one", "two");
+            while !done.load(Ordering::Relaxed) {
+                match rename(name, other) {
+                    Some(answer) => {
+                        assert_eq!(answer["type"], "reply", "{answer}");
+                        (name, other) = (other, name);
+                    }
+                    None => assert!(is_there(name), "it was done without an answer"),
+                }
+            }
+        });
+        for _ in 0..10 {
+            upgrade(&world);
+            world.clsess(&["broker", "upgrade", "--force"]).run().ok();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
 }
 
 /// Clients that come all the time, and five brokers after one another.

@@ -44,6 +44,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Killed sessions whose turns stay readable; the oldest go first.
 const MAX_ENDED: usize = 100;
 
+/// More than [`MAX_CONNECTIONS`] can have under way.
+const BRIEF: u32 = 1 << 20;
+/// How long those that do not wait for anybody may take to be answered when another broker is to
+/// take over. Others are asked again of that one, and so are these, but for one whose answer is lost
+/// it may be too late: the question is decided, the name is given.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(200);
+
 /// What the broker's parts share.
 #[derive(Debug)]
 pub struct Shared {
@@ -65,6 +72,10 @@ pub struct Shared {
     pub stop: mpsc::Sender<u64>,
     /// Upgrades that are wanted; who wants more waits.
     pub upgrades: mpsc::Sender<Upgrade>,
+    /// Whether another broker is about to take over: nothing more is read of clients.
+    pub leaving: watch::Sender<bool>,
+    /// Requests under way that do not wait for anybody: one of [`BRIEF`] for each.
+    pub brief: Arc<Semaphore>,
     /// Which socket is its own.
     pub bound: listen::Bound,
     /// Whether the broker is ending: nothing new is begun.
@@ -379,6 +390,8 @@ async fn serve(
         successor: place.successor(own.inherited),
         stop,
         upgrades,
+        leaving: watch::Sender::new(false),
+        brief: Arc::new(Semaphore::new(BRIEF as usize)),
         bound: listen::Bound::new(own),
         stopping: AtomicBool::new(false),
         stopped: stopped_seen,
@@ -419,6 +432,9 @@ async fn serve(
         proven
     };
     if let Ok(proven) = proven {
+        shared.leaving.send_replace(true);
+        let answered = shared.brief.acquire_many(BRIEF);
+        let _ = tokio::time::timeout(ANSWERED_WITHIN, answered).await;
         tracing::info!(version = proven.version, "another broker takes over");
         let listening = Listening {
             own: shared.bound.own(),

@@ -20,7 +20,7 @@ use futures_util::{SinkExt, StreamExt};
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::traits::StreamCommon;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
@@ -104,7 +104,7 @@ fn codec() -> LengthDelimitedCodec {
 
 async fn write(output: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Outgoing>) {
     let mut output = FramedWrite::new(output, codec());
-    while let Some(Outgoing::Frame(bytes)) = outbox.recv().await {
+    while let Some(Outgoing::Frame(bytes, _until_written)) = outbox.recv().await {
         if output.send(bytes).await.is_err() {
             // The client is gone; the reader sees it too.
             return;
@@ -129,13 +129,17 @@ async fn read(
 
     let room = Arc::new(Semaphore::new(MAX_REQUESTS));
     let mut stopped = shared.stopped.clone();
+    let mut leaving = shared.leaving.subscribe();
     loop {
         let bytes = tokio::select! {
+            biased;
+            // What is not read is asked again of the next broker; the connection ends with this one.
+            () = becomes_true(&mut leaving) => return std::future::pending().await,
             bytes = input.next() => match bytes {
                 Some(bytes) => bytes.map_err(|e| bad_frame(&e))?,
                 None => break,
             },
-            _ = stopped.wait_for(|stopped| *stopped) => return Ok(End::Stopped(room)),
+            () = becomes_true(&mut stopped) => return Ok(End::Stopped(room)),
         };
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else {
@@ -155,6 +159,9 @@ async fn read(
             }
         };
         let (shared, caller, out) = (Arc::clone(shared), Arc::clone(caller), out.clone());
+        let brief =
+            requests::is_brief(&request).then(|| Arc::clone(&shared.brief).try_acquire_owned());
+        let brief = brief.and_then(Result::ok);
         tokio::spawn(async move {
             let answer = async {
                 let request = requests::located(&shared, *request).await;
@@ -174,13 +181,17 @@ async fn read(
                 },
                 Err(error) => ToClient::Error { id, error },
             };
-            out.send(&answer).await;
+            out.answer(&answer, brief).await;
             drop(place);
         });
     }
     // A client that ends its side is gone: nobody waits for its answers. What it
     // asked the sessions to do goes on.
     Ok(End::Gone)
+}
+
+async fn becomes_true(watched: &mut watch::Receiver<bool>) {
+    let _ = watched.wait_for(|it| *it).await;
 }
 
 /// What every request has, whatever is wrong with the rest of it.
@@ -219,7 +230,8 @@ fn bad_frame(why: &dyn std::fmt::Display) -> Failure {
 
 /// What goes to the writer.
 enum Outgoing {
-    Frame(Bytes),
+    /// With what is held until it is written.
+    Frame(Bytes, Option<OwnedSemaphorePermit>),
     /// Nothing comes after this.
     End,
 }
@@ -234,12 +246,16 @@ impl Out {
     /// Queues a frame; waits while the client is slow. That the client is gone is
     /// no news to anybody here.
     async fn send(&self, message: &ToClient) {
+        self.answer(message, None).await;
+    }
+
+    async fn answer(&self, message: &ToClient, held: Option<OwnedSemaphorePermit>) {
         let bytes = frame::encode(message).or_else(|error| {
             tracing::error!(%error, "a frame cannot be written");
             frame::encode(&too_long_for_a_frame(message))
         });
         if let Ok(bytes) = bytes {
-            let _ = self.frames.send(Outgoing::Frame(bytes.into())).await;
+            let _ = self.frames.send(Outgoing::Frame(bytes.into(), held)).await;
         }
     }
 }
