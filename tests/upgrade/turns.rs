@@ -148,9 +148,8 @@ fn what_was_done_at_that_moment_was_answered() {
     };
     let is_there = |name: &str| loop {
         let session = name.to_owned();
-        match call(&world, Request::Show { session }) {
-            Some(answer) => break answer["type"] == "reply",
-            None => {}
+        if let Some(answer) = call(&world, Request::Show { session }) {
+            break answer["type"] == "reply";
         }
     };
     std::thread::scope(|scope| {

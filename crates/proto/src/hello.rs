@@ -91,7 +91,7 @@ pub fn compatible(client: &Hello, broker: &Hello) -> Result<(), Failure> {
         client.version, client.protocol, broker.version, broker.protocol
     );
     let hint = if client.protocol > broker.protocol {
-        "upgrade the broker: clsess broker upgrade, or clsess broker stop; the next command starts the new one"
+        "upgrade the broker: clsess broker stop; the next command starts the new one"
     } else {
         "upgrade the command to the broker's version"
     };
