@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use clsess_proto::{Hello, Request, ToBroker, frame};
 use serde_json::{Value, json};
@@ -18,12 +19,19 @@ pub const NEW: &str = "9.9.9";
 
 /// The command under test with another version: its bytes, but for those of its version.
 pub fn newer() -> String {
+    static MADE: OnceLock<String> = OnceLock::new();
+    MADE.get_or_init(made).clone()
+}
+
+fn made() -> String {
     assert_eq!(NEW.len(), OLD.len());
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(NEW);
     fs::create_dir_all(&dir).unwrap();
     let program = dir.join("clsess");
-    let made = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified());
-    if made(&program).is_err() || made(&program).unwrap() < made(Path::new(CLSESS)).unwrap() {
+    let written = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified());
+    if written(&program).is_err()
+        || written(&program).unwrap() < written(Path::new(CLSESS)).unwrap()
+    {
         make(&program);
     }
     let said = Command::new(&program).arg("--version").output().unwrap();
