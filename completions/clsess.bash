@@ -100,6 +100,9 @@ _clsess() {
             clsess__subcmd__broker,stop)
                 cmd="clsess__subcmd__broker__subcmd__stop"
                 ;;
+            clsess__subcmd__broker,upgrade)
+                cmd="clsess__subcmd__broker__subcmd__upgrade"
+                ;;
             clsess__subcmd__broker__subcmd__help,help)
                 cmd="clsess__subcmd__broker__subcmd__help__subcmd__help"
                 ;;
@@ -117,6 +120,9 @@ _clsess() {
                 ;;
             clsess__subcmd__broker__subcmd__help,stop)
                 cmd="clsess__subcmd__broker__subcmd__help__subcmd__stop"
+                ;;
+            clsess__subcmd__broker__subcmd__help,upgrade)
+                cmd="clsess__subcmd__broker__subcmd__help__subcmd__upgrade"
                 ;;
             clsess__subcmd__help,answer)
                 cmd="clsess__subcmd__help__subcmd__answer"
@@ -195,6 +201,9 @@ _clsess() {
                 ;;
             clsess__subcmd__help__subcmd__broker,stop)
                 cmd="clsess__subcmd__help__subcmd__broker__subcmd__stop"
+                ;;
+            clsess__subcmd__help__subcmd__broker,upgrade)
+                cmd="clsess__subcmd__help__subcmd__broker__subcmd__upgrade"
                 ;;
             clsess__subcmd__help__subcmd__queue,clear)
                 cmd="clsess__subcmd__help__subcmd__queue__subcmd__clear"
@@ -395,7 +404,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__broker)
-            opts="-S -L -v -q -h --socket --label --config --verbose --quiet --color --help run start stop status logs help"
+            opts="-S -L -v -q -h --socket --label --config --verbose --quiet --color --help run start stop upgrade status logs help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -444,7 +453,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__broker__subcmd__help)
-            opts="run start stop status logs help"
+            opts="run start stop upgrade status logs help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -528,6 +537,20 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__broker__subcmd__help__subcmd__stop)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        clsess__subcmd__broker__subcmd__help__subcmd__upgrade)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -798,6 +821,55 @@ _clsess() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        clsess__subcmd__broker__subcmd__upgrade)
+            opts="-S -L -v -q -h --force --socket --label --config --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -S)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         clsess__subcmd__deny)
             opts="-m -S -L -v -q -h --message --json --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1000,7 +1072,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__help__subcmd__broker)
-            opts="run start stop status logs"
+            opts="run start stop upgrade status logs"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1070,6 +1142,20 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__help__subcmd__broker__subcmd__stop)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        clsess__subcmd__help__subcmd__broker__subcmd__upgrade)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -355,21 +355,22 @@ complete -c clsess -n "__fish_clsess_using_subcommand restart" -l json -d 'Print
 complete -c clsess -n "__fish_clsess_using_subcommand restart" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand restart" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s S -l socket -d 'The broker\'s socket' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s L -l label -d 'A separate broker of this name' -r
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
 always\t''
 never\t''"
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s q -l quiet -d 'Say nothing but errors'
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "run" -d 'Run the broker in the foreground'
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "start" -d 'Start the broker in the background; when this returns 0 it is listening'
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "stop" -d 'Stop the broker and its agents; returns when everything is gone'
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "status" -d 'Say whether a broker runs, and where'
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "logs" -d 'Print the broker\'s log'
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop status logs help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -f -a "run" -d 'Run the broker in the foreground'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -f -a "start" -d 'Start the broker in the background; when this returns 0 it is listening'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -f -a "stop" -d 'Stop the broker and its agents; returns when everything is gone'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -f -a "upgrade" -d 'Replace the running broker by this program; turns and waiting commands go on'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -f -a "status" -d 'Say whether a broker runs, and where'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -f -a "logs" -d 'Print the broker\'s log'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and not __fish_seen_subcommand_from run start stop upgrade status logs help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from run" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
@@ -399,6 +400,16 @@ never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from upgrade" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from upgrade" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from upgrade" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from upgrade" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from upgrade" -l force -d 'Also by the same program, or an older version'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from upgrade" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from upgrade" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from upgrade" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from status" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
@@ -422,6 +433,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_su
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "run" -d 'Run the broker in the foreground'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "start" -d 'Start the broker in the background; when this returns 0 it is listening'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "stop" -d 'Stop the broker and its agents; returns when everything is gone'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "upgrade" -d 'Replace the running broker by this program; turns and waiting commands go on'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "status" -d 'Say whether a broker runs, and where'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "logs" -d 'Print the broker\'s log'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -473,5 +485,6 @@ complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subc
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "run" -d 'Run the broker in the foreground'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "start" -d 'Start the broker in the background; when this returns 0 it is listening'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "stop" -d 'Stop the broker and its agents; returns when everything is gone'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "upgrade" -d 'Replace the running broker by this program; turns and waiting commands go on'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "status" -d 'Say whether a broker runs, and where'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "logs" -d 'Print the broker\'s log'

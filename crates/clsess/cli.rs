@@ -541,6 +541,12 @@ pub enum BrokerCommand {
         #[arg(long, value_name = "DUR", value_parser = duration, default_value = "10s")]
         grace: Duration,
     },
+    /// Replace the running broker by this program; turns and waiting commands go on
+    Upgrade {
+        /// Also by the same program, or an older version
+        #[arg(long)]
+        force: bool,
+    },
     /// Say whether a broker runs, and where
     Status {
         /// Print JSON

@@ -81,6 +81,12 @@ impl Client {
         }
     }
 
+    /// Whether the broker knows a request.
+    #[must_use]
+    pub fn understands(&self, op: &str) -> bool {
+        self.hello.capabilities.iter().any(|known| known == op)
+    }
+
     /// Sends a request; its id.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod signals;
 mod stdout;
 mod surroundings;
 mod telling;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -27,11 +28,17 @@ use crate::surroundings::Surroundings;
 fn main() -> ExitCode {
     // The broker starts its holders as `clsess holder`; they need nothing else of
     // this program, and nothing of it may run before.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|arg| arg == "holder")
-    {
+    let mut words = std::env::args_os().skip(1);
+    let words = (words.next(), words.next());
+    if words.0.as_ref().is_some_and(|word| word == "holder") {
         return ExitCode::from(u8::try_from(clsess_holder::run()).unwrap_or(1));
+    }
+    // And its successor so: what it is to know is not on the command line.
+    if let (Some(verb), Some(word)) = &words
+        && verb == "broker"
+        && word == "take-over"
+    {
+        std::process::exit(i32::from(commands::take_over()));
     }
     let cli = parse();
     let output = Output::new(&cli.global, cli.command.wants_json());

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::client::Client;
 use crate::surroundings::Surroundings;
+use crate::upgrade;
 
 /// How long a broker that is beginning or ending is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,6 +32,8 @@ const TURNS: u32 = 16;
 const STEADY: Duration = Duration::from_secs(10);
 /// What more is waited after each loss in a row.
 const AGAIN: Duration = Duration::from_millis(20);
+/// How often one that starts none looks for a broker that holds the lock.
+const LOOKS: u32 = 3;
 /// How often in a row one command looks for a broker again that was lost.
 const LOSSES: u32 = 5;
 
@@ -49,7 +52,16 @@ impl Client {
     /// # Errors
     /// [`ErrorCode::BrokerUnreachable`], [`ErrorCode::Incompatible`].
     pub async fn connect(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
+        let client = Self::reach(surroundings, start).await?;
+        match start {
+            Start::IfMissing => upgrade::met(client, surroundings).await,
+            Start::Never => Ok(client),
+        }
+    }
+
+    async fn reach(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
         let until = Instant::now() + PATIENCE;
+        let mut looks = 0;
         loop {
             let missing = match Self::find(surroundings, start).await {
                 Ok(client) => return Ok(client),
@@ -58,7 +70,13 @@ impl Client {
                 Err(failure) => return Err(failure),
             };
             if start == Start::Never {
-                return Err(missing);
+                looks += 1;
+                // One that is just being replaced closes, and the next one listens already.
+                if looks > LOOKS || !lock::is_held(&surroundings.place.lock()) {
+                    return Err(missing);
+                }
+                sleep(RETRY).await;
+                continue;
             }
             if Instant::now() > until {
                 return Err(held(surroundings).unwrap_or(missing));
@@ -105,7 +123,7 @@ impl Client {
 
     /// The broker of these surroundings: where it should listen, else where its
     /// lock says that it does, else where systemd listens for it.
-    async fn find(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
+    pub(crate) async fn find(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
         let socket = &surroundings.place.socket;
         place::check_socket_length(socket)?;
         // Whoever connects there starts a broker.

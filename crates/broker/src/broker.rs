@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -22,13 +23,14 @@ use crate::disk::{self, Disk};
 use crate::driver::stream::Found;
 use crate::feed::Sequence;
 use crate::journal::Journal;
-use crate::listen::{self, Watch};
+use crate::listen::{self, Own, Watch};
 use crate::lock::{Lock, Record};
 use crate::log::LogFile;
 use crate::place::Place;
 use crate::registry::Registry;
 use crate::session::{self, Agents, Command, Seed, now_ms};
 use crate::store::SessionRecord;
+use crate::upgrade::{self, Go, Predecessor, Proven, Upgrade, hand_over};
 use crate::warm::Warm;
 use crate::{conn, log};
 
@@ -42,6 +44,13 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Killed sessions whose turns stay readable; the oldest go first.
 const MAX_ENDED: usize = 100;
+
+/// More than [`MAX_CONNECTIONS`] can have under way.
+const BRIEF: u32 = 1 << 20;
+/// How long those that do not wait for anybody may take to be answered when another broker is to
+/// take over. Others are asked again of that one, and so are these, but for one whose answer is lost
+/// it may be too late: the question is decided, the name is given.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(200);
 
 /// What the broker's parts share.
 #[derive(Debug)]
@@ -64,6 +73,12 @@ pub struct Shared {
     pub successor: Successor,
     /// Tells it to stop, with the grace in milliseconds.
     pub stop: mpsc::Sender<u64>,
+    /// Upgrades that are wanted; who wants more waits.
+    pub upgrades: mpsc::Sender<Upgrade>,
+    /// Whether another broker is about to take over: nothing more is read of clients.
+    pub leaving: watch::Sender<bool>,
+    /// Requests under way that do not wait for anybody: one of [`BRIEF`] for each.
+    pub brief: Arc<Semaphore>,
     /// Which socket is its own.
     pub bound: listen::Bound,
     /// Whether the broker is ending: nothing new is begun.
@@ -127,11 +142,61 @@ fn forget_oldest(ended: &Path, last: &Path) {
 pub struct Prepared {
     place: Place,
     lock: Lock,
-    listener: OwnedFd,
-    /// Whether the listener was handed over to us.
-    inherited: bool,
+    listening: Listening,
     log: LogFile,
     before: Before,
+    /// The broker whose place it takes, and which waits for that.
+    predecessor: Option<Predecessor>,
+}
+
+/// The socket.
+#[derive(Debug)]
+struct Listening {
+    listener: OwnedFd,
+    /// Its file.
+    own: Own,
+}
+
+impl Prepared {
+    /// What another broker has handed over. It is written down by [`run`] that this process is the
+    /// broker.
+    ///
+    /// # Errors
+    /// When the log cannot be opened.
+    pub fn handed_over(
+        place: Place,
+        lock: Lock,
+        listener: OwnedFd,
+        go: Go,
+        predecessor: Predecessor,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            log: open_log(&place)?,
+            place,
+            lock,
+            listening: Listening {
+                listener,
+                own: go.own,
+            },
+            before: Before {
+                rebooted: false,
+                begun: go.begun,
+            },
+            predecessor: Some(predecessor),
+        })
+    }
+}
+
+/// How a broker has ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was told to stop, and everything has.
+    Stopped,
+    /// Another process is the broker now; this one has nothing more to do than to exit.
+    Replaced {
+        /// That process.
+        pid: u32,
+    },
 }
 
 /// What the broker before this one has left in the lock.
@@ -166,22 +231,27 @@ pub fn prepare(place: Place, inherited: Option<UnixListener>) -> Result<Option<P
         return Ok(None);
     };
     let before = Before::of(crate::lock::read(&place.lock()).as_ref());
-    let log = LogFile::open(&place.log())
-        .map_err(|e| disk::refuses(ErrorCode::UnsafePath, "write", &place.log(), &e))?;
+    let log = open_log(&place)?;
     let is_inherited = inherited.is_some();
     let listener = match inherited {
         Some(listener) => listener.into(),
         None => listen::into_fd(listen::bind(&place)?),
     };
     record(&lock, &place, &before.begun)?;
+    let own = Own::at(&place.socket, is_inherited);
     Ok(Some(Prepared {
         place,
         lock,
-        listener,
-        inherited: is_inherited,
+        listening: Listening { listener, own },
         log,
         before,
+        predecessor: None,
     }))
+}
+
+fn open_log(place: &Place) -> Result<LogFile, Failure> {
+    let log = place.log();
+    LogFile::open(&log).map_err(|e| disk::refuses(ErrorCode::UnsafePath, "write", &log, &e))
 }
 
 fn record(lock: &Lock, place: &Place, begun: &[u64]) -> Result<(), Failure> {
@@ -193,29 +263,83 @@ fn record(lock: &Lock, place: &Place, begun: &[u64]) -> Result<(), Failure> {
         .map_err(|e| disk::refuses(ErrorCode::JournalFailed, "write", &place.lock(), &e))
 }
 
-/// Runs the broker until it is told to stop. The process should have one thread
-/// and nothing open but what `prepared` holds.
+/// Runs the broker until it is told to stop, or another one has taken its place. The process
+/// should have one thread and nothing open but what `prepared` holds.
 ///
 /// # Errors
 /// When it cannot begin.
-pub fn run(prepared: Prepared, verbose: u8, to_stderr: bool) -> io::Result<()> {
+pub fn run(prepared: Prepared, verbose: u8, to_stderr: bool) -> io::Result<Ended> {
     let Prepared {
         place,
         lock,
-        listener,
-        inherited,
+        mut listening,
         log,
         before,
+        mut predecessor,
     } = prepared;
+    let Before {
+        rebooted,
+        mut begun,
+    } = before;
     log::begin(log, verbose, to_stderr)?;
     allow_descriptors();
-    // After a fork the process is another one.
-    record(&lock, &place, &before.begun).map_err(io::Error::other)?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(serve(place, lock, listener, inherited, before.rebooted))
+    loop {
+        // After a fork the process is another one.
+        record(&lock, &place, &begun).map_err(io::Error::other)?;
+        let (disk, on_disk) = Disk::start()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let served = serve(&place, disk, listening, rebooted, predecessor.take());
+        let end = runtime.block_on(served)?;
+        // All tasks end here, each where it waits, as by a death: none sees another's end.
+        drop(runtime);
+        let proven = match end {
+            End::Stop => {
+                // It has ended well: it does not count.
+                if let Err(failure) = record(&lock, &place, &[]) {
+                    tracing::warn!(%failure, "the lock's record stays as it is");
+                }
+                tracing::info!("broker gone");
+                // The kernel frees it at the end of the process, and not sooner: whoever waits
+                // for it waits for the process.
+                std::mem::forget(lock);
+                return Ok(Ended::Stopped);
+            }
+            End::HandOver {
+                proven,
+                listening: kept,
+            } => {
+                listening = kept;
+                proven
+            }
+        };
+        let go = Go {
+            verbose,
+            to_stderr,
+            agent_nofile: AGENT_NOFILE.get().copied(),
+            own: listening.own,
+            begun: begun.clone(),
+        };
+        let handed_over = match on_disk.wait(DISK) {
+            true => hand_over(*proven, go, &lock, &listening.listener),
+            false => Err("the disk does not answer".to_owned()),
+        };
+        match handed_over {
+            Ok(pid) => {
+                tracing::info!(pid, "another broker has taken over");
+                return Ok(Ended::Replaced { pid });
+            }
+            Err(why) => tracing::error!(why, "the new broker did not come up; this one goes on"),
+        }
+        // To clients it is another one: what they followed begins anew.
+        begun.push(now_ms());
+    }
 }
+
+/// How long the disk thread may take for what it was given while the runtime ended; shortly before
+/// it had nothing to do.
+const DISK: Duration = Duration::from_secs(2);
 
 /// A warm session has six descriptors: as many as the system lets us have. Agents
 /// get the limit that we were started with ([`crate::driver`]).
@@ -236,59 +360,101 @@ pub static AGENT_NOFILE: OnceLock<u64> = OnceLock::new();
 /// Enough for [`crate::registry::MAX_SESSIONS`] and [`MAX_CONNECTIONS`].
 const MAX_DESCRIPTORS: u64 = 16_384;
 
+/// Why a broker serves no more.
+enum End {
+    /// Everything has stopped.
+    Stop,
+    /// Everything goes on with another one.
+    HandOver {
+        /// The one.
+        proven: Box<Proven>,
+        /// The socket as it is by now.
+        listening: Listening,
+    },
+}
+
 async fn serve(
-    place: Place,
-    lock: Lock,
-    listener: OwnedFd,
-    inherited: bool,
+    place: &Place,
+    disk: Disk,
+    listening: Listening,
     rebooted: bool,
-) -> io::Result<()> {
+    predecessor: Option<Predecessor>,
+) -> io::Result<End> {
     let (stop, mut stop_asked) = mpsc::channel(8);
     let (stopped, stopped_seen) = watch::channel(false);
+    let (upgrades, upgrades_wanted) = mpsc::channel(8);
+    let Listening { listener, own } = listening;
     let shared = Arc::new(Shared {
         registry: Registry::default(),
         warm: Arc::default(),
-        disk: Disk::start()?,
+        disk,
         sequence: Arc::new(Sequence::new(now_ms())),
         agents: Agents::default(),
         rebooted,
-        successor: place.successor(inherited),
+        successor: place.successor(own.inherited),
         stop,
-        bound: listen::Bound::at(&place.socket, inherited),
+        upgrades,
+        leaving: watch::Sender::new(false),
+        brief: Arc::new(Semaphore::new(BRIEF as usize)),
+        bound: listen::Bound::new(own),
         stopping: AtomicBool::new(false),
         stopped: stopped_seen,
-        place,
+        place: place.clone(),
     });
+    let before = predecessor.as_ref().map(Predecessor::version);
     tracing::info!(
         version = clsess_proto::VERSION,
         socket = %shared.place.socket.display(),
+        before,
         "broker begins"
     );
     load_sessions(&shared).await;
+    if let Some(predecessor) = predecessor {
+        predecessor.serving();
+    }
 
     let (last_connection, mut connections_gone) = mpsc::channel::<()>(1);
-    let accepting = accept(Arc::clone(&shared), listener, last_connection);
-    let accepting = tokio::spawn(accepting);
-    let grace_ms = stop_wanted(&mut stop_asked).await?;
-
-    tracing::info!(grace_ms, "broker stops");
-    shared.stopping.store(true, Ordering::Relaxed);
-    stop_sessions(&shared, grace_ms, &mut stop_asked).await;
-    accepting.abort();
+    let mut listener = from_fd(listener)?;
+    let (fit, proven) = oneshot::channel();
+    tokio::spawn(upgrade::upgrades(Arc::clone(&shared), upgrades_wanted, fit));
+    let proven = {
+        let mut accepting = pin!(accept(&shared, &mut listener, last_connection));
+        let proven = tokio::select! {
+            () = &mut accepting => Err(SIGNAL_GRACE_MS),
+            grace_ms = stop_wanted(&mut stop_asked) => Err(grace_ms?),
+            // The sender waits for ever when it has nothing to send.
+            Ok(proven) = proven => Ok(Box::new(proven)),
+        };
+        if let Err(grace_ms) = &proven {
+            tracing::info!(grace_ms, "broker stops");
+            shared.stopping.store(true, Ordering::Relaxed);
+            tokio::select! {
+                () = accepting => {}
+                () = stop_sessions(&shared, *grace_ms, &mut stop_asked) => {}
+            }
+        }
+        proven
+    };
+    if let Ok(proven) = proven {
+        shared.leaving.send_replace(true);
+        let answered = shared.brief.acquire_many(BRIEF);
+        let _ = tokio::time::timeout(ANSWERED_WITHIN, answered).await;
+        tracing::info!(version = proven.version, "another broker takes over");
+        let listening = Listening {
+            own: shared.bound.own(),
+            listener: match listener {
+                Listener::UdSocket(listener) => listener.try_into()?,
+            },
+        };
+        return Ok(End::HandOver { proven, listening });
+    }
+    drop(listener);
     listen::unlink(&shared.place.socket, &shared.bound);
     let on_disk = shared.disk.all_done().kept();
     let _ = tokio::time::timeout(LAST_WORDS, on_disk).await;
     stopped.send_replace(true);
     let _ = tokio::time::timeout(LAST_WORDS, connections_gone.recv()).await;
-    // It has ended well: it does not count.
-    if let Err(failure) = record(&lock, &shared.place, &[]) {
-        tracing::warn!(%failure, "the lock's record stays as it is");
-    }
-    tracing::info!("broker gone");
-    // The kernel frees it at the end of the process, and not sooner: whoever waits
-    // for it waits for the process.
-    std::mem::forget(lock);
-    Ok(())
+    Ok(End::Stop)
 }
 
 /// Waits until somebody wants an end; the grace in milliseconds.
@@ -422,25 +588,24 @@ fn load_session(
 
 /// Accepts connections, and makes the socket again when something removed it.
 /// `_last` is held by every connection; its end is the end of all of them.
-async fn accept(shared: Arc<Shared>, listener: OwnedFd, last: mpsc::Sender<()>) -> io::Result<()> {
+async fn accept(shared: &Arc<Shared>, listener: &mut Listener, last: mpsc::Sender<()>) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut listener = from_fd(listener)?;
-    let mut watch = watched(&shared, &mut listener);
+    let mut watch = watched(shared, listener);
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else {
-            return Ok(());
+            return;
         };
         let stream = tokio::select! {
             stream = listener.accept() => stream,
             () = removed(watch.as_mut()) => {
-                watch = watched(&shared, &mut listener);
+                watch = watched(shared, listener);
                 continue;
             }
         };
         match stream {
             Ok(stream) => {
-                let (shared, last) = (Arc::clone(&shared), last.clone());
+                let (shared, last) = (Arc::clone(shared), last.clone());
                 tokio::spawn(async move {
                     conn::serve(shared, stream).await;
                     drop((place, last));

@@ -5,6 +5,9 @@
 //! read waits in its own queue of frames, and its requests wait with it; the
 //! sessions do not.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,7 +20,7 @@ use futures_util::{SinkExt, StreamExt};
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::traits::StreamCommon;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
@@ -30,6 +33,7 @@ use crate::rights::Caller;
 use crate::session::{Answer, Command, Decision, Handle, Watched};
 use crate::store::SessionRecord;
 use crate::subscription::Subscription;
+use crate::upgrade::Upgrade;
 
 /// How long a client may take to say who it is.
 const HELLO: Duration = Duration::from_secs(10);
@@ -101,7 +105,7 @@ fn codec() -> LengthDelimitedCodec {
 
 async fn write(output: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Outgoing>) {
     let mut output = FramedWrite::new(output, codec());
-    while let Some(Outgoing::Frame(bytes)) = outbox.recv().await {
+    while let Some(Outgoing::Frame(bytes, _until_written)) = outbox.recv().await {
         if output.send(bytes).await.is_err() {
             // The client is gone; the reader sees it too.
             return;
@@ -126,13 +130,17 @@ async fn read(
 
     let room = Arc::new(Semaphore::new(MAX_REQUESTS));
     let mut stopped = shared.stopped.clone();
+    let mut leaving = shared.leaving.subscribe();
     loop {
         let bytes = tokio::select! {
+            biased;
+            // What is not read is asked again of the next broker; the connection ends with this one.
+            () = becomes_true(&mut leaving) => return std::future::pending().await,
             bytes = input.next() => match bytes {
                 Some(bytes) => bytes.map_err(|e| bad_frame(&e))?,
                 None => break,
             },
-            _ = stopped.wait_for(|stopped| *stopped) => return Ok(End::Stopped(room)),
+            () = becomes_true(&mut stopped) => return Ok(End::Stopped(room)),
         };
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else {
@@ -156,6 +164,9 @@ async fn read(
             }
         };
         let (shared, caller, out) = (Arc::clone(shared), Arc::clone(caller), out.clone());
+        let brief =
+            requests::is_brief(&request).then(|| Arc::clone(&shared.brief).try_acquire_owned());
+        let brief = brief.and_then(Result::ok);
         tokio::spawn(async move {
             let answer = async {
                 let request = requests::located(&shared, *request).await;
@@ -175,13 +186,17 @@ async fn read(
                 },
                 Err(error) => ToClient::Error { id, error },
             };
-            out.send(&answer).await;
+            out.answer(&answer, brief).await;
             drop(place);
         });
     }
     // A client that ends its side is gone: nobody waits for its answers. What it
     // asked the sessions to do goes on.
     Ok(End::Gone)
+}
+
+async fn becomes_true(watched: &mut watch::Receiver<bool>) {
+    let _ = watched.wait_for(|it| *it).await;
 }
 
 /// What every request has, whatever is wrong with the rest of it.
@@ -220,7 +235,8 @@ fn bad_frame(why: &dyn std::fmt::Display) -> Failure {
 
 /// What goes to the writer.
 enum Outgoing {
-    Frame(Bytes),
+    /// With what is held until it is written.
+    Frame(Bytes, Option<OwnedSemaphorePermit>),
     /// Nothing comes after this.
     End,
 }
@@ -235,12 +251,16 @@ impl Out {
     /// Queues a frame; waits while the client is slow. That the client is gone is
     /// no news to anybody here.
     async fn send(&self, message: &ToClient) {
+        self.answer(message, None).await;
+    }
+
+    async fn answer(&self, message: &ToClient, held: Option<OwnedSemaphorePermit>) {
         let bytes = frame::encode(message).or_else(|error| {
             tracing::error!(%error, "a frame cannot be written");
             frame::encode(&too_long_for_a_frame(message))
         });
         if let Ok(bytes) = bytes {
-            let _ = self.frames.send(Outgoing::Frame(bytes.into())).await;
+            let _ = self.frames.send(Outgoing::Frame(bytes.into(), held)).await;
         }
     }
 }
@@ -295,7 +315,10 @@ async fn answer(
                 return watching.follow(&handle, watched, out).await;
             }
             if let Some(durable) = watched.durable {
-                durable.kept().await.map_err(|e| not_durable(&e, &handle, turn))?;
+                durable
+                    .kept()
+                    .await
+                    .map_err(|e| not_durable(&e, &handle, turn))?;
             }
             Ok(Reply::Accepted { turn })
         }
@@ -317,7 +340,10 @@ async fn answer(
                 }
                 Err(failure) => {
                     let journal = of_ended(shared, &session).unwrap_or(Err(failure))?;
-                    Ok(Reply::Turn(Box::new(shaped(ended(&journal, &turn)?, texts))))
+                    Ok(Reply::Turn(Box::new(shaped(
+                        ended(&journal, &turn)?,
+                        texts,
+                    ))))
                 }
             }
         }
@@ -378,17 +404,44 @@ async fn answer(
             session,
             question,
             always,
-        } => decide(shared, &session, question, Decision::Approve { always }, first_asked).await,
+        } => {
+            decide(
+                shared,
+                &session,
+                question,
+                Decision::Approve { always },
+                first_asked,
+            )
+            .await
+        }
         Request::Deny {
             session,
             question,
             message,
-        } => decide(shared, &session, question, Decision::Deny { message }, first_asked).await,
+        } => {
+            decide(
+                shared,
+                &session,
+                question,
+                Decision::Deny { message },
+                first_asked,
+            )
+            .await
+        }
         Request::Answer {
             session,
             question,
             texts,
-        } => decide(shared, &session, question, Decision::Answer(texts), first_asked).await,
+        } => {
+            decide(
+                shared,
+                &session,
+                question,
+                Decision::Answer(texts),
+                first_asked,
+            )
+            .await
+        }
         Request::Events { sessions, since } => {
             let subscription = Subscription::new(shared, &sessions, since)?;
             events(shared, id, subscription, out).await
@@ -435,6 +488,23 @@ async fn answer(
             sessions: shared.registry.count() as u64,
         })),
         Request::Stop { grace_ms } => stop(shared, grace_ms).await,
+        Request::Upgrade {
+            program,
+            version,
+            force,
+            unasked,
+        } => {
+            not_stopping(shared)?;
+            let program = PathBuf::from(OsString::from_vec(program.into_vec()));
+            upgrade(shared, |reply| Upgrade {
+                program,
+                version,
+                force,
+                unasked,
+                reply,
+            })
+            .await
+        }
         Request::Unknown => Err(Failure::new(
             ErrorCode::UnknownRequest,
             format!(
@@ -442,7 +512,7 @@ async fn answer(
                 clsess_proto::VERSION
             ),
         )
-        .hint("it is older than this command: clsess broker stop; the next command starts the new one")),
+        .hint("it is older than this command: clsess broker upgrade")),
     }
 }
 
@@ -535,6 +605,23 @@ async fn stop(shared: &Shared, grace_ms: u64) -> Result<Reply, Failure> {
         .wait_for(|stopped| *stopped)
         .await
         .map_err(|_| gone())?;
+    Ok(Reply::Done {})
+}
+
+/// Answers when nothing comes of it; otherwise the connection ends.
+async fn upgrade(
+    shared: &Shared,
+    upgrade: impl FnOnce(oneshot::Sender<Result<(), Failure>>) -> Upgrade,
+) -> Result<Reply, Failure> {
+    let (reply, answer) = oneshot::channel();
+    let upgrade = upgrade(reply);
+    if !upgrade.program.is_absolute() {
+        let message = "a program is named by its absolute path";
+        return Err(Failure::new(ErrorCode::BadRequest, message));
+    }
+    let gone = || Failure::new(ErrorCode::BrokerStopping, "the broker is gone");
+    shared.upgrades.send(upgrade).await.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())??;
     Ok(Reply::Done {})
 }
 

@@ -29,6 +29,20 @@ pub struct Disk {
     jobs: Sender<Job>,
 }
 
+/// The end of the disk thread.
+#[derive(Debug)]
+pub struct Ended(Receiver<()>);
+
+impl Ended {
+    /// Waits until it has done everything, which it can when nobody can give it work any more;
+    /// whether it has in time.
+    #[must_use]
+    pub fn wait(&self, within: Duration) -> bool {
+        // Nothing is ever sent.
+        self.0.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
+    }
+}
+
 type Done = oneshot::Sender<io::Result<()>>;
 
 enum Job {
@@ -42,13 +56,17 @@ impl Disk {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start() -> io::Result<Self> {
+    pub fn start() -> io::Result<(Self, Ended)> {
         let (jobs, todo) = channel();
+        let (lives, ended) = channel();
         std::thread::Builder::new()
             .name("disk".to_owned())
             .stack_size(256 * 1024)
-            .spawn(move || work(&todo))?;
-        Ok(Self { jobs })
+            .spawn(move || {
+                work(&todo);
+                drop(lives);
+            })?;
+        Ok((Self { jobs }, Ended(ended)))
     }
 
     /// Makes what was written to `file` durable.
@@ -64,7 +82,7 @@ impl Disk {
         self.promise(|done| Job::Replace(path, bytes, done))
     }
 
-    /// Is kept when everything before it has been done.
+    /// Is kept when everything before it has been done, and broken when the disk refuses some of it.
     pub fn all_done(&self) -> Promise {
         self.promise(Job::Nothing)
     }
@@ -166,6 +184,13 @@ impl Refused {
         Some((tried + AGAIN).saturating_duration_since(Instant::now()))
     }
 
+    fn nothing(&self) -> io::Result<()> {
+        match self.files.len() {
+            0 => Ok(()),
+            count => Err(io::Error::other(format!("{count} files cannot be written"))),
+        }
+    }
+
     fn again(&mut self) {
         self.files.retain(|path, bytes| match replace(path, bytes) {
             Ok(()) => {
@@ -190,7 +215,7 @@ fn work(todo: &Receiver<Job>) {
         let (result, done) = match job {
             Ok(Job::Nothing(done)) => {
                 refused.again();
-                (Ok(()), done)
+                (refused.nothing(), done)
             }
             Ok(Job::Sync(file, done)) => (file.sync(), done),
             Ok(Job::Replace(path, bytes, done)) => (refused.replace(path, bytes), done),

@@ -24,7 +24,9 @@ mod rights;
 mod session;
 mod store;
 mod subscription;
+mod upgrade;
 mod warm;
 
-pub use broker::{Prepared, prepare, run};
+pub use broker::{Ended, Prepared, prepare, run};
 pub use session::now_ms;
+pub use upgrade::{TakenOver, take_over};

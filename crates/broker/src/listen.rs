@@ -17,6 +17,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::stat::fstat;
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
@@ -136,20 +137,29 @@ pub fn path_of_inherited(listener: &UnixListener) -> Result<PathBuf, Failure> {
 #[derive(Debug)]
 pub struct Bound(Mutex<Own>);
 
-#[derive(Clone, Copy, Debug)]
-struct Own {
+/// The file of a [`Bound`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Own {
     /// Device and inode.
     file: Option<(u64, u64)>,
-    /// Whether it was handed over to us: then it outlives us.
-    inherited: bool,
+    /// Whether a service manager has made it: then it outlives us.
+    pub inherited: bool,
 }
 
-impl Bound {
+impl Own {
     /// The one that is at `socket` now.
     #[must_use]
     pub fn at(socket: &Path, inherited: bool) -> Self {
         let file = identity(socket);
-        Self(Mutex::new(Own { file, inherited }))
+        Self { file, inherited }
+    }
+}
+
+impl Bound {
+    /// To begin with.
+    #[must_use]
+    pub fn new(own: Own) -> Self {
+        Self(Mutex::new(own))
     }
 
     /// Whether ours is at `socket`.
@@ -161,13 +171,12 @@ impl Bound {
 
     /// From now on ours is the one at `socket`, which we have made.
     pub fn becomes(&self, socket: &Path) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Own {
-            file: identity(socket),
-            inherited: false,
-        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Own::at(socket, false);
     }
 
-    fn own(&self) -> Own {
+    /// Which one it is.
+    #[must_use]
+    pub fn own(&self) -> Own {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,9 +1,10 @@
 //! The lock that makes a broker the only one of its state directory, and the
 //! record in it that lets a client find the broker from anywhere.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Read;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,9 +69,10 @@ const LOOKS: u32 = 100;
 /// Between two tries; a look lasts microseconds.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// The held lock. It is free when the last process that has it is gone.
+/// The held lock. It is free when the last descriptor of it is closed, in whatever process: dropping
+/// one never takes it from who has another, be it over a fork or handed over.
 #[derive(Debug)]
-pub struct Lock(Flock<File>);
+pub struct Lock(File);
 
 impl Lock {
     /// Takes the lock; `None` when somebody else has it. Who only looks ([`is_held`])
@@ -79,7 +81,7 @@ impl Lock {
     /// # Errors
     /// [`ErrorCode::UnsafePath`] when the file cannot be used.
     pub fn take(path: &Path) -> Result<Option<Self>, Failure> {
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -89,10 +91,10 @@ impl Lock {
             .open(path)
             .map_err(|e| failure(path, &e))?;
         for _ in 0..LOOKS {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Some(Self(lock))),
-                Err((back, nix::errno::Errno::EWOULDBLOCK)) => file = back,
-                Err((_, errno)) => return Err(failure(path, &errno.into())),
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Self(file))),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(failure(path, &error)),
             }
             if is_held(path) {
                 break;
@@ -100,6 +102,31 @@ impl Lock {
             std::thread::sleep(LOOK);
         }
         Ok(None)
+    }
+
+    /// The lock at `path` as another process has handed it over.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnsafePath`] when it is not that one.
+    pub fn handed_over(descriptor: OwnedFd, path: &Path) -> Result<Self, Failure> {
+        let file = File::from(descriptor);
+        let identity = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        let handed = file.metadata().map(identity);
+        let named = std::fs::symlink_metadata(path).map(identity);
+        match (handed, named) {
+            (Ok(handed), Ok(named)) if handed == named => {}
+            _ => {
+                return Err(failure(
+                    path,
+                    &std::io::Error::other("another one was handed over"),
+                ));
+            }
+        }
+        // It is held by the same open file: it stays held, and this makes sure of it.
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(error) => Err(failure(path, &error.into())),
+        }
     }
 
     /// Writes who we are. Its readers tolerate a half-written record.
@@ -110,6 +137,12 @@ impl Lock {
         let text = serde_json::to_vec(record)?;
         self.0.write_all_at(&text, 0)?;
         self.0.set_len(text.len() as u64)
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

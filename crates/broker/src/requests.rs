@@ -15,6 +15,20 @@ use crate::disk;
 use crate::journal::Journal;
 use crate::session::{Command, Handle, Row, view};
 
+/// Whether it waits neither for an agent nor for something to happen.
+#[must_use]
+pub fn is_brief(request: &Request) -> bool {
+    use Request as R;
+    match request {
+        R::List {} | R::Show { .. } | R::Status {} | R::Queue { .. } | R::Log { .. } => true,
+        R::QueueRemove { .. } | R::QueueRun { .. } | R::Rename { .. } | R::Unknown => true,
+        R::Questions { .. } | R::Approve { .. } | R::Deny { .. } | R::Answer { .. } => true,
+        R::New(_) | R::Send(_) | R::Result { .. } | R::Wait { .. } | R::Events { .. } => false,
+        R::Kill { .. } | R::Restart { .. } | R::Cancel { .. } | R::Interrupt { .. } => false,
+        R::Stop { .. } | R::Upgrade { .. } => false,
+    }
+}
+
 /// `wait`: until something is so of all the sessions, or of any.
 ///
 /// # Errors

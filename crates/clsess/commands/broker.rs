@@ -1,14 +1,15 @@
 //! `clsess broker`: the background process itself.
 
+use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use clsess_broker::{Prepared, listen, lock, now_ms};
+use clsess_broker::{Ended, Prepared, listen, lock, now_ms};
 use clsess_proto::{ErrorCode, Failure, Reply, Request};
 use daemonize::{Daemonize, Outcome};
 
@@ -21,6 +22,7 @@ use crate::output::{Output, print, print_json, say, table};
 use crate::reach;
 use crate::stdout::write_all;
 use crate::surroundings::Surroundings;
+use crate::upgrade;
 
 /// How long `start` waits for another broker that is just beginning or ending.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,6 +47,7 @@ pub fn run(
             }
             start(verbose, surroundings, output)
         }
+        BrokerCommand::Upgrade { force } => wait_for(upgrade::run(*force, surroundings, output)),
         BrokerCommand::Stop { grace } => wait_for(stop(*grace, surroundings, output)),
         BrokerCommand::Status { json } => wait_for(status(*json, surroundings)),
         BrokerCommand::Logs { lines } => logs(*lines, surroundings),
@@ -86,7 +89,39 @@ fn foreground(verbose: u8, surroundings: &Surroundings) -> Result<u8, Failure> {
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         say(&format!("clsess: cannot tell systemd: {error}\n"));
     }
-    clsess_broker::run(prepared, verbose, true).map_err(|e| internal(&e))?;
+    ended(clsess_broker::run(prepared, verbose, true))
+}
+
+/// Becomes the broker in place of the one whose socket is descriptor 0, when that wants it.
+pub fn take_over() -> Result<u8, Failure> {
+    close_inherited(None).map_err(|e| internal(&e))?;
+    let old = io::stdin().as_fd().try_clone_to_owned();
+    let old = UnixStream::from(old.map_err(|e| internal(&e))?);
+    if old.peer_addr().is_err() {
+        let message = "only a broker starts this, when it is replaced";
+        return Err(Failure::new(ErrorCode::BadRequest, message).hint("clsess broker upgrade"));
+    }
+    // The copy is close-on-exec, which descriptor 0 is not.
+    let null = File::open("/dev/null").map_err(|e| internal(&e))?;
+    nix::unistd::dup2_stdin(null).map_err(|errno| internal(&errno.into()))?;
+    match clsess_broker::take_over(old)? {
+        Some(taken) => ended(clsess_broker::run(
+            taken.prepared,
+            taken.verbose,
+            taken.to_stderr,
+        )),
+        None => Ok(0),
+    }
+}
+
+/// A service manager is told whose end it is to wait for now. It believes only the process that
+/// was the broker until now, and only as long as that lives.
+fn ended(ended: io::Result<Ended>) -> Result<u8, Failure> {
+    if let Ended::Replaced { pid } = ended.map_err(|e| internal(&e))?
+        && let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::MainPid(pid)])
+    {
+        say(&format!("clsess: cannot tell systemd: {error}\n"));
+    }
     Ok(0)
 }
 
@@ -179,14 +214,10 @@ fn daemon(
         .umask(0o077)
         .execute();
     match begun {
-        Outcome::Child(Ok(_)) => {
-            clsess_broker::run(prepared, verbose, false).map_err(|e| internal(&e))?;
-            Ok(0)
-        }
+        Outcome::Child(Ok(_)) => ended(clsess_broker::run(prepared, verbose, false)),
         Outcome::Child(Err(e)) => Err(no_daemon(&e.to_string())),
         Outcome::Parent(child) => {
-            // Its lock is the broker's too: dropped here, it would be free there.
-            std::mem::forget(prepared);
+            drop(prepared);
             let child = child.map_err(|e| no_daemon(&e.to_string()))?;
             let ended = ExitStatus::from_raw(child.first_child_exit_code);
             if ended.success() {
@@ -223,23 +254,23 @@ async fn stop(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<u8, Failure> {
-    let Some(mut client) = running(surroundings).await? else {
+    let mut asked = false;
+    while let Some(mut client) = running(surroundings).await? {
+        let grace_ms = ms(grace);
+        asked = true;
+        match client.call(Request::Stop { grace_ms }).await {
+            Ok(Reply::Done {}) => break,
+            Ok(other) => return Err(unexpected(&other)),
+            // It is gone before its answer, or was just being replaced: then the next one is
+            // meant too.
+            Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    if !asked {
         output.note("no broker is running");
         return Ok(0);
-    };
-    match client
-        .call(Request::Stop {
-            grace_ms: ms(grace),
-        })
-        .await
-    {
-        Ok(Reply::Done {}) => {}
-        Ok(other) => return Err(unexpected(&other)),
-        // It can be gone before its answer is.
-        Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {}
-        Err(failure) => return Err(failure),
     }
-    drop(client);
     // Its lock is free when its process is gone.
     let lock = surroundings.place.lock();
     let free = tokio::task::spawn_blocking(move || lock::wait_until_gone(&lock));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clsess_broker::doctor::{self, Check, Status};
 use clsess_broker::lock;
-use clsess_proto::{Failure, VERSION};
+use clsess_proto::{Failure, VERSION, newer};
 use serde_json::json;
 
 use crate::cli::{AgentOptions, Doctor};
@@ -112,8 +112,14 @@ fn running(version: &str) -> Check {
         return Check::ok(NAME, format!("{version} runs"));
     }
     let message = format!("{version} runs, and this command is {VERSION}");
-    let hint = "clsess broker stop: the next command starts the new one, and sessions go on";
-    Check::warning(NAME, message).hint(hint)
+    let check = Check::warning(NAME, message);
+    if newer(VERSION, version) {
+        check.hint(
+            "clsess broker upgrade: turns go on; so does the next command that needs a broker",
+        )
+    } else {
+        check.hint("upgrade this command to the broker's version")
+    }
 }
 
 /// A line for each check, and one for what to do.

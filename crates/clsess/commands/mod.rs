@@ -25,7 +25,7 @@ use std::future::Future;
 use clsess_proto::{ErrorCode, Failure};
 
 use crate::cli::{Cli, Command, Format};
-use crate::output::Output;
+use crate::output::{Output, say};
 use crate::surroundings::Surroundings;
 
 impl Command {
@@ -86,6 +86,16 @@ pub fn run(cli: Cli, surroundings: &Surroundings, output: &Output) -> u8 {
         Command::Version(version) => wait_for(version::run(&version, surroundings)),
     };
     done.unwrap_or_else(|failure| output.fail(&failure))
+}
+
+/// `clsess broker take-over`, which only a broker starts: see [`broker::take_over`].
+#[must_use]
+pub fn take_over() -> u8 {
+    broker::take_over().unwrap_or_else(|failure| {
+        // A line: the broker tells it to whoever wanted this.
+        say(&format!("clsess: {}\n", failure.message));
+        failure.code.exit()
+    })
 }
 
 /// Runs a verb on a runtime of this thread.

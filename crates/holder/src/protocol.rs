@@ -58,6 +58,7 @@
 //! after 5 s the rest is given up, and `left` says so.
 //!
 //! A refused frame changes nothing: the connection and the agent go on. A frame that is too long is read and dropped.
+//! A broker skips replies of kinds that it does not know; with none of those come descriptors.
 //!
 //! # Descriptors
 //!

@@ -96,6 +96,9 @@ pub enum ErrorCode {
     AnswerDamaged,
     /// The agent reported an error for this turn.
     AgentError,
+    /// The program is not fit to be the broker, or the broker cannot be replaced now; it goes on
+    /// as it was.
+    UpgradeFailed,
     /// A bound of the broker is reached (sessions, queue, connections).
     TooMany,
     /// A fault in clsess itself.
@@ -134,6 +137,7 @@ impl ErrorCode {
             E::AnswerTooLong
             | E::AnswerDamaged
             | E::AgentError
+            | E::UpgradeFailed
             | E::TooMany
             | E::Internal
             | E::Unknown => 1,

@@ -35,6 +35,7 @@ pub const CAPABILITIES: &[&str] = &[
     "events",
     "status",
     "stop",
+    "upgrade",
 ];
 
 /// Who is there: the first frame in each direction.
@@ -95,6 +96,40 @@ pub fn compatible(client: &Hello, broker: &Hello) -> Result<(), Failure> {
         "upgrade the command to the broker's version"
     };
     Err(Failure::new(ErrorCode::Incompatible, message).hint(hint))
+}
+
+/// Whether one version comes after another, in the order of Semantic Versioning. What is no
+/// version comes after nothing, and nothing after it.
+#[must_use]
+pub fn newer(one: &str, other: &str) -> bool {
+    matches!((order(one), order(other)), (Some(one), Some(other)) if one > other)
+}
+
+/// Three numbers, whether it is a release, and the identifiers of what comes before a release:
+/// numbers before words, and in their own order.
+type Order<'a> = ([u64; 3], bool, Vec<(bool, u64, &'a str)>);
+
+fn order(version: &str) -> Option<Order<'_>> {
+    // What is behind a plus names a build and has no order.
+    let version = version.split('+').next()?;
+    let (numbers, before) = match version.split_once('-') {
+        Some((numbers, before)) => (numbers, Some(before)),
+        None => (version, None),
+    };
+    let numbers: Vec<u64> = numbers
+        .split('.')
+        .map(|n| n.parse().ok())
+        .collect::<Option<_>>()?;
+    let identifiers = before.into_iter().flat_map(|before| before.split('.'));
+    let identifiers = identifiers.map(|word| match word.parse() {
+        Ok(number) => (false, number, ""),
+        Err(_) => (true, 0, word),
+    });
+    Some((
+        numbers.try_into().ok()?,
+        before.is_none(),
+        identifiers.collect(),
+    ))
 }
 
 /// A frame from a client.

@@ -18,7 +18,7 @@ mod request;
 
 pub use error::{ErrorCode, Failure};
 pub use event::{Event, EventKind, Resolution};
-pub use hello::{CAPABILITIES, Hello, PROTOCOL, ToBroker, ToClient, VERSION, compatible};
+pub use hello::{CAPABILITIES, Hello, PROTOCOL, ToBroker, ToClient, VERSION, compatible, newer};
 pub use id::TurnId;
 pub use reply::{
     BrokerStatus, Denial, Killed, LogEntry, Outcome, Question, QuestionKind, QueuedTurn, Reply,

@@ -179,6 +179,22 @@ pub enum Request {
         /// How long agents may take to end by themselves, in milliseconds.
         grace_ms: u64,
     },
+    /// Replaces the broker by another program, under running turns. Answer: `done`, when there is
+    /// nothing to do; otherwise the connection ends when the program takes over, and whoever
+    /// listens then is asked for its `status`: it is the same broker again when that has failed.
+    Upgrade {
+        /// The absolute path of the program.
+        program: ByteBuf,
+        /// The program's version.
+        version: String,
+        /// Also by the same program, and by one of an older version.
+        #[serde(default)]
+        force: bool,
+        /// Nobody has asked for it: a command is newer. A program that has failed is then not
+        /// tried again.
+        #[serde(default)]
+        unasked: bool,
+    },
     /// A request that this build does not know.
     #[serde(other)]
     Unknown,

@@ -7,7 +7,7 @@ use clsess_proto::frame::{self, FrameError};
 use clsess_proto::{
     Denial, ErrorCode, Event, EventKind, Failure, Hello, New, OnBusy, OnCrash, OnLimit, OnQuestion,
     Outcome, Reply, Request, Send, SessionDetail, SessionRow, Settings, State, ToBroker, ToClient,
-    TurnId, TurnReport, Usage, compatible, valid_name,
+    TurnId, TurnReport, Usage, compatible, newer, valid_name,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -284,6 +284,33 @@ fn a_mismatch_names_both_versions_and_the_side_to_upgrade() {
     let older_client = compatible(&old, &new).unwrap_err();
     assert!(older_client.hint.unwrap().contains("upgrade the command"));
     assert!(compatible(&old, &old).is_ok());
+}
+
+#[test]
+fn versions_have_the_order_of_semver() {
+    let rising = [
+        "0.1.0",
+        "0.1.1",
+        "0.2.0",
+        "0.10.0",
+        "1.0.0-2",
+        "1.0.0-11",
+        "1.0.0-alpha",
+        "1.0.0-alpha.1",
+        "1.0.0-beta",
+        "1.0.0",
+        "1.0.1+build",
+        "9.9.9",
+    ];
+    for (at, one) in rising.iter().enumerate() {
+        for (other_at, other) in rising.iter().enumerate() {
+            assert_eq!(newer(one, other), at > other_at, "{one} {other}");
+        }
+    }
+    assert!(!newer("1.0.1+a", "1.0.1+b") && !newer("1.0.1+b", "1.0.1+a"));
+    for none in ["", "1", "1.2", "1.2.x", "1.2.3.4", "nightly"] {
+        assert!(!newer(none, "0.0.0") && !newer("9.9.9", none), "{none}");
+    }
 }
 
 #[test]

@@ -23,6 +23,9 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes read at once from a holder; its replies are small.
 const READ: usize = 512;
 
@@ -90,19 +93,23 @@ impl Held {
         successor: &Successor,
     ) -> Result<(Self, Lent), StartError> {
         let mut held = Self::spawn(dir)?;
-        held.ask(&Request::Successor(successor.clone())).await?;
-        held.ask(&Request::Start(start)).await?;
-        match held.answer().await? {
-            Reply::Started { pid, start_time } => held.agent = Process { pid, start_time },
+        let lent = held.begin(start, successor).await?;
+        Ok((held, lent))
+    }
+
+    async fn begin(&mut self, start: Start, successor: &Successor) -> Result<Lent, StartError> {
+        self.ask(&Request::Successor(successor.clone())).await?;
+        self.ask(&Request::Start(start)).await?;
+        match self.answer().await? {
+            Reply::Started { pid, start_time } => self.agent = Process { pid, start_time },
             Reply::Failed(failed) => return Err(StartError::Agent(failed)),
             other => return Err(unexpected(&other).into()),
         }
-        held.ask(&Request::Lend).await?;
-        let lent = match held.answer().await? {
-            Reply::Lent { ends } => held.take(&ends)?,
-            other => return Err(unexpected(&other).into()),
-        };
-        Ok((held, lent))
+        self.ask(&Request::Lend).await?;
+        match self.answer().await? {
+            Reply::Lent { ends } => Ok(self.take(&ends)?),
+            other => Err(unexpected(&other).into()),
+        }
     }
 
     /// Finds the holder that an earlier broker has left in the session's directory; `None` when
@@ -233,9 +240,15 @@ impl Held {
             let frame = protocol::take_frame(&mut self.received)
                 .map_err(|long| io::Error::other(format!("a frame of {} bytes", long.0)))?;
             if let Some(frame) = frame {
-                return protocol::decode_reply(&frame)
-                    .map(Some)
-                    .map_err(io::Error::other);
+                match protocol::decode_reply(&frame) {
+                    // A holder of a later version says more; what an agent's life hangs on is
+                    // what this version knows.
+                    Err(Refused {
+                        reason: Reason::Unknown,
+                        ..
+                    }) => continue,
+                    reply => return reply.map(Some).map_err(io::Error::other),
+                }
             }
             let mut bytes = [0; READ];
             let socket = &self.socket;

@@ -368,7 +368,7 @@ fn ends_that_nobody_asked_for_are_kept_in_bounds_while_the_disk_is_full() {
 fn after_a_failed_sync_all_lines_are_written_anew() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = written(dir.path(), &[queued(1), started(1), queued(2)]);
-    let disk = Disk::start().unwrap();
+    let (disk, _) = Disk::start().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();

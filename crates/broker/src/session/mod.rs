@@ -218,6 +218,8 @@ pub struct Row {
     pub allow_from: Arc<[String]>,
     /// Whether its agent is not started before another session's sleeps.
     pub waits_for_room: bool,
+    /// Whether something of the journal is only in memory.
+    pub unwritten: bool,
 }
 
 impl Row {

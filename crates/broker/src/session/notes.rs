@@ -361,6 +361,7 @@ mod tests {
             stopping: vec![(TurnId(Uuid::from_u128(2)), stop)],
             answered: VecDeque::from([("q".to_owned(), Resolution::Denied)]),
             at: 5,
+            timers: Timers::default(),
             said: VecDeque::from([("q".to_owned(), Uuid::from_u128(4))]),
             policies: VecDeque::from([(Uuid::from_u128(3), OnQuestion::Wait)]),
             version: Some("2.1.328".to_owned()),

@@ -308,6 +308,7 @@ fn first_row(record: &SessionRecord, now: u64) -> Row {
         holder: None,
         allow_from: record.settings.allow_from.clone().into(),
         waits_for_room: false,
+        unwritten: false,
     }
 }
 

@@ -138,6 +138,7 @@ impl Session {
             holder: self.body.as_ref().map(StreamBody::holder_pid),
             allow_from: before.allow_from,
             waits_for_room: self.life == Life::Waiting,
+            unwritten: self.journal.unwritten() > 0,
         };
         self.row.send_if_modified(|old| {
             let changed = *old != row;

@@ -170,11 +170,12 @@ pub fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         8 => of_the_queue(),
         4 => of_questions(),
-        10 => of_sessions(),
+        11 => of_sessions(),
     ]
 }
 
 fn of_sessions() -> impl Strategy<Value = Request> {
+    let program = vec(any::<u8>(), 0..6).prop_map(serde_bytes::ByteBuf::from);
     prop_oneof![
         new().prop_map(|new| Request::New(Box::new(new))),
         send().prop_map(|send| Request::Send(Box::new(send))),
@@ -206,5 +207,13 @@ fn of_sessions() -> impl Strategy<Value = Request> {
         (text(), turn()).prop_map(|(session, turn)| Request::Cancel { session, turn }),
         Just(Request::Status {}),
         any::<u64>().prop_map(|grace_ms| Request::Stop { grace_ms }),
+        (program, text(), any::<bool>(), any::<bool>()).prop_map(
+            |(program, version, force, unasked)| Request::Upgrade {
+                program,
+                version,
+                force,
+                unasked
+            }
+        ),
     ]
 }

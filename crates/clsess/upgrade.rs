@@ -1,0 +1,110 @@
+//! Replacing the broker by this program, which it starts itself: when somebody asks for it, and
+//! when this command is newer than the broker that it meets.
+
+use std::os::unix::ffi::OsStringExt;
+use std::time::{Duration, Instant};
+
+use clsess_proto::{BrokerStatus, ErrorCode, Failure, Reply, Request, VERSION, newer};
+use tokio::time::sleep;
+
+use crate::client::{Client, Start, unexpected};
+use crate::output::{Output, print, say};
+use crate::surroundings::Surroundings;
+
+/// How long a broker is looked for that was there before. The old one gives the new one 6 seconds,
+/// and goes on itself after that.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two tries meanwhile.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// `clsess broker upgrade`.
+pub async fn run(force: bool, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
+    let mut client = Client::connect(surroundings, Start::Never).await?;
+    let before = status(&mut client).await?;
+    match client.call(request(force, false)?).await {
+        Ok(Reply::Done {}) => {
+            output.note(&format!(
+                "the broker is this program already, {} (pid {})",
+                before.version, before.pid
+            ));
+            return Ok(0);
+        }
+        Ok(other) => return Err(unexpected(&other)),
+        // As it is to be.
+        Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {}
+        Err(failure) => return Err(failure),
+    }
+    let after = status(&mut next(surroundings).await?).await?;
+    if after.pid == before.pid {
+        let message = "the new broker proved itself and did not come up; the old one goes on";
+        return Err(
+            Failure::new(ErrorCode::UpgradeFailed, message).hint("clsess broker logs -n 20")
+        );
+    }
+    if !output.quiet {
+        let (from, to, pid) = (before.version, after.version, after.pid);
+        print(&format!("upgraded: {from} -> {to} (pid {pid})\n"));
+    }
+    Ok(0)
+}
+
+/// A command that would start a broker has met one. An older one is replaced, after saying so; if
+/// that fails, it will do.
+pub async fn met(mut client: Client, surroundings: &Surroundings) -> Result<Client, Failure> {
+    let theirs = client.hello.version.clone();
+    // What runs inside an agent may not do that, and need not hear of it.
+    let inside = std::env::var_os("CLSESS_SESSION").is_some();
+    if inside || !newer(VERSION, &theirs) || !client.understands("upgrade") {
+        return Ok(client);
+    }
+    say(&format!(
+        "clsess: upgrading the broker {theirs} -> {VERSION}\n"
+    ));
+    let why = match client.call(request(false, true)?).await {
+        Ok(_) => return Ok(client),
+        Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {
+            client = next(surroundings).await?;
+            if !newer(VERSION, &client.hello.version) {
+                return Ok(client);
+            }
+            "the new one did not come up".to_owned()
+        }
+        Err(failure) => failure.message,
+    };
+    say(&format!("clsess: it stays {theirs}: {why}\n"));
+    Ok(client)
+}
+
+/// This program, to be the broker.
+fn request(force: bool, unasked: bool) -> Result<Request, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|e| Failure::new(ErrorCode::Internal, format!("where this program is: {e}")))?;
+    Ok(Request::Upgrade {
+        program: program.into_os_string().into_vec().into(),
+        version: VERSION.to_owned(),
+        force,
+        unasked,
+    })
+}
+
+/// The broker after that: the new one, or the old one again. It listens all the time.
+async fn next(surroundings: &Surroundings) -> Result<Client, Failure> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match Client::find(surroundings, Start::Never).await {
+            Err(failure)
+                if failure.code == ErrorCode::BrokerUnreachable && Instant::now() < until =>
+            {
+                sleep(RETRY).await;
+            }
+            found => return found,
+        }
+    }
+}
+
+async fn status(client: &mut Client) -> Result<BrokerStatus, Failure> {
+    match client.call(Request::Status {}).await? {
+        Reply::Status(status) => Ok(status),
+        other => Err(unexpected(&other)),
+    }
+}
