@@ -31,7 +31,13 @@ fn stopped_while_it_falls_asleep(world: &World) -> u32 {
     world.send("work", "remember me");
     // On a machine that is very busy it may be faster than we are.
     loop {
-        let pid = world.show("work")["pid"].as_u64();
+        // One that is stopped before it has said that it is idle never is.
+        let mut pid = None;
+        until("it is at rest", || {
+            let shown = world.show("work");
+            pid = shown["pid"].as_u64();
+            shown["state"] == "idle" || shown["state"] == "asleep"
+        });
         if let Some(pid) = pid.and_then(|pid| u32::try_from(pid).ok()) {
             send_signal(pid, Signal::SIGSTOP);
             let mut shown = json!(null);

@@ -1,6 +1,5 @@
 //! A turn as it is printed: `send` and `result` do it alike.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -55,7 +54,6 @@ pub struct Printer {
     /// Questions are told whatever else is.
     questions: bool,
     /// The questions that were told.
-    asked: HashSet<String>,
     /// When the broker is given up.
     give_up: Option<Instant>,
     /// The turn, as soon as it is known.
