@@ -8,8 +8,8 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use clsess_proto::frame;
-use harness::told::{check, told};
 use harness::World;
+use harness::told::{check, told};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
