@@ -17,7 +17,7 @@ use super::task::Session;
 use crate::store::{Damage, SessionRecord};
 
 /// Bytes of a transcript that is looked at; a longer one is resumed as it is. Measured: 20 MB take
-/// some 10 ms.
+/// 31 ms on a busy machine, in a thread of its own.
 const MAX_TRANSCRIPT: u64 = 512 * 1024 * 1024;
 
 /// Why an agent is not started.
@@ -171,7 +171,10 @@ impl Session {
         let waits = |queued: &super::turns::Queued| queued.end.receiver_count() > 0;
         if !self.start_waiters.is_empty() || self.queue.iter().any(waits) {
             self.record.damage = Some(damage);
-            self.save_record();
+            // One that never had a turn is being forgotten, with its directory: `new --resume`.
+            if !self.journal.is_empty() {
+                self.save_record();
+            }
         }
     }
 
