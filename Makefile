@@ -13,7 +13,7 @@ target = $(shell rustc -vV | sed -n 's/^host: //p')
 release = target/$(target)/release
 static = RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target $(target)
 
-.PHONY: build test check chaos demo bench fuzz docs install clean
+.PHONY: build test check chaos soak demo bench fuzz docs install clean
 
 # The command, the man pages and the completions are all there is; see install.
 build:
@@ -42,6 +42,15 @@ CHAOS_TURNS = 1000
 
 chaos:
 	CLSESS_CHAOS_TURNS=$(CHAOS_TURNS) cargo test --test chaos -- --nocapture
+
+# A long time of it: sessions that sleep and wake, a broker and agents that are killed. `make test` has
+# a short form of both.
+SOAK_TURNS = 2000
+DEATHS = 50
+
+soak:
+	CLSESS_DEATHS=$(DEATHS) cargo test --test death -- --nocapture
+	CLSESS_SOAK_TURNS=$(SOAK_TURNS) cargo test --test soak -- --nocapture
 
 # With REAL=1 your own logged-in claude, else the real client with a loopback API.
 demo:

@@ -76,22 +76,20 @@ fn the_death_of_the_holder_is_the_death_of_its_agent() {
     let send = held(&world, &[]);
     let holder = world.show("work")["holder_pid"].as_u64().unwrap();
     send_signal(u32::try_from(holder).unwrap(), Signal::SIGKILL);
-    let done = send.wait().fails(9);
-    assert_eq!(done.stdout, b"");
+    let done = send.wait().ok();
+    assert_eq!(done.text(), "you said: slow\n");
     assert_eq!(
         done.stderr,
-        "clsess: the agent died, its holder is gone\n\
-         hint: what it did is in its conversation; the next send takes it up again\n"
+        "clsess: the agent died once in this turn, and another one was given the prompt\n"
     );
-    let result = world.clsess(&["result", "-o", "json", "work"]).run();
-    assert_eq!(result.fails(9).json()["outcome"], "unknown");
+    assert!(world.log().contains("how=its holder is gone"));
     let agents = |world: &World| {
         let all = world.processes();
         all.iter()
             .filter(|(_, what)| what.contains("stream-json"))
             .count()
     };
-    until("the agent is gone", || agents(&world) == 0);
+    until("the agent before is gone", || agents(&world) == 1);
     let recalled = world.send("work", "recall");
     assert_eq!(recalled.lines().next(), Some("remember me"), "{recalled}");
     assert_eq!(agents(&world), 1);

@@ -70,14 +70,29 @@ fn every_exit_code_has_a_cause() {
     refused_by_the_provider(&mut came);
     asked_and_busy(&mut came);
     ended_by_somebody(&mut came);
-    let held = came.held(&[]);
-    send_signal(world.agent("work"), Signal::SIGKILL);
-    came.ends(9, held);
-    world.api.release("h");
+    dies_in_a_tool(&mut came);
 
     let mut all: BTreeSet<i32> = (0..=11).chain([124]).collect();
     all.extend(SIGNALS.map(|(_, code)| code));
     assert_eq!(came.codes, all);
+}
+
+fn dies_in_a_tool(came: &mut Came<'_>) {
+    let began = came.world.project().join("began");
+    let command = format!(
+        "touch {}; until false; do sleep 0.05; done",
+        began.display()
+    );
+    let tool = json!({"tool": {"name": "Bash", "input": {"command": command}}});
+    let steps = json!([{"blocks": [tool]}, {"text": "done"}]);
+    came.world.api.rule("touch it", steps);
+    let send = ["send", "--on-question", "wait", "work", "touch it"];
+    let running = came.world.clsess(&send).spawn();
+    came.world.wait_state("work", "question");
+    came.run(0, &["approve", "work"]);
+    until("the tool runs", || began.exists());
+    send_signal(came.world.agent("work"), Signal::SIGKILL);
+    came.ends(9, running);
 }
 
 fn refused_by_the_provider(came: &mut Came<'_>) {

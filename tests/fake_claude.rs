@@ -12,10 +12,13 @@ mod harness;
 
 use harness::fake::FakeAgent;
 use harness::told::{Told, check, told};
-use harness::{World, alive};
+use harness::{World, alive, send_signal, until};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 const DIED: &str = "what it did is in its conversation; the next send takes it up again";
+const AGAIN: &str =
+    "clsess: the agent died once in this turn, and another one was given the prompt\n";
 const DAMAGED: &str = "what the agent printed could not be read whole, so the answer is not proven";
 const DAMAGED_HINT: &str =
     "clsess result -o json shows what was read; the agent's transcript has the rest";
@@ -276,7 +279,7 @@ fn a_line_beyond_all_bounds_ends_the_agent() {
 // ---- death ----
 
 #[test]
-fn an_agent_that_dies_in_a_turn_is_told_by_how_it_died() {
+fn an_agent_that_dies_in_a_turn_is_followed_by_one_that_finishes_it() {
     let Some((world, agent)) = World::fake(json!({})) else {
         return;
     };
@@ -332,16 +335,34 @@ fn an_agent_that_dies_in_a_turn_is_told_by_how_it_died() {
         ),
     ];
     for (name, steps, how) in faults {
-        agent.rule(name, steps);
-        let message = format!("the agent died, {how}");
-        let expected = told(9, "agent_died", &message, DIED);
+        agent.add(json!({"once": true, "match": name, "steps": steps}));
         let done = world.clsess(&["send", "work", name]).run();
-        assert_eq!((done.code, done.stderr), (9, expected.text()), "{name}");
-        check(&world, &["result", "work"], b"", &expected);
-        let json = world.clsess(&["result", "-o", "json", "work"]).run().json();
-        assert_eq!(json["outcome"], "unknown", "{name}");
-        let show = world.show("work");
-        assert_eq!(show["state"], "asleep", "{name}");
+        match name {
+            // What it has begun is not repeated.
+            "in a tool" => {
+                let message = format!("the agent died, {how}");
+                let expected = told(9, "agent_died", &message, DIED);
+                assert_eq!((done.code, done.stderr), (9, expected.text()), "{name}");
+                check(&world, &["result", "work"], b"", &expected);
+                let json = world.clsess(&["result", "-o", "json", "work"]).run().json();
+                assert_eq!(json["outcome"], "unknown", "{name}");
+                assert_eq!(world.show("work")["state"], "asleep", "{name}");
+            }
+            // It had written its answer down.
+            "in the result" => assert_eq!(done.ok().text(), "x\n"),
+            _ => {
+                let done = done.ok();
+                assert_eq!(done.text(), format!("you said: {name}\n"));
+                assert_eq!(done.stderr, AGAIN, "{name}");
+            }
+        }
+        let how = how.split(':').next().unwrap();
+        let log = world.log();
+        let mut deaths = log.lines().filter(|line| line.contains("agent gone"));
+        assert!(
+            deaths.next_back().unwrap().contains(&format!("how={how} ")),
+            "{name}: {log}"
+        );
         next_is_right(&world, &agent);
     }
 }
@@ -375,18 +396,38 @@ fn a_prompt_that_waits_behind_a_death_is_answered() {
         return;
     };
     world.session("work");
-    agent.rule(
-        "slow",
-        json!([{"delta": "Half"}, {"hold": "h"}, {"exit": 5}]),
-    );
+    agent.add(json!({"once": true, "match": "slow", "steps": [
+        {"delta": "Half"}, {"hold": "h"}, {"exit": 5}
+    ]}));
     let first = world.clsess(&["send", "work", "slow"]).spawn();
     agent.wait_hold("h", 1);
     let second = world.clsess(&["send", "work", "second"]).spawn();
     world.wait_queued("work", 1);
     agent.release("h");
-    first.wait().fails(9);
+    assert_eq!(first.wait().ok().text(), "you said: slow\n");
     assert_eq!(second.wait().ok().text(), "you said: second\n");
-    assert_eq!(agent.prompts(), ["slow", "second"]);
+    assert_eq!(agent.prompts(), ["slow", "slow", "second"]);
+}
+
+/// One that dies in every try is started again later and later, and then the turn is given up.
+#[test]
+fn a_turn_that_kills_its_agent_is_given_up() {
+    let Some((world, agent)) = World::fake(json!({})) else {
+        return;
+    };
+    world.session("work");
+    agent.rule("deadly", json!(["begin", {"signal": "KILL"}]));
+    let send = world
+        .clsess(&["send", "-o", "json", "work", "deadly"])
+        .spawn();
+    world.wait_state("work", "restarting");
+    let turn = send.wait().fails(9).json();
+    assert_eq!(
+        (&turn["outcome"], &turn["agent_deaths"]),
+        (&json!("unknown"), &json!(3))
+    );
+    assert_eq!(agent.prompts(), ["deadly"; 4]);
+    next_is_right(&world, &agent);
 }
 
 // ---- silence ----
@@ -877,8 +918,9 @@ fn an_agent_that_dies_while_it_is_woken_costs_no_prompt() {
         return;
     };
     world.session("work");
-    agent.rule("die", json!([{"signal": "KILL"}]));
-    world.clsess(&["send", "work", "die"]).run().fails(9);
+    world.send("work", "one");
+    send_signal(world.agent("work"), Signal::SIGKILL);
+    world.wait_state("work", "asleep");
     agent.add(json!({"on": "start", "once": true, "steps": [{"exit": 3}]}));
     let expected = told(
         1,
@@ -888,7 +930,7 @@ fn an_agent_that_dies_while_it_is_woken_costs_no_prompt() {
     );
     let done = world.clsess(&["send", "work", "lost?"]).run().fails(1);
     assert_eq!(done.stderr, expected.text());
-    assert_eq!(agent.prompts(), ["die"]);
+    assert_eq!(agent.prompts(), ["one"]);
     next_is_right(&world, &agent);
 }
 
@@ -971,5 +1013,31 @@ fn a_question_fails_the_turn_that_says_so() {
         agent.told("answer")[0]["response"]["response"]["interrupt"],
         true
     );
+    next_is_right(&world, &agent);
+}
+
+// ---- the death of the broker ----
+
+/// What is heard of a turn is kept for the next broker, but not without bound: of one that says
+/// more the answer comes from the agent's transcript.
+#[test]
+fn a_turn_that_says_more_than_is_kept_has_its_answer_from_the_next_broker_too() {
+    let Some((world, agent)) = World::fake(json!({})) else {
+        return;
+    };
+    world.session("work");
+    let say = json!({"text": "0123456789", "times": 30_000, "delta_bytes": 1});
+    agent.rule("long", json!([{"say": say}, {"hold": "h"}]));
+    let send = world.clsess(&["send", "work", "long"]).spawn();
+    agent.wait_hold("h", 1);
+    until("it was too much", || {
+        world.log().contains("a turn says more than is kept of it")
+    });
+    let broker = world.broker();
+    send_signal(broker, Signal::SIGKILL);
+    until("it is gone", || !alive(broker));
+    agent.release("h");
+    assert_eq!(send.wait().ok().text(), "0123456789".repeat(30_000) + "\n");
+    assert_eq!(agent.prompts(), ["long"]);
     next_is_right(&world, &agent);
 }

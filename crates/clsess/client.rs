@@ -92,11 +92,23 @@ impl Client {
     /// # Errors
     /// When the broker is gone.
     pub async fn ask(&mut self, request: Request) -> Result<u64, Failure> {
+        self.ask_again(request, None).await
+    }
+
+    /// The same; `first_asked`: when it was asked on a connection that was lost.
+    async fn ask_again(
+        &mut self,
+        request: Request,
+        first_asked: Option<u64>,
+    ) -> Result<u64, Failure> {
         self.last_id += 1;
-        let id = self.last_id;
-        let request = Box::new(request);
-        self.write(&ToBroker::Request { id, request }).await?;
-        Ok(id)
+        let message = ToBroker::Request {
+            id: self.last_id,
+            first_asked,
+            request: Box::new(request),
+        };
+        self.write(&message).await?;
+        Ok(self.last_id)
     }
 
     /// What comes next for the request `wanted`; what belongs to others is skipped.
@@ -124,7 +136,16 @@ impl Client {
     /// # Errors
     /// Of the broker.
     pub async fn call(&mut self, request: Request) -> Result<Reply, Failure> {
-        let id = self.ask(request).await?;
+        self.call_again(request, None).await
+    }
+
+    /// The same; `first_asked`: when it was asked on a connection that was lost.
+    pub(crate) async fn call_again(
+        &mut self,
+        request: Request,
+        first_asked: Option<u64>,
+    ) -> Result<Reply, Failure> {
+        let id = self.ask_again(request, first_asked).await?;
         loop {
             if let Incoming::Answer(answer) = self.next(id).await? {
                 return answer;

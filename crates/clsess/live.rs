@@ -91,12 +91,6 @@ impl Live {
         self.behind = true;
     }
 
-    /// Another broker tells the turn: what it tells of what stands there already
-    /// cannot be told from something new.
-    pub fn told_anew(&mut self) {
-        self.behind |= !self.shown.is_empty();
-    }
-
     /// The turn's texts as they are at its end. One that did not end well may know
     /// less of them than was shown.
     pub fn end(&mut self, texts: &[String], well: bool) -> Said {
@@ -252,15 +246,5 @@ mod tests {
         quiet(&[(0, "a"), (1, "b")], &["a"], "a\n\nb\n");
         quiet(&[(0, "ab")], &["a"], "ab\n");
         quiet(&[(0, "a")], &["ab"], "ab\n");
-    }
-
-    #[test]
-    fn a_new_teller_waits_for_the_end_only_where_something_stands() {
-        let mut live = Live::default();
-        live.told_anew();
-        assert_eq!(live.text(0, "a").text, "a");
-        live.told_anew();
-        assert_eq!(live.text(0, "a"), Said::default());
-        assert_eq!(live.end(&["ab".to_owned()], true).text, "b\n");
     }
 }

@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod link;
 mod live;
 mod output;
 mod progress;
@@ -13,6 +14,7 @@ mod reach;
 mod signals;
 mod stdout;
 mod surroundings;
+mod telling;
 mod upgrade;
 
 use std::process::ExitCode;

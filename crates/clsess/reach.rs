@@ -21,11 +21,19 @@ use crate::upgrade;
 /// How long a broker that is beginning or ending is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two tries meanwhile.
-const RETRY: Duration = Duration::from_millis(20);
+const RETRY: Duration = Duration::from_millis(10);
+/// All who wait notice a broker's death at the same moment, and one of them is enough to start
+/// another: they try one after the other, by their pids. Measured with 20 who wait: 6 processes
+/// and threads are begun until it is back, 4 of them by a start without anybody who waits.
+const TURN: Duration = Duration::from_millis(2);
+/// How many turns there are.
+const TURNS: u32 = 16;
 /// A connection that has lasted so long was a good one.
 const STEADY: Duration = Duration::from_secs(10);
 /// How often one that starts none looks for a broker that holds the lock.
 const LOOKS: u32 = 3;
+/// What more is waited after each loss in a row.
+const AGAIN: Duration = Duration::from_millis(20);
 /// How often in a row one command looks for a broker again that was lost.
 const LOSSES: u32 = 5;
 
@@ -70,10 +78,13 @@ impl Client {
                 sleep(RETRY).await;
                 continue;
             }
-            start_broker(surroundings).await?;
             if Instant::now() > until {
-                return Err(missing);
+                return Err(held(surroundings).unwrap_or(missing));
             }
+            if !lock::is_held(&surroundings.place.lock()) {
+                start_broker(surroundings).await?;
+            }
+            // Else one is beginning, or ending.
             if let Ok(client) = Self::find(surroundings, start).await {
                 return Ok(client);
             }
@@ -91,6 +102,7 @@ impl Client {
     pub async fn again(
         &mut self,
         surroundings: &Surroundings,
+        start: Start,
         why: Failure,
     ) -> Result<bool, Failure> {
         if self.since.elapsed() > STEADY {
@@ -101,8 +113,9 @@ impl Client {
         }
         let before = self.broker.clone();
         let losses = self.losses + 1;
-        sleep(RETRY * losses).await;
-        let found = timeout(PATIENCE, Self::connect(surroundings, Start::IfMissing));
+        let turn = std::process::id() % TURNS;
+        sleep(AGAIN * self.losses + TURN * turn).await;
+        let found = timeout(PATIENCE, Self::connect(surroundings, start));
         *self = found.await.map_err(|_| why)??;
         self.losses = losses;
         Ok(before.is_some() && self.broker == before)
@@ -182,6 +195,20 @@ fn not_there(socket: &Path, error: &io::Error) -> Failure {
 /// Nobody listens anywhere where a broker might.
 pub fn no_broker() -> Failure {
     Failure::new(ErrorCode::BrokerUnreachable, "no broker is running").hint(TO_START)
+}
+
+/// Somebody has the lock, and cannot be reached.
+pub fn held(surroundings: &Surroundings) -> Option<Failure> {
+    let lock = surroundings.place.lock();
+    if !lock::is_held(&lock) {
+        return None;
+    }
+    let who = lock::read(&lock).map_or_else(String::new, |record| {
+        format!(" (pid {} on {})", record.pid, record.host)
+    });
+    let message = format!("a broker{who} holds {}", lock.display());
+    let failure = Failure::new(ErrorCode::BrokerUnreachable, message);
+    Some(failure.hint("clsess broker status; clsess broker stop"))
 }
 
 /// What to do about a broker that is missing.

@@ -134,6 +134,7 @@ fn warm(run: &Run<'_>, seat: &Seat, random: &mut Random) -> Fate {
     Fate {
         turn,
         again: false,
+        rerun: false,
         entry: entry.map(|entry| (seat.id.clone(), entry)),
     }
 }
@@ -198,10 +199,6 @@ fn worker(run: &Run<'_>, number: usize, seat: Seat, turns: usize, mut random: Ra
         work.fates.extend(fates);
         run.look_at_requests();
         if plan.kills_session() {
-            if played.lost_broker {
-                // Which may not have come to it.
-                run.calmly(|| run.world.clsess(&["kill", &work.seat.id]).run());
-            }
             work.seat = run.seat(&work.seat.name);
             work.ids.push(work.seat.id.clone());
         }

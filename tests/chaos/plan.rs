@@ -135,6 +135,10 @@ impl Plan {
             look,
         };
         plan.make_repeatable();
+        if plan.kills_agent() {
+            let turns = plan.sends.iter_mut().map(|send| &mut send.turn);
+            turns.for_each(|turn| turn.may_run_again(world));
+        }
         plan.name_questions();
         plan
     }

@@ -1,7 +1,7 @@
 //! What all workers share, and the session that each of them has.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -28,9 +28,6 @@ pub struct Run<'a> {
     pub stop: AtomicBool,
     /// Odd while a broker is being killed.
     deaths: AtomicU64,
-    /// Held for writing while a broker is being killed, and for reading by what must not be met
-    /// by that.
-    calm: RwLock<()>,
     /// `clsess events`, which finds each broker by itself.
     events: Mutex<Option<Running>>,
     /// What the fake API saw, by the number of the request.
@@ -54,7 +51,6 @@ impl<'a> Run<'a> {
             driver,
             stop: AtomicBool::new(false),
             deaths: AtomicU64::new(0),
-            calm: RwLock::new(()),
             events: Mutex::new(None),
             seen: Mutex::new(Vec::new()),
         }
@@ -62,18 +58,10 @@ impl<'a> Run<'a> {
 
     /// Makes a session of this name.
     pub fn seat(&self, name: &str) -> Seat {
-        self.calmly(|| {
-            self.driver.session_with(self.world, name, &AGENT);
-            let id = self.world.show(name)["id"].as_str().unwrap().to_owned();
-            let name = name.to_owned();
-            Seat { name, id }
-        })
-    }
-
-    /// Does what no death of the broker may come between.
-    pub fn calmly<T>(&self, what: impl FnOnce() -> T) -> T {
-        let _calm = self.calm.read().unwrap_or_else(PoisonError::into_inner);
-        what()
+        self.driver.session_with(self.world, name, &AGENT);
+        let id = self.world.show(name)["id"].as_str().unwrap().to_owned();
+        let name = name.to_owned();
+        Seat { name, id }
     }
 
     /// How often the broker was killed, twice; odd while it is being killed.
@@ -83,7 +71,6 @@ impl<'a> Run<'a> {
 
     /// Kills the broker. The next command starts another one.
     pub fn kill_broker(&self) {
-        let _calm = self.calm.write().unwrap_or_else(PoisonError::into_inner);
         let broker = self.world.broker();
         self.deaths.fetch_add(1, Ordering::SeqCst);
         send_signal(broker, Signal::SIGKILL);

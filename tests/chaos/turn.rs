@@ -56,6 +56,8 @@ pub struct Turn {
     pub file: PathBuf,
     /// The number of its rule.
     pub rule: u64,
+    /// Between two pieces of what the model says, in milliseconds.
+    delay: u64,
 }
 
 impl Turn {
@@ -70,16 +72,25 @@ impl Turn {
             token,
             script,
             rule: 0,
+            delay: random.below(8),
         };
-        let delay = random.below(8);
+        turn.is_answered(world, matches!(script, Script::ErrorLasting(_)));
+        turn
+    }
+
+    /// It may be given to a second agent, when the first one dies: the model answers that one too.
+    pub fn may_run_again(&mut self, world: &World) {
+        self.is_answered(world, true);
+    }
+
+    fn is_answered(&mut self, world: &World, repeat: bool) {
         let rule = json!({
             "cmd": "rule",
-            "match": turn.token,
-            "respond": turn.steps(delay),
-            "repeat": matches!(script, Script::ErrorLasting(_)),
+            "match": self.token,
+            "respond": self.steps(self.delay),
+            "repeat": repeat,
         });
-        turn.rule = world.api.ask(rule)["rule"].as_u64().unwrap();
-        turn
+        self.rule = world.api.ask(rule)["rule"].as_u64().unwrap();
     }
 
     fn steps(&self, delay: u64) -> Value {

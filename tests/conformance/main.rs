@@ -105,7 +105,7 @@ suite! {
         a_signal_at_any_moment_leaves_nothing_for_the_next_turn,
         a_signal_in_a_tool_takes_the_tool_with_it,
         what_was_printed_of_an_interrupted_turn_does_not_come_again,
-        the_death_of_the_agent_in_a_turn_is_an_unknown_outcome,
+        a_turn_in_which_the_agent_dies_is_finished_by_the_next_one,
     }
     errors {
         errors_of_the_provider,

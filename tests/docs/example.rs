@@ -54,6 +54,7 @@ fn exchange() -> String {
         texts: false,
     }));
     let request = ToBroker::Request {
+        first_asked: None,
         id: 1,
         request: Box::new(request),
     };
@@ -87,6 +88,7 @@ fn exchange() -> String {
     };
     step(&mut text, "broker: reply to request 1", &reply);
     let new = ToBroker::Request {
+        first_asked: None,
         id: 2,
         request: Box::new(Request::New(Box::new(new_session()))),
     };
@@ -95,6 +97,7 @@ fn exchange() -> String {
         session: "garden".to_owned(),
     };
     let show = ToBroker::Request {
+        first_asked: None,
         id: 3,
         request: Box::new(show),
     };
@@ -118,6 +121,7 @@ fn exchange() -> String {
 fn new_session() -> New {
     let bin = |text: &str| serde_bytes::ByteBuf::from(text);
     New {
+        id: None,
         name: Some("play".to_owned()),
         cwd: "/home/ada/play".to_owned(),
         env: vec![

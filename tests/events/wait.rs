@@ -65,6 +65,7 @@ fn waiting(world: &World, what: &[Until]) -> UnixStream {
     });
     for (id, request) in (1..).zip(waits.chain([Request::Status {}])) {
         say(&ToBroker::Request {
+            first_asked: None,
             id,
             request: Box::new(request),
         });

@@ -365,16 +365,21 @@ impl World {
 
     /// `kill -9` at once of the broker, the holders, their agents and those agents' tools.
     pub fn kill_everything(&self) {
-        until("nothing is left of it", || {
-            let of_clsess = self.of_clsess();
-            // Stopped first, so that nobody sees the others go.
-            for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
-                for pid in &of_clsess {
-                    let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
-                }
+        let tell = |pids: &[u32], signal| {
+            for pid in pids {
+                let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
             }
-            of_clsess.is_empty()
+        };
+        // Stopped first, so that nobody sees the others go; until none has come meanwhile.
+        let mut all = Vec::new();
+        until("all of it is stopped", || {
+            let before = std::mem::replace(&mut all, self.of_clsess());
+            tell(&all, Signal::SIGSTOP);
+            all == before
         });
+        tell(&all, Signal::SIGKILL);
+        // Clients may start another broker as soon as this one is gone.
+        until("all of it is gone", || all.iter().all(|pid| !alive(*pid)));
     }
 
     /// The broker, the holders, and what descends from those.

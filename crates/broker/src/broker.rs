@@ -31,6 +31,7 @@ use crate::registry::Registry;
 use crate::session::{self, Agents, Command, Seed, now_ms};
 use crate::store::SessionRecord;
 use crate::upgrade::{self, Go, Predecessor, Proven, Upgrade, hand_over};
+use crate::warm::Warm;
 use crate::{conn, log};
 
 /// How long agents may take to end when the broker is told to by a signal.
@@ -58,6 +59,8 @@ pub struct Shared {
     pub place: Place,
     /// Its sessions.
     pub registry: Registry,
+    /// Which of them have an agent.
+    pub warm: Arc<Warm>,
     /// Its way to the disk.
     pub disk: Disk,
     /// The numbers of its sessions' events.
@@ -383,6 +386,7 @@ async fn serve(
     let Listening { listener, own } = listening;
     let shared = Arc::new(Shared {
         registry: Registry::default(),
+        warm: Arc::default(),
         disk,
         sequence: Arc::new(Sequence::new(now_ms())),
         agents: Agents::default(),
@@ -566,7 +570,7 @@ fn load_session(
         tracing::warn!(session = %name, lines = journal.damaged(), "damaged lines in the journal");
     }
     // Its agent was held, and is not any more: it is as if the machine had died.
-    let died = shared.rebooted || (found.is_none() && session::was_warm(dir));
+    let died = shared.rebooted || (found.is_none() && session::died_warm(dir));
     let seed = Seed {
         held: died && !record.settings.resume_queue,
         record,

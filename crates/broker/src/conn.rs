@@ -31,6 +31,7 @@ use crate::place::Place;
 use crate::requests;
 use crate::rights::Caller;
 use crate::session::{Answer, Command, Decision, Handle, Watched};
+use crate::store::SessionRecord;
 use crate::subscription::Subscription;
 use crate::upgrade::Upgrade;
 
@@ -145,8 +146,12 @@ async fn read(
         let Ok(place) = Arc::clone(&room).acquire_owned().await else {
             return Ok(End::Gone);
         };
-        let (id, request) = match frame::decode_strict(&bytes) {
-            Ok(ToBroker::Request { id, request }) => (id, request),
+        let (id, first_asked, request) = match frame::decode_strict(&bytes) {
+            Ok(ToBroker::Request {
+                id,
+                first_asked,
+                request,
+            }) => (id, first_asked, request),
             Ok(_) => return Err(bad_frame(&"neither hello nor request")),
             Err(error) => {
                 // A bad value in a good envelope has an id to answer to.
@@ -166,7 +171,7 @@ async fn read(
             let answer = async {
                 let request = requests::located(&shared, *request).await;
                 caller.may(&request, &shared.registry)?;
-                answer(&shared, id, request, &out).await
+                answer(&shared, (id, first_asked), request, &out).await
             };
             // Polled once in any case: what was asked of a session reaches it.
             let answer = tokio::select! {
@@ -274,9 +279,10 @@ fn too_long_for_a_frame(message: &ToClient) -> ToClient {
     ToClient::Error { id, error }
 }
 
+/// `first_asked`: see [`ToBroker::Request`].
 async fn answer(
     shared: &Arc<Shared>,
-    id: u64,
+    (id, first_asked): (u64, Option<u64>),
     request: Request,
     out: &Out,
 ) -> Result<Reply, Failure> {
@@ -353,7 +359,7 @@ async fn answer(
         }
         Request::Interrupt { session } => {
             let handle = shared.registry.find(&session)?;
-            let watched = ask(&handle, |reply| Command::Interrupt { reply }).await?;
+            let watched = ask(&handle, |reply| Command::Interrupt { first_asked, reply }).await?;
             let turn = watched.as_ref().map(|watched| watched.turn);
             if let Some(mut watched) = watched {
                 // Closed without a report when the broker ends: then it has ended too.
@@ -375,6 +381,7 @@ async fn answer(
             let handle = shared.registry.find(&session)?;
             let command = |reply| Command::QueueRemove {
                 selector: turn,
+                first_asked,
                 reply,
             };
             let turns = ask(&handle, command).await?;
@@ -397,17 +404,44 @@ async fn answer(
             session,
             question,
             always,
-        } => decide(shared, &session, question, Decision::Approve { always }).await,
+        } => {
+            decide(
+                shared,
+                &session,
+                question,
+                Decision::Approve { always },
+                first_asked,
+            )
+            .await
+        }
         Request::Deny {
             session,
             question,
             message,
-        } => decide(shared, &session, question, Decision::Deny { message }).await,
+        } => {
+            decide(
+                shared,
+                &session,
+                question,
+                Decision::Deny { message },
+                first_asked,
+            )
+            .await
+        }
         Request::Answer {
             session,
             question,
             texts,
-        } => decide(shared, &session, question, Decision::Answer(texts)).await,
+        } => {
+            decide(
+                shared,
+                &session,
+                question,
+                Decision::Answer(texts),
+                first_asked,
+            )
+            .await
+        }
         Request::Events { sessions, since } => {
             let subscription = Subscription::new(shared, &sessions, since)?;
             events(shared, id, subscription, out).await
@@ -425,7 +459,7 @@ async fn answer(
             all,
             grace_ms,
         } => Ok(Reply::Killed {
-            sessions: kill(shared, sessions, all, grace_ms).await,
+            sessions: kill(shared, sessions, all, grace_ms, first_asked.is_some()).await,
         }),
         Request::Restart {
             session,
@@ -437,6 +471,7 @@ async fn answer(
             let handle = shared.registry.find(&session)?;
             let env = env.map(create::env_of);
             ask(&handle, |reply| Command::Restart {
+                first_asked,
                 fresh,
                 env,
                 timeout_ms: start_timeout_ms,
@@ -514,7 +549,14 @@ fn rows(shared: &Shared) -> Vec<clsess_proto::SessionRow> {
     handles.iter().map(|h| h.row.borrow().told()).collect()
 }
 
-async fn kill(shared: &Shared, named: Vec<String>, all: bool, grace_ms: u64) -> Vec<Killed> {
+/// `again`: what is gone by now may be so by the same request.
+async fn kill(
+    shared: &Shared,
+    named: Vec<String>,
+    all: bool,
+    grace_ms: u64,
+    again: bool,
+) -> Vec<Killed> {
     let names = if all {
         rows(shared).into_iter().map(|row| row.name).collect()
     } else {
@@ -533,6 +575,7 @@ async fn kill(shared: &Shared, named: Vec<String>, all: bool, grace_ms: u64) -> 
                     }
                     killed
                 }
+                Err(_) if again && let Some(killed) = killed_before(shared, &name) => Ok(killed),
                 Err(failure) => Err(failure),
             };
             killed.unwrap_or_else(|failure| Killed {
@@ -545,6 +588,13 @@ async fn kill(shared: &Shared, named: Vec<String>, all: bool, grace_ms: u64) -> 
         });
     }
     futures_util::future::join_all(waiting).await
+}
+
+/// What is left of a session of this id that was killed.
+fn killed_before(shared: &Shared, session: &str) -> Option<Killed> {
+    let id = uuid::Uuid::parse_str(session).ok()?;
+    let record = SessionRecord::load(&shared.place.ended().join(id.to_string())).ok()?;
+    Some(record.killed())
 }
 
 async fn stop(shared: &Shared, grace_ms: u64) -> Result<Reply, Failure> {
@@ -581,15 +631,22 @@ async fn decide(
     session: &str,
     question: Option<String>,
     decision: Decision,
+    first_asked: Option<u64>,
 ) -> Result<Reply, Failure> {
     let handle = shared.registry.find(session)?;
     let command = |reply| Command::Decide {
         question,
         decision,
+        first_asked,
         reply,
     };
-    let question = Box::new(ask(&handle, command).await?);
-    Ok(Reply::Answered { question })
+    Ok(match ask(&handle, command).await? {
+        Some(question) => {
+            let question = Box::new(question);
+            Reply::Answered { question }
+        }
+        None => Reply::Done {},
+    })
 }
 
 /// Sends what happens, until the client goes or there is nothing left that could.

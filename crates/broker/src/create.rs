@@ -43,12 +43,17 @@ pub async fn create(shared: &Arc<Shared>, new: New) -> Result<Reply, Failure> {
 }
 
 async fn make(shared: &Arc<Shared>, new: New) -> Result<Reply, Failure> {
+    let (timeout_ms, wait) = (new.start_timeout_ms, new.wait);
+    if let Some(handle) = new.id.and_then(|id| shared.registry.by_id(id)) {
+        // Its own: the connection was lost on which it was asked for first.
+        let outcome = started(&handle, wait, timeout_ms, true).await;
+        return or_nothing(&handle, outcome).await;
+    }
     if let Some(name) = &new.name
         && let Some(handle) = existing(shared, name, new.exists_ok)?
     {
         return started(&handle, new.wait, new.start_timeout_ms, false).await;
     }
-    let (timeout_ms, wait) = (new.start_timeout_ms, new.wait);
     let (handle, on_disk) = begin(shared, new)?;
     let outcome = started(&handle, wait, timeout_ms, true).await;
     let mut kept = outcome;
@@ -58,11 +63,16 @@ async fn make(shared: &Arc<Shared>, new: New) -> Result<Reply, Failure> {
             kept = Err(Failure::new(ErrorCode::JournalFailed, message).hint(disk::hint(&error)));
         }
     }
-    match kept {
+    or_nothing(&handle, kept).await
+}
+
+/// Nothing is left of a session that could not be made.
+async fn or_nothing(handle: &Handle, made: Result<Reply, Failure>) -> Result<Reply, Failure> {
+    match made {
         Ok(reply) => Ok(reply),
         Err(failure) => {
             let grace_ms = GRACE_MS;
-            let _ = ask(&handle, |reply| Command::Kill { grace_ms, reply }).await;
+            let _ = ask(handle, |reply| Command::Kill { grace_ms, reply }).await;
             Err(without_session(failure))
         }
     }
@@ -106,8 +116,10 @@ async fn started(
     if wait && timeout_ms > 0 {
         // The session's own bound is that of the most patient who waits for it.
         let patience = Duration::from_millis(timeout_ms) + SLACK;
-        let woken = tokio::time::timeout(patience, wake).await;
-        woken.unwrap_or_else(|_| Err(start_timeout()))?;
+        tokio::select! {
+            woken = wake => woken?,
+            () = out_of_patience(handle, patience) => return Err(start_timeout()),
+        }
     } else if wait {
         wake.await?;
     } else {
@@ -118,6 +130,19 @@ async fn started(
         });
     }
     Ok(session_reply(handle, created))
+}
+
+/// Ends when a start takes too long. It does not begin before there is room for it.
+async fn out_of_patience(handle: &Handle, patience: Duration) {
+    let mut row = handle.row.clone();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(patience) => return,
+            Ok(_) = row.wait_for(|row| row.waits_for_room) => {}
+        }
+        // An error: the session is gone, and its waiters have been told.
+        let _ = row.wait_for(|row| !row.waits_for_room).await;
+    }
 }
 
 /// The answer that tells of a session.
@@ -151,8 +176,13 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, [Promise; 3]), Failu
         Some(name) => name,
         None => shared.registry.free_name(&name_of(&cwd)),
     };
-    let id = Uuid::new_v4();
+    let id = new.id.unwrap_or_else(Uuid::new_v4);
     let dir = shared.place.sessions().join(id.to_string());
+    if dir.exists() || shared.place.ended().join(id.to_string()).exists() {
+        // What is in there is not to be written over: it could not be taken up, or was killed.
+        let message = format!("there is or was a session {id} already");
+        return Err(Failure::new(ErrorCode::SessionExists, message));
+    }
     private_dir(&dir).map_err(|failure| Failure {
         code: ErrorCode::JournalFailed,
         ..failure

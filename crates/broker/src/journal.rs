@@ -606,6 +606,28 @@ impl Journal {
         self.find(turn).is_some_and(|entry| entry.started.is_some())
     }
 
+    /// The turns that were taken back at this moment or later, before they had begun; oldest
+    /// first.
+    #[must_use]
+    pub fn taken_back_since(&self, at_ms: u64) -> Vec<TurnId> {
+        let such = |entry: &&Entry| {
+            let taken_back = entry.outcome == Outcome::Cancelled && entry.started.is_none();
+            taken_back && self.ended(entry).is_some_and(|(at, _)| at >= at_ms)
+        };
+        self.entries.iter().filter(such).map(|it| it.turn).collect()
+    }
+
+    /// The turn that was with the agent at this moment and was interrupted since.
+    #[must_use]
+    pub fn interrupted_since(&self, at_ms: u64) -> Option<TurnId> {
+        let such = |entry: &&Entry| {
+            let ran = entry.started.is_some_and(|at| at <= at_ms);
+            let interrupted = ran && entry.outcome == Outcome::Interrupted && !entry.unasked;
+            interrupted && self.ended(entry).is_some_and(|(at, _)| at >= at_ms)
+        };
+        self.entries.iter().rev().find(such).map(|it| it.turn)
+    }
+
     /// The turns that have not ended, oldest first.
     #[must_use]
     pub fn open_turns(&self) -> Vec<OpenTurn> {

@@ -24,6 +24,7 @@ mod session;
 mod store;
 mod subscription;
 mod upgrade;
+mod warm;
 
 pub use broker::{Ended, Prepared, prepare, run};
 pub use session::now_ms;

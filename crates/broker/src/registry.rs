@@ -84,6 +84,13 @@ impl Registry {
         self.sessions().get(name).cloned()
     }
 
+    /// The session of this id.
+    #[must_use]
+    pub fn by_id(&self, id: Uuid) -> Option<Handle> {
+        let sessions = self.sessions();
+        sessions.values().find(|handle| handle.id == id).cloned()
+    }
+
     /// All of them, by name.
     #[must_use]
     pub fn all(&self) -> Vec<Handle> {

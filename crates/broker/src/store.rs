@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use clsess_proto::Settings;
+use clsess_proto::{Killed, Settings};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use uuid::Uuid;
@@ -51,6 +51,18 @@ pub struct SessionRecord {
 pub const VERSION: u32 = 1;
 
 impl SessionRecord {
+    /// What is told of the session when it is killed.
+    #[must_use]
+    pub fn killed(&self) -> Killed {
+        Killed {
+            session: self.name.clone(),
+            id: Some(self.id),
+            agent_session_id: self.began.then_some(self.agent_session_id),
+            cwd: self.began.then(|| self.cwd.clone()),
+            error: None,
+        }
+    }
+
     /// The bytes of `session.json`.
     ///
     /// # Errors

@@ -4,7 +4,8 @@ use clsess_proto::{Failure, Question, Reply, Request};
 
 use super::questions::{asked, asked_at_once};
 use crate::cli::{Answer, Approve, Deny};
-use crate::client::{Client, Start, unexpected};
+use crate::client::{Start, unexpected};
+use crate::link::Link;
 use crate::output::{Output, plain, print, print_json};
 use crate::surroundings::Surroundings;
 
@@ -17,23 +18,25 @@ pub async fn approve(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<u8, Failure> {
-    let client = Client::connect(surroundings, Start::IfMissing).await?;
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
+    let open = asked(&mut link, Some(approve.name.clone())).await?;
     let request = Request::Approve {
         session: approve.name,
-        question: approve.id,
+        question: meant(&open, approve.id),
         always: approve.always,
     };
-    tell(client, request, "approved", approve.json, output).await
+    tell(link, open, request, "approved", approve.json, output).await
 }
 
 pub async fn deny(deny: Deny, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
-    let client = Client::connect(surroundings, Start::IfMissing).await?;
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
+    let open = asked(&mut link, Some(deny.name.clone())).await?;
     let request = Request::Deny {
         session: deny.name,
-        question: deny.id,
+        question: meant(&open, deny.id),
         message: deny.message,
     };
-    tell(client, request, "denied", deny.json, output).await
+    tell(link, open, request, "denied", deny.json, output).await
 }
 
 pub async fn answer(
@@ -41,22 +44,34 @@ pub async fn answer(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<u8, Failure> {
-    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
     let mut texts = answer.texts;
-    let open = asked(&mut client, Some(answer.name.clone())).await?;
+    let open = asked(&mut link, Some(answer.name.clone())).await?;
     let named = texts.len() > 1 && names_one(&open, &texts[0]);
-    let question = match open.as_slice() {
-        _ if named => Some(texts.remove(0)),
-        // The one that was looked at, not one that comes meanwhile.
-        [one] => Some(one.id.clone()),
-        _ => None,
-    };
+    let wanted = named.then(|| texts.remove(0));
     let request = Request::Answer {
         session: answer.name,
-        question,
+        question: meant(&open, wanted),
         texts: as_many_as_asked(&open, texts),
     };
-    tell(client, request, "answered", answer.json, output).await
+    tell(link, open, request, "answered", answer.json, output).await
+}
+
+/// The question's whole id: of the one that was looked at, not of one that comes meanwhile, or
+/// before this is asked once more.
+fn meant(open: &[Question], wanted: Option<String>) -> Option<String> {
+    let Some(wanted) = wanted else {
+        return match open {
+            [one] => Some(one.id.clone()),
+            _ => None,
+        };
+    };
+    let mut found = open.iter().filter(|it| it.id.starts_with(&wanted));
+    match (found.next(), found.next()) {
+        (Some(one), None) if wanted.len() >= SHORTEST => Some(one.id.clone()),
+        // The broker says what is wrong with it.
+        _ => Some(wanted),
+    }
 }
 
 fn names_one(open: &[Question], word: &str) -> bool {
@@ -75,14 +90,26 @@ fn as_many_as_asked(open: &[Question], texts: Vec<String>) -> Vec<String> {
 }
 
 async fn tell(
-    mut client: Client,
+    mut link: Link<'_>,
+    open: Vec<Question>,
     request: Request,
     done: &str,
     json: bool,
     output: &Output,
 ) -> Result<u8, Failure> {
-    let question = match client.call(request).await? {
-        Reply::Answered { question } => question,
+    let id = match &request {
+        Request::Approve { question, .. }
+        | Request::Deny { question, .. }
+        | Request::Answer { question, .. } => question.clone(),
+        _ => None,
+    };
+    let question = match link.call(request).await? {
+        Reply::Answered { question } => *question,
+        // A broker that is gone has heard the same, and written it down.
+        reply @ Reply::Done {} => {
+            let said = open.into_iter().find(|it| Some(&it.id) == id.as_ref());
+            said.ok_or_else(|| unexpected(&reply))?
+        }
         other => return Err(unexpected(&other)),
     };
     if json {

@@ -17,7 +17,9 @@ use super::{ms, wait_for};
 use crate::activation;
 use crate::cli::BrokerCommand;
 use crate::client::{Client, Start, unexpected};
+use crate::link::Link;
 use crate::output::{Output, print, print_json, say, table};
+use crate::reach;
 use crate::stdout::write_all;
 use crate::surroundings::Surroundings;
 use crate::upgrade;
@@ -25,7 +27,7 @@ use crate::upgrade;
 /// How long `start` waits for another broker that is just beginning or ending.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks meanwhile.
-const RETRY: Duration = Duration::from_millis(20);
+const RETRY: Duration = Duration::from_millis(10);
 /// What `stop` waits beyond the agents' grace.
 const STOP_SLACK: Duration = Duration::from_secs(5);
 /// Bytes of the log that `logs` reads at most, from its end.
@@ -134,7 +136,7 @@ fn start(verbose: u8, surroundings: &Surroundings, output: &Output) -> Result<u8
             return daemon(prepared, verbose, surroundings, output);
         }
         // Somebody else has the lock: their broker is as good as ours.
-        if reachable(surroundings)? {
+        if reachable(surroundings) {
             tell("a broker is running already\n", output);
             return Ok(0);
         }
@@ -177,7 +179,7 @@ fn started_by_systemd(
     output: &Output,
 ) -> Result<u8, Failure> {
     let until = Instant::now() + PATIENCE;
-    while !reachable(surroundings)? {
+    while !reachable(surroundings) {
         if Instant::now() > until {
             let (socket, state) = (socket.display(), surroundings.place.state.display());
             let message =
@@ -235,38 +237,16 @@ fn no_daemon(why: &str) -> Failure {
     Failure::new(ErrorCode::Internal, message)
 }
 
-/// Whether a broker answers. In a process of its own: this one is going to fork
-/// and must not have had a runtime.
-fn reachable(surroundings: &Surroundings) -> Result<bool, Failure> {
-    let exe = std::env::current_exe().map_err(|e| internal(&e))?;
-    let status = std::process::Command::new(exe)
-        .args([
-            "broker",
-            "status",
-            "--label",
-            &surroundings.label,
-            "--socket",
-        ])
-        .arg(&surroundings.place.socket)
-        .env("CLSESS_STATE_DIR", &surroundings.state_dir)
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .status()
-        .map_err(|e| internal(&e))?;
-    Ok(status.success())
+/// Whether a broker listens. It need not answer yet; whoever wants something of it waits for that.
+fn reachable(surroundings: &Surroundings) -> bool {
+    let lock = surroundings.place.lock();
+    let listens = |socket: &Path| UnixStream::connect(socket).is_ok();
+    lock::is_held(&lock) && lock::read(&lock).is_some_and(|record| listens(&record.socket))
 }
 
 fn held(surroundings: &Surroundings) -> Failure {
-    let lock = surroundings.place.lock();
-    let who = lock::read(&lock).map_or_else(String::new, |record| {
-        format!(" (pid {} on {})", record.pid, record.host)
-    });
-    Failure::new(
-        ErrorCode::BrokerUnreachable,
-        format!("a broker{who} holds {}", lock.display()),
-    )
-    .hint("clsess broker status; clsess broker stop")
+    // It may have ended just now.
+    reach::held(surroundings).unwrap_or_else(reach::no_broker)
 }
 
 async fn stop(
@@ -330,8 +310,8 @@ fn stays(surroundings: &Surroundings) -> Failure {
 }
 
 async fn status(json: bool, surroundings: &Surroundings) -> Result<u8, Failure> {
-    let mut client = Client::connect(surroundings, Start::Never).await?;
-    let status = match client.call(Request::Status {}).await? {
+    let mut link = Link::connect(surroundings, Start::Never).await?;
+    let status = match link.call(Request::Status {}).await? {
         Reply::Status(status) => status,
         other => return Err(unexpected(&other)),
     };

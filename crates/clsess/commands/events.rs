@@ -29,7 +29,9 @@ pub async fn run(events: Events, surroundings: &Surroundings) -> Result<u8, Fail
             Err(failure) => failure,
         };
         // The next broker's numbers are larger: nothing of it is missed.
-        client.again(surroundings, failure).await?;
+        client
+            .again(surroundings, Start::IfMissing, failure)
+            .await?;
         seen = seen.or(Some(0));
     }
 }

@@ -3,7 +3,8 @@
 use clsess_proto::{Failure, Reply, Request};
 
 use crate::cli::Interrupt;
-use crate::client::{Client, Start, unexpected};
+use crate::client::{Start, unexpected};
+use crate::link::Link;
 use crate::output::Output;
 use crate::surroundings::Surroundings;
 
@@ -12,9 +13,9 @@ pub async fn run(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<u8, Failure> {
-    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
     let session = interrupt.name.clone();
-    match client.call(Request::Interrupt { session }).await? {
+    match link.call(Request::Interrupt { session }).await? {
         Reply::Interrupted { turn: Some(_) } => {}
         Reply::Interrupted { turn: None } => {
             let name = &interrupt.name;

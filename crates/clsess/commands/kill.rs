@@ -1,25 +1,33 @@
 //! `clsess kill`.
 
-use clsess_proto::{Failure, Killed, Reply, Request};
+use clsess_proto::{ErrorCode, Failure, Killed, Reply, Request, SessionRow};
 use serde_json::json;
 
 use super::ms;
 use crate::cli::Kill;
-use crate::client::{Client, Start, unexpected};
+use crate::client::{Start, unexpected};
+use crate::link::Link;
 use crate::output::{Output, print, print_json};
 use crate::surroundings::Surroundings;
 
 pub async fn run(kill: Kill, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
-    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
+    let rows = match link.call(Request::List {}).await? {
+        Reply::Sessions { sessions } => sessions,
+        other => return Err(unexpected(&other)),
+    };
     let request = Request::Kill {
-        sessions: kill.names,
-        all: kill.all,
+        sessions: meant(kill.names, kill.all, &rows),
+        all: false,
         grace_ms: ms(kill.grace),
     };
-    let killed = match client.call(request).await? {
+    let mut killed = match link.call(request).await? {
         Reply::Killed { sessions } => sessions,
         other => return Err(unexpected(&other)),
     };
+    if link.was_lost() {
+        killed = killed.into_iter().map(|it| unheard(it, &rows)).collect();
+    }
     if kill.json {
         print_json(&json!({ "killed": killed }));
     }
@@ -35,6 +43,34 @@ pub async fn run(kill: Kill, surroundings: &Surroundings, output: &Output) -> Re
         }
     }
     Ok(code)
+}
+
+/// The ids of the sessions: those that are there now, whatever their names are and whichever come
+/// by the time that this is asked twice. What is none stays as it is.
+fn meant(names: Vec<String>, all: bool, rows: &[SessionRow]) -> Vec<String> {
+    if all {
+        return rows.iter().map(|row| row.id.to_string()).collect();
+    }
+    let id = |name: String| match rows.iter().find(|row| row.name == name) {
+        Some(row) => row.id.to_string(),
+        None => name,
+    };
+    names.into_iter().map(id).collect()
+}
+
+/// One that was there and is gone has been killed, by the broker whose answer was lost.
+fn unheard(killed: Killed, rows: &[SessionRow]) -> Killed {
+    let gone = |failure: &Failure| failure.code == ErrorCode::NoSuchSession;
+    let row = rows.iter().find(|row| row.id.to_string() == killed.session);
+    match row.filter(|_| killed.error.as_ref().is_some_and(gone)) {
+        Some(row) => Killed {
+            session: row.name.clone(),
+            id: Some(row.id),
+            error: None,
+            ..killed
+        },
+        None => killed,
+    }
 }
 
 /// How to take the conversation up again; by its id the session's turns are still

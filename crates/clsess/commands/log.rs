@@ -7,36 +7,37 @@ use clsess_proto::{EventKind, Failure, LogEntry, Reply, Request, TurnId};
 
 use crate::cli::Log;
 use crate::client::{Client, Incoming, Start, unexpected};
+use crate::link::Link;
 use crate::output::{json_line, name_of, plain, print};
 use crate::surroundings::Surroundings;
 
 pub async fn run(log: Log, surroundings: &Surroundings) -> Result<u8, Failure> {
-    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
     let mut printed = HashSet::new();
     if !log.follow {
-        list(&log, &mut client, log.lines, &mut printed).await?;
+        list(&log, &mut link, log.lines, &mut printed).await?;
         return Ok(0);
     }
     loop {
-        let failure = match follow(&log, &mut client, surroundings, &mut printed).await {
+        let failure = match follow(&log, &mut link, surroundings, &mut printed).await {
             Ok(code) => return Ok(code),
             Err(failure) => failure,
         };
-        client.again(surroundings, failure).await?;
+        link.find_again(failure).await?;
     }
 }
 
 /// Shows the turns that have ended, and each one that ends from now on.
 async fn follow(
     log: &Log,
-    client: &mut Client,
+    link: &mut Link<'_>,
     surroundings: &Surroundings,
     printed: &mut HashSet<TurnId>,
 ) -> Result<u8, Failure> {
     // Before those that have ended are read: what ends meanwhile comes with both.
     let mut follower = Follower::begin(log, surroundings).await?;
-    list(log, client, more_than(log, printed), printed).await?;
-    follower.follow(log, client, printed).await
+    list(log, link, more_than(log, printed), printed).await?;
+    follower.follow(log, link, printed).await
 }
 
 /// How many of the last turns may have to be shown.
@@ -47,7 +48,7 @@ fn more_than(log: &Log, printed: &HashSet<TurnId>) -> Option<u64> {
 /// Shows the turns that are there and not shown yet; to be followed, only those that have ended.
 async fn list(
     log: &Log,
-    client: &mut Client,
+    link: &mut Link<'_>,
     last: Option<u64>,
     printed: &mut HashSet<TurnId>,
 ) -> Result<(), Failure> {
@@ -59,7 +60,7 @@ async fn list(
     };
     let mut request = ask(None, last);
     loop {
-        let (turns, more) = page(client, request).await?;
+        let (turns, more) = page(link, request).await?;
         for entry in &turns {
             let waits = log.follow && entry.outcome.open();
             if !waits && printed.insert(entry.turn) {
@@ -73,8 +74,8 @@ async fn list(
     }
 }
 
-async fn page(client: &mut Client, request: Request) -> Result<(Vec<LogEntry>, bool), Failure> {
-    match client.call(request).await? {
+async fn page(link: &mut Link<'_>, request: Request) -> Result<(Vec<LogEntry>, bool), Failure> {
+    match link.call(request).await? {
         Reply::Log { turns, more } => Ok((turns, more)),
         other => Err(unexpected(&other)),
     }
@@ -113,7 +114,7 @@ impl Follower {
     async fn follow(
         &mut self,
         log: &Log,
-        client: &mut Client,
+        link: &mut Link<'_>,
         printed: &mut HashSet<TurnId>,
     ) -> Result<u8, Failure> {
         loop {
@@ -129,12 +130,12 @@ impl Follower {
                         after: None,
                         last: None,
                     };
-                    let (turns, _) = page(client, request).await?;
+                    let (turns, _) = page(link, request).await?;
                     turns.iter().for_each(|entry| show(log, entry));
                 }
                 // An end may be among what was missed.
                 (EventKind::Gap { .. }, _) => {
-                    list(log, client, more_than(log, printed), printed).await?
+                    list(log, link, more_than(log, printed), printed).await?
                 }
                 _ => {}
             }

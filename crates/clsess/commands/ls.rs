@@ -4,13 +4,14 @@ use clsess_proto::{Failure, Reply, Request, SessionRow};
 use serde_json::{Value, json};
 
 use crate::cli::Ls;
-use crate::client::{Client, Start, unexpected};
+use crate::client::{Start, unexpected};
+use crate::link::Link;
 use crate::output::{ago, name_of, print, print_json, table};
 use crate::surroundings::Surroundings;
 
 pub async fn run(ls: Ls, surroundings: &Surroundings) -> Result<u8, Failure> {
-    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
-    let sessions = match client.call(Request::List {}).await? {
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
+    let sessions = match link.call(Request::List {}).await? {
         Reply::Sessions { sessions } => sessions,
         other => return Err(unexpected(&other)),
     };

@@ -8,23 +8,25 @@ use std::path::PathBuf;
 use clsess_proto::{ErrorCode, Failure, Reply, Request, SessionRow};
 use serde_bytes::ByteBuf;
 use tokio::task::spawn_blocking;
+use uuid::Uuid;
 
 use super::ms;
 use crate::cli::{AgentOptions, New};
-use crate::client::{Client, Start, unexpected};
+use crate::client::{Start, unexpected};
 use crate::config::{Config, Resolved};
+use crate::link::Link;
 use crate::output::{plain, print, print_json, say};
 use crate::surroundings::Surroundings;
 
 pub async fn run(new: New, surroundings: &Surroundings) -> Result<u8, Failure> {
     let config = Config::load(surroundings.config.as_ref())?;
-    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
     let mut request = request(&config, new.name.as_deref(), &new.agent)?;
     request.resume = new.resume;
     request.trust |= new.trust;
     request.exists_ok = new.exists_ok;
     request.wait = !new.no_wait;
-    let row = make(&mut client, request).await?;
+    let row = make(&mut link, request).await?;
     if new.json {
         print_json(&row);
     } else {
@@ -49,6 +51,7 @@ pub fn request(
         Failure::new(ErrorCode::BadDirectory, message)
     })?;
     Ok(clsess_proto::New {
+        id: Some(Uuid::new_v4()),
         name: name.map(str::to_owned),
         cwd: text.to_owned(),
         env: environment(&resolved.env),
@@ -66,9 +69,9 @@ pub fn request(
 ///
 /// # Errors
 /// Of the broker.
-pub async fn make(client: &mut Client, request: clsess_proto::New) -> Result<SessionRow, Failure> {
+pub async fn make(link: &mut Link<'_>, request: clsess_proto::New) -> Result<SessionRow, Failure> {
     let ask = |request| Request::New(Box::new(request));
-    let mut reply = client.call(ask(request.clone())).await;
+    let mut reply = link.call(ask(request.clone())).await;
     if let Err(failure) = &reply
         && failure.code == ErrorCode::UntrustedDirectory
         && vouched(failure).await
@@ -77,7 +80,7 @@ pub async fn make(client: &mut Client, request: clsess_proto::New) -> Result<Ses
             trust: true,
             ..request
         };
-        reply = client.call(ask(request)).await;
+        reply = link.call(ask(request)).await;
     }
     match reply? {
         Reply::Session { session, .. } => Ok(session),

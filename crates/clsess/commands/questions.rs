@@ -4,13 +4,14 @@ use clsess_proto::{Failure, Question, QuestionKind, Reply, Request};
 use serde_json::json;
 
 use crate::cli::Questions;
-use crate::client::{Client, Start, unexpected};
+use crate::client::{Start, unexpected};
+use crate::link::Link;
 use crate::output::{brief, plain, print, print_json};
 use crate::surroundings::Surroundings;
 
 pub async fn run(questions: Questions, surroundings: &Surroundings) -> Result<u8, Failure> {
-    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
-    let asked = asked(&mut client, questions.name).await?;
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
+    let asked = asked(&mut link, questions.name).await?;
     if questions.json {
         print_json(&json!({ "questions": asked }));
     } else {
@@ -24,8 +25,8 @@ pub async fn run(questions: Questions, surroundings: &Surroundings) -> Result<u8
 ///
 /// # Errors
 /// Of the broker.
-pub async fn asked(client: &mut Client, session: Option<String>) -> Result<Vec<Question>, Failure> {
-    match client.call(Request::Questions { session }).await? {
+pub async fn asked(link: &mut Link<'_>, session: Option<String>) -> Result<Vec<Question>, Failure> {
+    match link.call(Request::Questions { session }).await? {
         Reply::Questions { questions } => Ok(questions),
         other => Err(unexpected(&other)),
     }

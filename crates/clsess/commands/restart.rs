@@ -4,8 +4,9 @@ use clsess_proto::{Failure, Reply, Request};
 
 use super::{ms, new};
 use crate::cli::{AgentOptions, Restart};
-use crate::client::{Client, Start, unexpected};
+use crate::client::{Start, unexpected};
 use crate::config::Config;
+use crate::link::Link;
 use crate::output::print_json;
 use crate::surroundings::Surroundings;
 
@@ -16,14 +17,14 @@ pub async fn run(restart: Restart, surroundings: &Surroundings) -> Result<u8, Fa
         ..AgentOptions::default()
     };
     let resolved = config.resolve(Some(&restart.name), &line)?;
-    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
     let request = Request::Restart {
         session: restart.name,
         fresh: restart.fresh,
         env: restart.update_env.then(|| new::environment(&resolved.env)),
         start_timeout_ms: ms(resolved.start_timeout),
     };
-    match client.call(request).await? {
+    match link.call(request).await? {
         Reply::Session { session, .. } => {
             if restart.json {
                 print_json(&session);

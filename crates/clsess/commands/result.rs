@@ -42,7 +42,7 @@ pub async fn run(
             code = signals.next() => return Ok(code),
         };
         tokio::select! {
-            same = client.again(surroundings, failure) => printer.told_again(same?),
+            same = client.again(surroundings, Start::IfMissing, failure) => printer.told_again(same?),
             code = signals.next() => return Ok(code),
         }
     }

@@ -14,6 +14,7 @@ use super::{ms, new};
 use crate::cli::{self, AgentOptions, Send};
 use crate::client::{Client, Start, unexpected};
 use crate::config::Config;
+use crate::link::Link;
 use crate::output::{Output, print};
 use crate::prompt;
 use crate::signals::Signals;
@@ -159,6 +160,12 @@ impl Sending<'_> {
         Request::Send(Box::new(request))
     }
 
+    /// When the turn is given up; a session that it needs may have to wait for room.
+    fn deadline(&self) -> Option<Instant> {
+        let after = self.request.deadline_ms;
+        (after > 0).then(|| self.began + Duration::from_millis(after))
+    }
+
     fn cancel(&self) -> Request {
         Request::Cancel {
             session: self.request.session.clone(),
@@ -185,14 +192,20 @@ impl Sending<'_> {
             let name = self.request.session.as_str();
             let mut request = new::request(&self.config, Some(name), &AgentOptions::default())?;
             request.exists_ok = true;
-            new::make(&mut self.client, request).await?;
+            let link = Link::connect(self.surroundings, Start::IfMissing);
+            let mut link = in_time(self.deadline(), link).await?;
+            let made = Box::pin(new::make(&mut link, request));
+            in_time(self.deadline(), made).await?;
             self.creates = false;
             return Ok(true);
         }
         // A session that is missing after that has been killed, perhaps after it ran
         // the prompt.
         self.creates &= !self.sent;
-        let same = self.client.again(self.surroundings, failure).await?;
+        let same = self
+            .client
+            .again(self.surroundings, Start::IfMissing, failure)
+            .await?;
         self.asked = self.sent;
         Ok(same)
     }

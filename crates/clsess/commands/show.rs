@@ -4,14 +4,15 @@ use clsess_proto::{Failure, Reply, Request};
 use serde_json::Value;
 
 use crate::cli::Show;
-use crate::client::{Client, Start, unexpected};
+use crate::client::{Start, unexpected};
+use crate::link::Link;
 use crate::output::{print, print_json, table};
 use crate::surroundings::Surroundings;
 
 pub async fn run(show: Show, surroundings: &Surroundings) -> Result<u8, Failure> {
-    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
     let session = show.name;
-    let detail = match client.call(Request::Show { session }).await? {
+    let detail = match link.call(Request::Show { session }).await? {
         Reply::Detail(detail) => detail,
         other => return Err(unexpected(&other)),
     };

@@ -1,6 +1,5 @@
 //! A turn as it is printed: `send` and `result` do it alike.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -18,6 +17,7 @@ use crate::live::{Live, Said};
 use crate::output::{Output, brief, cannot_print, json_line, plain, say};
 use crate::progress::Progress;
 use crate::stdout::Stdout;
+use crate::telling::{Heard, Telling};
 
 /// How long a reader that takes nothing is waited for when a signal has come.
 const HURRY: Duration = Duration::from_millis(500);
@@ -53,13 +53,12 @@ pub struct Printer {
     progress: Progress,
     /// Questions are told whatever else is.
     questions: bool,
-    /// The questions that were told.
-    asked: HashSet<String>,
     /// When the broker is given up.
     give_up: Option<Instant>,
     /// The turn, as soon as it is known.
     turn: Option<TurnId>,
     last_seq: u64,
+    telling: Telling,
     arrived: bool,
 }
 
@@ -85,7 +84,7 @@ impl Printer {
             give_up: None,
             turn: None,
             last_seq: 0,
-            asked: HashSet::new(),
+            telling: Telling::default(),
             arrived: false,
         }
     }
@@ -142,9 +141,7 @@ impl Printer {
             return;
         }
         self.last_seq = 0;
-        if let Some(texts) = &mut self.texts {
-            texts.told_anew();
-        }
+        self.telling.again();
     }
 
     /// Prints until the turn has ended; the exit code. Can be dropped between two
@@ -169,15 +166,7 @@ impl Printer {
         }
     }
 
-    /// Of an open question another broker tells again.
-    fn is_news(&mut self, event: &Event) -> bool {
-        match &event.kind {
-            EventKind::Question { id, .. } => self.asked.insert(id.clone()),
-            _ => true,
-        }
-    }
-
-    async fn event(&mut self, event: Event) {
+    async fn event(&mut self, mut event: Event) {
         if event.seq <= self.last_seq {
             // Told before the connection was lost.
             return;
@@ -186,7 +175,17 @@ impl Printer {
         if !self.belongs(&event) {
             return;
         }
-        if self.questions && self.is_news(&event) {
+        event.kind = match self.telling.hear(event.kind) {
+            Heard::New(kind) => kind,
+            Heard::Known => return,
+            Heard::Unclear(kind) => {
+                if let Some(texts) = &mut self.texts {
+                    texts.missed();
+                }
+                kind
+            }
+        };
+        if self.questions {
             self.progress.pause(|| question(&event));
         }
         if self.format == Format::StreamJson {
@@ -321,8 +320,8 @@ pub async fn in_time<T>(
     tokio::time::timeout_at(give_up, waits)
         .await
         .unwrap_or_else(|_| {
-            let message = "the deadline is over, and the broker does not answer";
-            Err(Failure::new(ErrorCode::TimedOut, message).hint("clsess broker status"))
+            let message = "the deadline is over, and the broker has not answered";
+            Err(Failure::new(ErrorCode::TimedOut, message).hint("clsess ls; clsess broker status"))
         })
 }
 

@@ -4,7 +4,8 @@ use clsess_proto::{ErrorCode, Failure, Reply, Request, SessionRow, State, Until}
 use serde_json::json;
 
 use crate::cli::{self, Wait};
-use crate::client::{Client, Start, unexpected};
+use crate::client::{Start, unexpected};
+use crate::link::Link;
 use crate::output::{print, print_json};
 use crate::surroundings::Surroundings;
 
@@ -42,25 +43,20 @@ pub async fn run(wait: Wait, surroundings: &Surroundings) -> Result<u8, Failure>
 
 /// Asks the broker, and the next one when it is lost.
 async fn waited(wait: &Wait, surroundings: &Surroundings) -> Result<Vec<SessionRow>, Failure> {
-    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
-    loop {
-        let request = Request::Wait {
-            sessions: wait.names.clone(),
-            until: match wait.until {
-                cli::Until::Idle => Until::Idle,
-                cli::Until::Question => Until::Question,
-                cli::Until::Exit => Until::Exit,
-                cli::Until::Change => Until::Change,
-            },
-            any: wait.any,
-        };
-        match client.call(request).await {
-            Ok(Reply::Waited { sessions }) => return Ok(sessions),
-            Ok(other) => return Err(unexpected(&other)),
-            Err(failure) => {
-                client.again(surroundings, failure).await?;
-            }
-        }
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
+    let request = Request::Wait {
+        sessions: wait.names.clone(),
+        until: match wait.until {
+            cli::Until::Idle => Until::Idle,
+            cli::Until::Question => Until::Question,
+            cli::Until::Exit => Until::Exit,
+            cli::Until::Change => Until::Change,
+        },
+        any: wait.any,
+    };
+    match link.call(request).await? {
+        Reply::Waited { sessions } => Ok(sessions),
+        other => Err(unexpected(&other)),
     }
 }
 

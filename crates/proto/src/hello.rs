@@ -142,6 +142,11 @@ pub enum ToBroker {
     Request {
         /// Chosen by the client; repeated in everything that answers it.
         id: u64,
+        /// When it was first made, in milliseconds of Unix time, if it is made again since the
+        /// connection was lost before its answer came: what it has done already is not done
+        /// twice.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first_asked: Option<u64>,
         /// What to do.
         request: Box<Request>,
     },

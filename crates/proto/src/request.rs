@@ -203,6 +203,14 @@ pub enum Request {
 /// See [`Request::New`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct New {
+    /// The session's id, chosen by the client: where there is one of this id already it is the
+    /// one that is made, by the same request on a connection that was lost. Absent: a new one.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "uuid::serde::hyphenated::option"
+    )]
+    pub id: Option<Uuid>,
     /// The name; absent: the directory's name, made unique.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

@@ -67,6 +67,7 @@ fn row() -> SessionRow {
 #[test]
 fn requests_come_back_as_they_were() {
     let new = New {
+        id: None,
         name: Some("work".into()),
         cwd: "/".into(),
         env: vec![(b"A".to_vec().into(), vec![0xff, 0].into())],
@@ -97,6 +98,7 @@ fn requests_come_back_as_they_were() {
         },
     ] {
         there_and_back(&ToBroker::Request {
+            first_asked: None,
             id: 3,
             request: Box::new(request),
         });
@@ -198,6 +200,7 @@ fn a_newer_peer_is_understood_as_far_as_possible() {
     assert_eq!(
         frame::decode::<ToBroker>(&extra).unwrap(),
         ToBroker::Request {
+            first_asked: None,
             id: 1,
             request: Box::new(Request::List {})
         }
@@ -207,6 +210,7 @@ fn a_newer_peer_is_understood_as_far_as_possible() {
     assert_eq!(
         frame::decode::<ToBroker>(&unknown).unwrap(),
         ToBroker::Request {
+            first_asked: None,
             id: 2,
             request: Box::new(Request::Unknown)
         }
@@ -348,6 +352,7 @@ fn requests_are_held_to_their_form() {
     assert_eq!(
         strict(&nils).unwrap(),
         ToBroker::Request {
+            first_asked: None,
             id: 1,
             request: Box::new(Request::Send(Box::new(Send {
                 timeout_ms: 0,
@@ -420,7 +425,7 @@ proptest! {
 
     #[test]
     fn damaged_frames_are_refused_or_read_without_a_panic(at in 0usize..200, to in any::<u8>()) {
-        let mut bytes = frame::encode(&ToBroker::Request { id: 1, request: Box::new(Request::Send(Box::new(send("hello")))) }).unwrap();
+        let mut bytes = frame::encode(&ToBroker::Request { first_asked: None, id: 1, request: Box::new(Request::Send(Box::new(send("hello")))) }).unwrap();
         let at = at % bytes.len();
         bytes[at] = to;
         let _ = frame::decode::<ToBroker>(&bytes);

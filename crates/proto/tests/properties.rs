@@ -103,7 +103,7 @@ proptest! {
     /// Clients in other languages write nil for what they leave out.
     #[test]
     fn nil_is_left_out(id in any::<u64>(), request in request()) {
-        let message = ToBroker::Request { id, request: Box::new(request) };
+        let message = ToBroker::Request { first_asked: None, id, request: Box::new(request) };
         let mut with_nils = tree(&message);
         let known = [
             "name", "env", "model", "agent", "max_turns", "history", "resume", "umask", "turn",
@@ -122,8 +122,8 @@ proptest! {
 
     #[test]
     fn requests_of_later_versions_are_unknown(id in any::<u64>(), request in request()) {
-        let message = ToBroker::Request { id, request: Box::new(request) };
-        let unknown = ToBroker::Request { id, request: Box::new(Request::Unknown) };
+        let message = ToBroker::Request { first_asked: None, id, request: Box::new(request) };
+        let unknown = ToBroker::Request { first_asked: None, id, request: Box::new(Request::Unknown) };
         is_read(&with_tag(&message, "op"), &unknown)?;
         is_read(&with_tag(&message, "type"), &ToBroker::Unknown)?;
     }

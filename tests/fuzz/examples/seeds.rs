@@ -353,6 +353,7 @@ fn frames() -> Vec<Vec<u8>> {
 
 fn new_session() -> ToBroker {
     let new = New {
+        id: None,
         name: Some("work".into()),
         cwd: "/src".into(),
         env: vec![(b"A".to_vec().into(), vec![0xff, 0].into())],
@@ -371,7 +372,11 @@ fn new_session() -> ToBroker {
         umask: Some(0o22),
     };
     let request = Box::new(clsess_proto::Request::New(Box::new(new)));
-    ToBroker::Request { id: 3, request }
+    ToBroker::Request {
+        first_asked: None,
+        id: 3,
+        request,
+    }
 }
 
 fn holder() -> Vec<Vec<u8>> {

@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Process {
     /// Its number; 0 is none.
     pub pid: u32,
-    /// When it started, in clock ticks since boot.
+    /// When it started, in clock ticks since boot: hundredths of a second, as programs see them.
     pub start_time: u64,
 }
 
@@ -39,6 +39,16 @@ impl Process {
     #[must_use]
     pub fn lives(self) -> bool {
         lives(self.pid, self.start_time)
+    }
+
+    /// How long ago it started, to a hundredth of a second; none where that is not known.
+    #[must_use]
+    pub fn age(self) -> Option<Duration> {
+        let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+        let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;
+        let started = Duration::from_millis(10 * Some(self.start_time).filter(|at| *at > 0)?);
+        let uptime = Duration::try_from_secs_f64(uptime).ok()?;
+        Some(uptime.saturating_sub(started))
     }
 
     /// Signals it, if it runs.

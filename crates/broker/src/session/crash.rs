@@ -71,7 +71,8 @@ impl Session {
         if let Some((stop, _)) = running.stopping.take() {
             return Next::Ended(stop.into());
         }
-        if running.asked.terms.deaths >= MAX_DEATHS {
+        // One that had to be ended for what it did would do it again.
+        if running.asked.terms.deaths >= MAX_DEATHS || (self.misbehaved && delivered) {
             return Next::Unknown;
         }
         // A call is told, and written into the transcript, before anybody is asked whether it may
@@ -94,7 +95,7 @@ impl Session {
     /// What the transcript tells of a turn; `None` where there is none to be read.
     fn fate(&self, running: &Running) -> Option<Fate> {
         let home = self.agent_home.as_ref()?;
-        Some(launch::fate(home, &self.record, running.wire))
+        launch::fate(home, &self.record, running.wire)
     }
 
     /// Puts a turn back in front of the queue, and writes that down with its terms as they are
@@ -133,8 +134,7 @@ impl Session {
     fn unknown(&self) -> Ended {
         let why = self.died.clone();
         let why = why.unwrap_or_else(|| "the agent died".to_owned());
-        let hint = "what it did is in its conversation; the next send takes it up again; \
-                    --on-crash rerun runs such a turn once more";
+        let hint = "what it did is in its conversation; the next send takes it up again";
         let failure = Failure::new(ErrorCode::AgentDied, why).hint(hint);
         Ended::without(Outcome::Unknown, failure)
     }
@@ -142,7 +142,7 @@ impl Session {
     /// Starts another agent if something waits: not at once when they die one after the other.
     pub(super) fn wake_after_death(&mut self) {
         self.deaths += 1;
-        if !self.has_work() {
+        if !self.has_work() && self.start_waiters.is_empty() {
             return;
         }
         let died = usize::try_from(self.deaths).unwrap_or(usize::MAX);
@@ -182,7 +182,8 @@ impl Session {
 
     /// The time has come to start another agent.
     pub(super) fn wake_deadline(&mut self, now: Instant) {
-        if self.wakes_at.take_if(|at| *at <= now).is_some() && self.has_work() {
+        let wanted = self.has_work() || !self.start_waiters.is_empty();
+        if self.wakes_at.take_if(|at| *at <= now).is_some() && wanted {
             self.step(Event::Wanted);
         }
     }

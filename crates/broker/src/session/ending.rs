@@ -4,9 +4,11 @@ use clsess_proto::{ErrorCode, Failure, Killed};
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
-use super::Answer;
 use super::life::{Event, Life};
+use super::sleep;
 use super::task::Session;
+use super::turns::ms;
+use super::{Answer, now_ms};
 use crate::disk;
 use crate::store::Env;
 
@@ -20,6 +22,8 @@ const END_SLACK: Duration = Duration::from_secs(8);
 /// Why the body is being ended. What is stronger wins when there are several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum EndWhy {
+    /// Nobody needs it for now: turns and queue stay.
+    Sleep,
     Restart,
     Stop,
     Kill,
@@ -29,6 +33,7 @@ impl EndWhy {
     /// What those hear whose turn or start it ends.
     pub(super) fn failure(self) -> Failure {
         match self {
+            Self::Sleep => sleep::put_to_sleep(),
             Self::Restart => Failure::new(ErrorCode::Restarted, "the session was restarted"),
             Self::Kill => Failure::new(ErrorCode::Killed, "the session was killed"),
             Self::Stop => Failure::new(ErrorCode::BrokerStopping, "the broker was stopped"),
@@ -54,9 +59,7 @@ impl Session {
         self.questions_gone();
         // A second one can only make it come sooner.
         if first || grace_ms < self.end_grace_ms {
-            self.end_grace_ms = grace_ms;
-            let bound = Duration::from_millis(grace_ms.into()) + END_SLACK;
-            self.end_deadline = Some(Instant::now() + bound);
+            self.end_in(grace_ms);
             if let Some(body) = &mut self.body
                 && self.life == Life::Ending
             {
@@ -64,6 +67,13 @@ impl Session {
             }
         }
         self.step(Event::End);
+    }
+
+    /// Bounds the end of the body.
+    pub(super) fn end_in(&mut self, grace_ms: u32) {
+        self.end_grace_ms = grace_ms;
+        let bound = Duration::from_millis(grace_ms.into()) + END_SLACK;
+        self.end_deadline = Some(Instant::now() + bound);
     }
 
     /// The body does not end as its holder should see to: goes on without either.
@@ -122,6 +132,7 @@ impl Session {
                 }
                 self.step(Event::Wanted);
             }
+            Some(EndWhy::Sleep) => self.fell_asleep(),
             None => {}
         }
     }
@@ -141,14 +152,7 @@ impl Session {
 
     /// Forgets the session: its turns stay readable by its id.
     pub(super) fn forget(&mut self) {
-        let began = self.record.began;
-        let mut killed = Killed {
-            session: self.record.name.clone(),
-            id: Some(self.record.id),
-            agent_session_id: began.then_some(self.record.agent_session_id),
-            cwd: began.then(|| self.record.cwd.clone()),
-            error: None,
-        };
+        let mut killed = self.record.killed();
         self.shared.registry.remove(self.record.id);
         // Nothing is to be read of a session that never had a turn.
         let keep = !self.journal.is_empty();
@@ -165,6 +169,13 @@ impl Session {
             waiter.killed(&killed);
         }
         self.step(Event::Forgotten);
+    }
+
+    /// Whether the agent was started at this moment or later.
+    pub(super) fn agent_is_newer(&self, at_ms: u64) -> bool {
+        let age = self.body.as_ref().and_then(|body| body.agent().age());
+        let age = age.filter(|_| self.life != Life::Ending);
+        age.is_some_and(|age| now_ms().saturating_sub(ms(age)) >= at_ms)
     }
 
     pub(super) fn restart(

@@ -38,6 +38,7 @@ impl Session {
                 self.happened(happening);
             }
         }
+        self.keep_within_bounds();
     }
 
     pub(super) fn happened(&mut self, happening: Happening) {

@@ -151,11 +151,23 @@ pub async fn found_agent(
 /// The file in a session's directory that names its agent's process.
 const AGENT: &str = "agent";
 
+/// Its last word where the agent was told to end because nobody needs it.
+const SLEEPS: &str = "sleeps";
+
 /// Writes which process the session's agent is, so that a later broker can tell
 /// whether it still lives.
 fn remember(dir: &Path, body: &StreamBody) {
+    write_agent(dir, body, "");
+}
+
+/// Writes that the session's agent falls asleep: that it is gone soon is no accident.
+pub(super) fn remember_sleep(dir: &Path, body: &StreamBody) {
+    write_agent(dir, body, SLEEPS);
+}
+
+fn write_agent(dir: &Path, body: &StreamBody, more: &str) {
     let Process { pid, start_time } = body.agent();
-    let text = format!("{pid} {start_time} {}\n", boot_id());
+    let text = format!("{pid} {start_time} {} {more}\n", boot_id());
     if let Err(error) = disk::write_private(&dir.join(AGENT), text.as_bytes()) {
         tracing::warn!(%error, "cannot note the agent's process");
     }
@@ -170,10 +182,16 @@ pub fn remembered(dir: &Path) -> Option<Process> {
     (words.next()? == boot_id()).then_some(Process { pid, start_time })
 }
 
-/// Whether the session had an agent when its broker died.
+/// Whether the session had an agent when its broker died, which did not just fall asleep.
 #[must_use]
-pub fn was_warm(dir: &Path) -> bool {
-    dir.join(AGENT).exists()
+pub fn died_warm(dir: &Path) -> bool {
+    dir.join(AGENT).exists() && !slept(dir)
+}
+
+/// Whether its last agent was told to fall asleep.
+pub(super) fn slept(dir: &Path) -> bool {
+    let text = std::fs::read_to_string(dir.join(AGENT)).unwrap_or_default();
+    text.split_whitespace().nth(3) == Some(SLEEPS)
 }
 
 /// The session has no agent any more.
@@ -335,10 +353,14 @@ fn fate_in(path: &Path, turn: Uuid) -> Fate {
     record::fate(text.split(|b| *b == b'\n'), turn)
 }
 
-/// What became of a line that an agent was given, as its transcript tells it.
-pub(super) fn fate(home: &Home, record: &SessionRecord, turn: Uuid) -> Fate {
+/// What became of a line that an agent was given, as its transcript tells it; `None` where there
+/// should be one and is none.
+pub(super) fn fate(home: &Home, record: &SessionRecord, turn: Uuid) -> Option<Fate> {
     let path = transcript(home, Path::new(&record.cwd), record.agent_session_id);
-    path.map_or(Fate::Absent, |path| fate_in(&path, turn))
+    match path {
+        Some(path) => Some(fate_in(&path, turn)),
+        None => (!record.began).then_some(Fate::Absent),
+    }
 }
 
 /// The transcript of a conversation: where it should be, or else wherever the agent

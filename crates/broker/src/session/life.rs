@@ -9,6 +9,8 @@
 pub enum Life {
     /// There is no body.
     Asleep,
+    /// There is no body, and one is wanted: it waits for room.
+    Waiting,
     /// A body is being started and is not ready.
     Starting,
     /// The body is ready and has nothing to do.
@@ -31,6 +33,10 @@ pub enum Life {
 pub enum Event {
     /// A turn waits, or somebody wants the agent to be ready.
     Wanted,
+    /// There is room for a body.
+    Room,
+    /// Nobody wants one any more.
+    Unwanted,
     /// The agent is ready for its first prompt.
     Ready,
     /// The agent could not be started, or died before it was ready.
@@ -60,6 +66,8 @@ pub enum Event {
 /// What the session task does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// See to it that there is room for a body.
+    SeekRoom,
     /// Start a body.
     Launch,
     /// Tell those who wait for it that the agent is ready.
@@ -88,15 +96,20 @@ pub fn on(life: Life, event: Event) -> (Life, &'static [Action]) {
         (L::Gone, _) => (L::Gone, &[]),
         (_, E::Forgotten) => (L::Gone, &[]),
 
-        (L::Asleep | L::Failed, E::Wanted) => (L::Starting, &[A::Launch]),
+        (L::Asleep | L::Failed, E::Wanted) => (L::Waiting, &[A::SeekRoom]),
         // Ending nothing is done at once: one path for all who want it ended.
-        (L::Asleep | L::Failed, E::End) => (L::Asleep, &[A::AfterEnd]),
+        (L::Asleep | L::Waiting | L::Failed, E::End) => (L::Asleep, &[A::AfterEnd]),
         (L::Asleep, E::GaveUp) => (L::Failed, &[A::TellFailed]),
         // What is left to be heard of a body that is gone.
         (L::Asleep | L::Failed, _) => (life, &[]),
 
+        (L::Waiting, E::Room) => (L::Starting, &[A::Launch]),
+        (L::Waiting, E::Unwanted) => (L::Asleep, &[]),
+        (L::Waiting, _) => (L::Waiting, &[]),
+
         (L::Starting, E::Ready) => (L::Idle, &[A::TellReady, A::Next]),
-        (L::Starting, E::StartFailed | E::Died) => (L::Failed, &[A::TellFailed]),
+        (L::Starting, E::StartFailed) => (L::Failed, &[A::TellFailed]),
+        (L::Starting, E::Died) => (L::Asleep, &[A::WakeIfWanted]),
         (L::Starting, E::End) => (L::Ending, &[A::EndBody]),
         // The agent speaks of itself before it has said that it is ready.
         (L::Starting, _) => (L::Starting, &[]),
@@ -130,8 +143,9 @@ pub fn on(life: Life, event: Event) -> (Life, &'static [Action]) {
 mod tests {
     use super::{Action as A, Event as E, Life as L, on};
 
-    const LIVES: [L; 8] = [
+    const LIVES: [L; 9] = [
         L::Asleep,
+        L::Waiting,
         L::Starting,
         L::Idle,
         L::Working,
@@ -140,8 +154,10 @@ mod tests {
         L::Failed,
         L::Gone,
     ];
-    const EVENTS: [E; 13] = [
+    const EVENTS: [E; 15] = [
         E::Wanted,
+        E::Room,
+        E::Unwanted,
         E::Ready,
         E::StartFailed,
         E::TurnBegan,
@@ -173,6 +189,22 @@ mod tests {
                     assert!(!embodied(life), "{life:?} {event:?}");
                     assert_eq!(next, L::Starting);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_is_launched_exactly_where_there_is_room() {
+        for life in LIVES {
+            for event in EVENTS {
+                let (next, actions) = on(life, event);
+                let launched = actions.contains(&A::Launch);
+                assert_eq!(launched, life == L::Waiting && event == E::Room);
+                assert_eq!(
+                    actions.contains(&A::SeekRoom),
+                    next == L::Waiting && life != L::Waiting,
+                    "{life:?} {event:?}"
+                );
             }
         }
     }
@@ -230,7 +262,9 @@ mod tests {
     #[test]
     fn the_ordinary_day() {
         let day = [
-            (E::Wanted, L::Starting),
+            (E::Wanted, L::Waiting),
+            (E::Wanted, L::Waiting),
+            (E::Room, L::Starting),
             (E::Busy, L::Starting),
             (E::Ready, L::Idle),
             (E::TurnBegan, L::Working),
@@ -243,6 +277,8 @@ mod tests {
             (E::Idle, L::Idle),
             (E::End, L::Ending),
             (E::Ended, L::Asleep),
+            (E::Wanted, L::Waiting),
+            (E::Unwanted, L::Asleep), // it was taken back
         ];
         let mut life = L::Asleep;
         for (event, expected) in day {

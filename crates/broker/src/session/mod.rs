@@ -10,6 +10,7 @@ mod notes;
 mod questions;
 mod queue;
 mod report;
+mod sleep;
 mod task;
 mod turns;
 pub mod view;
@@ -28,7 +29,7 @@ use crate::disk::Promise;
 use crate::feed::Feed;
 use crate::store::Env;
 
-pub use launch::{Agents, found_agent, remembered, trusted, was_warm};
+pub use launch::{Agents, died_warm, found_agent, remembered, trusted};
 pub use notes::find;
 pub use questions::Decision;
 pub use task::{Seed, spawn, start_timeout};
@@ -69,6 +70,9 @@ pub enum Command {
     },
     /// End what runs.
     Interrupt {
+        /// When that was first asked for, if it may have been done: what the agent was given
+        /// later goes on.
+        first_asked: Option<u64>,
         /// The turn, if anybody asked for it.
         reply: Answer<Option<Watched>>,
     },
@@ -81,6 +85,8 @@ pub enum Command {
     QueueRemove {
         /// Which; absent: all.
         selector: Option<String>,
+        /// When that was first asked for, if it may have been done.
+        first_asked: Option<u64>,
         /// Those that were taken back.
         reply: Answer<Vec<TurnId>>,
     },
@@ -118,8 +124,10 @@ pub enum Command {
         question: Option<String>,
         /// What is answered.
         decision: Decision,
-        /// The question.
-        reply: Answer<Question>,
+        /// When that was first asked for, if it may have been done.
+        first_asked: Option<u64>,
+        /// The question; none if it was answered just so before.
+        reply: Answer<Option<Question>>,
     },
     /// Have the agent ready.
     Wake {
@@ -130,6 +138,8 @@ pub enum Command {
     },
     /// Start the agent again.
     Restart {
+        /// When that was first asked for, if it may have been done.
+        first_asked: Option<u64>,
         /// With a new conversation.
         fresh: bool,
         /// The environment from now on.
@@ -205,6 +215,8 @@ pub struct Row {
     pub allow_from: Arc<[String]>,
     /// Whether something of the journal is only in memory.
     pub unwritten: bool,
+    /// Whether its agent is not started before another session's sleeps.
+    pub waits_for_room: bool,
 }
 
 impl Row {

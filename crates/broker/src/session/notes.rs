@@ -45,7 +45,13 @@ pub(super) struct Accounted {
     given: Vec<Uuid>,
     /// Its questions that were decided since; of very many the last ones.
     decided: VecDeque<String>,
+    /// What it said of an open turn before `position` was too much to be kept.
+    lost: bool,
 }
+
+/// Bytes of an open turn that are kept to be heard again, in memory. Of a turn that says more a
+/// later broker takes the answer from the agent's transcript.
+const MAX_KEPT: u64 = 64 * 1024 * 1024;
 
 /// Decided questions that are noted. One that is heard again without having been noted is over
 /// as soon as its tool's result is heard.
@@ -57,13 +63,16 @@ const MAX_DECIDED: usize = 256;
 struct Notes {
     accounted: Accounted,
     stopping: Vec<(TurnId, Stop)>,
-    decided: VecDeque<(String, Resolution)>,
+    answered: VecDeque<(String, Resolution)>,
+    said: VecDeque<(String, Uuid)>,
     policies: VecDeque<(Uuid, OnQuestion)>,
     version: Option<String>,
     model: Option<String>,
     background: usize,
     logged_out: bool,
     limit: Option<Limit>,
+    /// When they were written, in milliseconds of Unix time: about when the session was used last.
+    at: u64,
 }
 
 /// Finds the agent that an earlier broker has left in a session's directory.
@@ -89,13 +98,15 @@ impl Session {
         let notes = Notes {
             accounted: self.accounted.clone(),
             stopping: stopping.collect(),
-            decided: self.questions.decided.clone(),
+            answered: self.questions.decided.clone(),
+            said: self.questions.said.clone(),
             policies: self.policies.clone(),
             version: self.agent_version.clone(),
             model: self.model.clone(),
             background: self.background,
             logged_out: self.logged_out,
             limit: self.limit.clone(),
+            at: now_ms(),
         };
         let Some(body) = &mut self.body else { return };
         let noted = serde_json::to_vec(&notes)
@@ -126,7 +137,23 @@ impl Session {
             tracker,
             given: Vec::new(),
             decided: VecDeque::new(),
+            lost: false,
         };
+        self.note();
+        if let Some(body) = &mut self.body {
+            body.release();
+        }
+    }
+
+    /// Gives up what is too much to be heard again.
+    pub(super) fn keep_within_bounds(&mut self) {
+        let position = self.body.as_ref().map_or(0, StreamBody::position);
+        if position - self.accounted.position.min(position) < MAX_KEPT {
+            return;
+        }
+        tracing::warn!(session = %self.record.name, "a turn says more than is kept of it");
+        self.accounted.position = position;
+        self.accounted.lost = true;
         self.note();
         if let Some(body) = &mut self.body {
             body.release();
@@ -201,7 +228,8 @@ impl Session {
             Notes::default()
         });
         self.accounted = notes.accounted;
-        self.questions.decided = notes.decided;
+        self.questions.decided = notes.answered;
+        self.questions.said = notes.said;
         self.decided_before.clone_from(&self.accounted.decided);
         self.policies = notes.policies;
         self.agent_version = notes.version;
@@ -221,11 +249,19 @@ impl Session {
         for (turn, stop) in notes.stopping {
             self.stops(turn, stop);
         }
+        if self.accounted.lost {
+            for running in self.running.iter_mut().chain(&mut self.steered) {
+                // A tool may have run in it.
+                (running.unheard, running.calls) = (true, 1);
+            }
+        }
         self.life = self.life_found();
         if self.life == Life::Starting {
             self.greet();
         }
         self.send_all();
+        self.seat.found(notes.at, self.may_sleep());
+        self.falls_asleep_still();
     }
 
     /// What the journal says was given was given to this agent, or to one before it.
@@ -290,4 +326,45 @@ pub(super) fn instant(at_ms: u64) -> Instant {
     instant
         .checked_sub(Duration::from_millis(ago))
         .unwrap_or_else(Instant::now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clsess_proto::{ErrorCode, Failure, Outcome};
+
+    #[test]
+    fn notes_are_read_as_they_were_written() {
+        let stop = Stop {
+            outcome: Outcome::TimedOut,
+            failure: Failure::new(ErrorCode::TimedOut, "late").hint("wait"),
+        };
+        let notes = Notes {
+            accounted: Accounted {
+                position: 7,
+                ready: true,
+                idle: true,
+                tracker: Facts::default(),
+                given: vec![Uuid::from_u128(1)],
+                decided: VecDeque::from(["q".to_owned()]),
+                lost: true,
+            },
+            stopping: vec![(TurnId(Uuid::from_u128(2)), stop)],
+            answered: VecDeque::from([("q".to_owned(), Resolution::Denied)]),
+            at: 5,
+            said: VecDeque::from([("q".to_owned(), Uuid::from_u128(4))]),
+            policies: VecDeque::from([(Uuid::from_u128(3), OnQuestion::Wait)]),
+            version: Some("2.1.328".to_owned()),
+            model: None,
+            background: 4,
+            logged_out: true,
+            limit: None,
+        };
+        let written = serde_json::to_value(&notes).unwrap();
+        let read: Notes = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&read).unwrap(), written);
+        // Of a broker that knew less.
+        let less: Notes = serde_json::from_str("{\"accounted\":{\"position\":7}}").unwrap();
+        assert_eq!((less.accounted.position, less.accounted.ready), (7, false));
+    }
 }

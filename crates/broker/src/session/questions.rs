@@ -10,7 +10,9 @@ use clsess_claude::turn::{Question as Asked, QuestionKind as Kind};
 use clsess_proto::{
     Denial, ErrorCode, EventKind, Failure, OnQuestion, Question, QuestionKind, Resolution, TurnId,
 };
+use serde::Serialize;
 use tokio::time::{Duration, Instant};
+use uuid::Uuid;
 
 use super::hearing::event_json;
 use super::life::Life;
@@ -51,12 +53,15 @@ pub(super) struct Questions {
     pub(super) open: Vec<Open>,
     /// The last ones that were decided, the newest last.
     pub(super) decided: VecDeque<(String, Resolution)>,
+    /// What somebody has said to the last ones, by [`Decision::mark`], so that who says it once
+    /// more is not told that somebody else was first.
+    pub(super) said: VecDeque<(String, Uuid)>,
     /// The tool call that asks for a plan's approval: its id, and its input with the plan.
     pub(super) plan: Option<(String, Json)>,
 }
 
 /// What somebody says to a question.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub enum Decision {
     /// Yes; with the rules that the agent suggests.
     Approve {
@@ -70,6 +75,15 @@ pub enum Decision {
     },
     /// Answers, one for each question that is asked at once.
     Answer(Vec<String>),
+}
+
+impl Decision {
+    /// The same for the same decision, in every broker.
+    fn mark(&self) -> Uuid {
+        // Maps with names as keys: it cannot fail.
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, &text)
+    }
 }
 
 impl Session {
@@ -243,12 +257,20 @@ impl Session {
         open.map(|open| open.told.clone()).collect()
     }
 
-    /// Somebody answers.
+    /// Somebody answers. With `again` they may have done so before, and nothing is to be done
+    /// if that is what was answered.
     pub(super) fn decide(
         &mut self,
         question: Option<&str>,
         decision: Decision,
-    ) -> Result<Question, Failure> {
+        again: bool,
+    ) -> Result<Option<Question>, Failure> {
+        let mark = decision.mark();
+        if let Some(question) = question.filter(|_| again)
+            && self.questions.said.contains(&(question.to_owned(), mark))
+        {
+            return Ok(None);
+        }
         if self.life == Life::Ending {
             let message = format!("{} is being ended, and asks nothing", self.record.name);
             return Err(Failure::new(ErrorCode::NoSuchQuestion, message));
@@ -256,9 +278,14 @@ impl Session {
         let open = self.open_question(question)?;
         let (id, told) = (open.told.id.clone(), open.told.clone());
         let (how, line) = answer_line(open, decision, &self.record.name)?;
+        let said = &mut self.questions.said;
+        if said.len() == MAX_DECIDED {
+            said.pop_front();
+        }
+        said.push_back((id.clone(), mark));
         self.decided(&id, how);
         self.write_noted(&line);
-        Ok(told)
+        Ok(Some(told))
     }
 
     /// The open question that is meant.

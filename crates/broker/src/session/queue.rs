@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::ending::EndWhy;
 use super::life::{Event, Life};
+use super::notes::instant;
 use super::report::Ended;
 use super::task::Session;
 use super::turns::{INTERRUPT_GRACE, INTERRUPTED, Queued, Running, Stop};
@@ -295,14 +296,20 @@ impl Session {
         true
     }
 
-    /// Takes waiting turns back: one, or all.
-    pub(super) fn unqueue(&mut self, selector: Option<&str>) -> Result<Vec<TurnId>, Failure> {
+    /// Takes waiting turns back: one, or all. Where that was asked for before, those that came
+    /// later are left alone, and those that are gone since are told with the others.
+    pub(super) fn unqueue(
+        &mut self,
+        selector: Option<&str>,
+        first_asked: Option<u64>,
+    ) -> Result<Vec<TurnId>, Failure> {
+        let before = first_asked.map_or_else(Vec::new, |at| self.journal.taken_back_since(at));
         let Some(selector) = selector else {
-            let all: Vec<TurnId> = self.queue.iter().map(|queued| queued.turn).collect();
-            return Ok(all
-                .into_iter()
-                .filter(|turn| self.take_back(*turn))
-                .collect());
+            let meant = |queued: &&Queued| first_asked.is_none_or(|at| queued.at <= at);
+            let waiting = self.queue.iter().filter(meant);
+            let waiting: Vec<TurnId> = waiting.map(|queued| queued.turn).collect();
+            let taken = waiting.into_iter().filter(|turn| self.take_back(*turn));
+            return Ok(before.into_iter().chain(taken).collect());
         };
         let none = |message| Failure::new(ErrorCode::NoSuchTurn, message);
         // Counted from the end of the queue, not of the history.
@@ -317,7 +324,7 @@ impl Session {
             }
             None => self.journal.select(selector)?,
         };
-        if self.take_back(turn) {
+        if self.take_back(turn) || before.contains(&turn) {
             return Ok(vec![turn]);
         }
         let name = &self.record.name;
@@ -338,16 +345,27 @@ impl Session {
             prompt: queued.begins.clone(),
             waiting: match queued.held {
                 true => Some("held".to_owned()),
-                false => self
-                    .is_held(queued)
-                    .then(|| "the provider's limit".to_owned()),
+                false if self.is_held(queued) => Some("the provider's limit".to_owned()),
+                false if self.life == Life::Waiting => Some("room for its agent".to_owned()),
+                false => None,
             },
         };
         self.queue.iter().take(MAX_LISTED).map(shown).collect()
     }
 
     /// Ends what runs: the asked turn, or what the agent does by itself. The turn to wait for.
-    pub(super) fn interrupt(&mut self) -> Option<Watched> {
+    /// Where that was asked for before, a turn that began later is not meant.
+    pub(super) fn interrupt(&mut self, first_asked: Option<u64>) -> Option<Watched> {
+        if let Some(at) = first_asked
+            && let Some(turn) = self.journal.interrupted_since(at)
+        {
+            return self.watch(turn).ok();
+        }
+        if let (Some(at), Some(running)) = (first_asked, &self.running)
+            && running.started > instant(at)
+        {
+            return None;
+        }
         let Some(running) = &self.running else {
             if self.life == Life::Settling {
                 self.unasked_until = Some(Instant::now() + INTERRUPT_GRACE);

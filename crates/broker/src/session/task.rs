@@ -31,6 +31,7 @@ use crate::driver::stream::{BodyEvent, Found, StreamBody};
 use crate::feed::Feed;
 use crate::journal::Journal;
 use crate::store::{self, Env, SessionRecord};
+use crate::warm::Seat;
 
 /// How long an agent may take to be ready when nobody waits with a time of their
 /// own: the wake-up by a queued turn.
@@ -75,6 +76,8 @@ enum Wake {
     Body(BodyEvent),
     /// The agent is gone that nobody held.
     LeftAgentGone,
+    /// There is room, or another session needs some.
+    Seat,
     Deadline,
 }
 
@@ -151,6 +154,8 @@ pub(super) struct Session {
     pub(super) leaves_by: Option<Instant>,
     /// Why the body is being ended without anybody having asked for it.
     pub(super) body_failure: Option<String>,
+    /// Whether that is so of the one that is gone.
+    pub(super) misbehaved: bool,
     /// The prompts of which the last agent had not one byte when it died.
     pub(super) undelivered: Vec<Uuid>,
     /// Whether the disk did not take the last line of the journal.
@@ -174,6 +179,12 @@ pub(super) struct Session {
     pub(super) last_error: Option<Failure>,
     /// Whether somebody said that work goes on in the background.
     pub(super) background: usize,
+    /// Since when it may be put to sleep.
+    pub(super) rests_since: Option<Instant>,
+    /// Its place among those that have a body.
+    pub(super) seat: Seat,
+    /// Since when it waits for that.
+    pub(super) waits_since: Option<Instant>,
 }
 
 /// Begins a session's task. It sleeps until somebody wants something, or begins at
@@ -185,6 +196,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
     let feed = Arc::new(feed);
     let now = now_ms();
     let id = seed.record.id;
+    let seat = shared.warm.seat(id);
     let mut session = Session {
         shared,
         row: watch::Sender::new(first_row(&seed.record, now)),
@@ -226,6 +238,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         unasked_until: None,
         leaves_by: None,
         body_failure: None,
+        misbehaved: false,
         undelivered: Vec::new(),
         disk_refuses: false,
         disk_due: None,
@@ -239,6 +252,9 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         model: None,
         last_error: None,
         background: 0,
+        rests_since: None,
+        seat,
+        waits_since: None,
     };
     let handle = Handle {
         id,
@@ -277,6 +293,7 @@ fn first_row(record: &SessionRecord, now: u64) -> Row {
         holder: None,
         allow_from: record.settings.allow_from.clone().into(),
         unwritten: false,
+        waits_for_room: false,
     }
 }
 
@@ -296,6 +313,7 @@ impl Session {
                     self.left = None;
                     self.gone(Exit::Unknown, false);
                 }
+                Wake::Seat => self.seat_changed(),
                 Wake::Deadline => self.deadlines(Instant::now()),
             }
             self.publish();
@@ -312,6 +330,8 @@ impl Session {
             }
             event = from_body(self.body.as_mut()) => Wake::Body(event),
             () = left_gone(self.left.as_mut()) => Wake::LeftAgentGone,
+            // First what is asked of it: that may keep it awake.
+            () = self.seat.changed(), if inbox.is_empty() => Wake::Seat,
             () = until(deadline) => Wake::Deadline,
         }
     }
@@ -321,6 +341,10 @@ impl Session {
         let (next, actions) = life::on(self.life, event);
         tracing::debug!(session = %self.record.name, ?event, from = ?self.life, to = ?next);
         self.life = next;
+        if next != Life::Idle {
+            // However short it was.
+            self.rests_since = None;
+        }
         for action in actions {
             self.act(*action);
         }
@@ -328,6 +352,7 @@ impl Session {
 
     fn act(&mut self, action: Action) {
         match action {
+            Action::SeekRoom => self.seek_room(),
             Action::Launch => self.launch(),
             Action::TellReady => {
                 self.start_deadline = None;
@@ -360,6 +385,7 @@ impl Session {
         if let Some(reason) = self.died.take() {
             self.tell(None, EventKind::Restart { reason });
         }
+        self.has_room();
         self.start_deadline
             .get_or_insert_with(|| Instant::now() + START_TIMEOUT);
         self.wakes_at = None;
@@ -510,10 +536,19 @@ impl Session {
         }
         launch::forget(&self.dir);
         let said = body.map(|body| body.stderr_tail()).unwrap_or_default();
+        let killed = matches!(exit, Exit::Signalled(_));
+        self.misbehaved = self.body_failure.is_some();
         let how = self.body_failure.take().unwrap_or_else(|| describe(exit));
         tracing::info!(session = %self.record.name, %how, left, "agent gone");
         match self.life {
             Life::Ending => self.step(Event::Ended),
+            // Somebody has killed it, the machine for want of memory perhaps: another one may live.
+            Life::Starting if killed && self.start_failure.is_none() => {
+                let reason = format!("the agent did not start, {}", with_words(how, &said));
+                self.last_error = Some(Failure::new(ErrorCode::AgentStartFailed, reason.clone()));
+                self.died = Some(reason);
+                self.step(Event::Died);
+            }
             Life::Starting => {
                 let failure = self.start_failure.take().unwrap_or_else(|| {
                     let message = format!("the agent did not start, {}", with_words(how, &said));
@@ -558,6 +593,7 @@ impl Session {
         let process = left.unwrap_or_default();
         let gone = Box::pin(orphans::gone(process));
         self.left = Some(Left { process, gone });
+        self.seat.found(0, false);
     }
 
     /// Says hello to an agent that was never spoken to.
@@ -593,14 +629,18 @@ impl Session {
                 let watched = self.cancel(turn);
                 let _ = reply.send(watched);
             }
-            Command::Interrupt { reply } => {
-                let _ = reply.send(Ok(self.interrupt()));
+            Command::Interrupt { first_asked, reply } => {
+                let _ = reply.send(Ok(self.interrupt(first_asked)));
             }
             Command::Queue { reply } => {
                 let _ = reply.send(Ok(self.waiting()));
             }
-            Command::QueueRemove { selector, reply } => {
-                let _ = reply.send(self.unqueue(selector.as_deref()));
+            Command::QueueRemove {
+                selector,
+                first_asked,
+                reply,
+            } => {
+                let _ = reply.send(self.unqueue(selector.as_deref(), first_asked));
             }
             Command::QueueRun { reply } => {
                 self.run_queue();
@@ -623,11 +663,26 @@ impl Session {
             Command::Decide {
                 question,
                 decision,
+                first_asked,
                 reply,
             } => {
-                let _ = reply.send(self.decide(question.as_deref(), decision));
+                let again = first_asked.is_some();
+                let _ = reply.send(self.decide(question.as_deref(), decision, again));
             }
             Command::Wake { timeout_ms, reply } => {
+                self.await_start(timeout_ms, reply);
+                // Who wants it to be ready wants it to stay so for a while.
+                self.used();
+                self.step(Event::Wanted);
+            }
+            // It is under way or done, and a turn that has begun since is not ended.
+            Command::Restart {
+                first_asked: Some(at),
+                fresh: false,
+                env: None,
+                timeout_ms,
+                reply,
+            } if self.agent_is_newer(at) => {
                 self.await_start(timeout_ms, reply);
                 self.step(Event::Wanted);
             }
@@ -636,6 +691,7 @@ impl Session {
                 env,
                 timeout_ms,
                 reply,
+                ..
             } => self.restart(fresh, env, timeout_ms, reply),
             Command::Kill { grace_ms, reply } => {
                 self.end(EndWhy::Kill, grace_ms, EndWaiter::Kill(reply));
@@ -658,7 +714,9 @@ impl Session {
     /// decides; who is less waits less long by themselves.
     pub(super) fn want_start_in(&mut self, timeout_ms: u64) {
         if timeout_ms > 0 {
-            let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+            // Waiting for room does not count, and is added when it ends.
+            let from = self.waits_since.unwrap_or_else(Instant::now);
+            let deadline = from + Duration::from_millis(timeout_ms);
             self.start_deadline = self.start_deadline.max(Some(deadline));
         }
     }
@@ -702,6 +760,7 @@ impl Session {
             self.leaves_by,
             self.unasked_until,
             self.wakes_at,
+            self.sleep_due(),
         ];
         due.into_iter().flatten().min()
     }
@@ -752,6 +811,9 @@ impl Session {
             self.kill_body();
         }
         self.limit_deadline(now);
+        if self.sleep_due().is_some_and(|at| at <= now) {
+            self.fall_asleep();
+        }
         self.wake_deadline(now);
         if self.disk_due.take_if(|at| *at <= now).is_some() {
             self.disk_again();

@@ -99,6 +99,8 @@ pub(super) struct Running {
     pub(super) messages: u32,
     /// Whether a line of the agent could not be read meanwhile.
     pub(super) damaged: bool,
+    /// Whether what it said at first was said to an earlier broker, and is not kept.
+    pub(super) unheard: bool,
     /// When it is to be interrupted.
     pub(super) timeout: Option<Instant>,
     /// What is left of that while a question is open: waiting for people does not count.
@@ -154,6 +156,7 @@ impl Running {
             message_open: true,
             messages: 0,
             damaged: false,
+            unheard: false,
             timeout: None,
             timeout_left: None,
             deadline: queued.terms.deadline(),
@@ -311,13 +314,21 @@ impl Session {
             self.finish_steered(&steered, ended, into);
             return;
         }
-        let Some(running) = self.running.take_if(|running| running.wire == wire) else {
+        let Some(mut running) = self.running.take_if(|running| running.wire == wire) else {
             return;
         };
-        let end = if end.known_already {
-            self.ended_earlier(wire).map_or(end, Box::new)
-        } else {
-            end
+        let elsewhere = end.known_already || running.unheard;
+        let told = elsewhere.then(|| self.ended_earlier(wire)).flatten();
+        running.damaged |= running.unheard && told.is_none();
+        let end = match told {
+            // All of it is in the transcript; what it cost is only in the result.
+            Some(told) if running.unheard => Box::new(TurnEnd {
+                cost_usd: end.cost_usd,
+                usage: end.usage,
+                ..told
+            }),
+            Some(told) => Box::new(told),
+            None => end,
         };
         let ended = judge(&running, end);
         if ended.outcome == Outcome::Completed {
@@ -524,6 +535,7 @@ impl Session {
         if let Some(unasked) = self.unasked.take() {
             self.finish_unasked(unasked, end);
         }
+        self.account(false);
     }
 }
 

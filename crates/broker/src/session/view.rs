@@ -29,12 +29,17 @@ impl Session {
             Life::Asleep if self.wakes_at.is_some() => State::Restarting,
             Life::Asleep if self.queue.iter().any(|queued| queued.held) => State::Held,
             Life::Asleep => State::Asleep,
-            Life::Starting => State::Starting,
+            Life::Waiting | Life::Starting => State::Starting,
             Life::Idle if self.limits().is_some() => State::RateLimited,
             Life::Idle if self.logged_out => State::LoginNeeded,
             Life::Idle => State::Idle,
             Life::Working | Life::Settling => self.busy_state(),
             Life::Ending if self.ending == Some(EndWhy::Restart) => State::Restarting,
+            Life::Ending if self.ending == Some(EndWhy::Sleep) => match self.is_wanted() {
+                true => State::Restarting,
+                // The agent is still there, if not for long.
+                false => State::Idle,
+            },
             Life::Ending => State::Ending,
             Life::Gone => State::Gone,
             Life::Failed => State::Failed,
@@ -69,6 +74,10 @@ impl Session {
             State::Restarting if self.wakes_at.is_some() => {
                 self.last_error.as_ref().map(|f| f.message.clone())
             }
+            State::Starting if self.life == Life::Waiting => Some(format!(
+                "waits until a warm session may sleep (max_warm = {})",
+                self.record.settings.max_warm.unwrap_or_default()
+            )),
             State::Failed => self.last_error.as_ref().map(|f| f.message.clone()),
             State::LoginNeeded => Some("the agent is not logged in".to_owned()),
             State::Question => Some(match self.questions.open.as_slice() {
@@ -87,6 +96,7 @@ impl Session {
             State::Working if self.retrying.is_some() => {
                 self.retrying.as_ref().map(|(why, _)| why.clone())
             }
+            State::Idle if self.life == Life::Ending => Some("falls asleep".to_owned()),
             State::Idle if self.disk_refuses && !self.queue.is_empty() => {
                 Some("the journal cannot be written".to_owned())
             }
@@ -100,6 +110,7 @@ impl Session {
 
     /// Makes what has changed known: to those who list, and to those who watch.
     pub(super) fn publish(&mut self) {
+        self.rests();
         let state = self.state();
         let detail = self.state_detail(state);
         let before = self.row.borrow().clone();
@@ -126,6 +137,7 @@ impl Session {
             holder: self.body.as_ref().map(StreamBody::holder_pid),
             allow_from: before.allow_from,
             unwritten: self.journal.unwritten() > 0,
+            waits_for_room: self.life == Life::Waiting,
         };
         self.row.send_if_modified(|old| {
             let changed = *old != row;

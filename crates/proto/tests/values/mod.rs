@@ -139,8 +139,13 @@ fn hello() -> impl Strategy<Value = Hello> {
 pub fn to_broker() -> impl Strategy<Value = ToBroker> {
     prop_oneof![
         1 => hello().prop_map(ToBroker::Hello),
-        9 => (any::<u64>(), request())
-            .prop_map(|(id, request)| ToBroker::Request { id, request: Box::new(request) }),
+        9 => (any::<u64>(), any::<Option<u64>>(), request()).prop_map(
+            |(id, first_asked, request)| ToBroker::Request {
+                id,
+                first_asked,
+                request: Box::new(request),
+            }
+        ),
     ]
 }
 

@@ -60,12 +60,13 @@ fn new() -> impl Strategy<Value = New> {
         text(),
         env(),
         settings(),
-        option::of(uuid()),
+        [option::of(uuid()), option::of(uuid())],
         flags,
         any::<(u64, Option<u32>)>(),
     )
         .prop_map(
-            |(name, cwd, env, settings, resume, flags, (start_timeout_ms, umask))| New {
+            |(name, cwd, env, settings, [id, resume], flags, (start_timeout_ms, umask))| New {
+                id,
                 name,
                 cwd,
                 env,
