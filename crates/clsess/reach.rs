@@ -54,7 +54,8 @@ impl Client {
     pub async fn connect(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
         let client = Self::reach(surroundings, start).await?;
         match start {
-            Start::IfMissing => upgrade::met(client, surroundings).await,
+            // Boxed: it is in the future of every command, and seldom has anything to do.
+            Start::IfMissing => Box::pin(upgrade::met(client, surroundings)).await,
             Start::Never => Ok(client),
         }
     }

@@ -112,7 +112,11 @@ pub fn call(world: &World, request: Request) -> Option<Value> {
     let request = Box::new(request);
     let said = [
         ToBroker::Hello(Hello::client()),
-        ToBroker::Request { id: 1, request },
+        ToBroker::Request {
+            id: 1,
+            first_asked: None,
+            request,
+        },
     ];
     for message in said {
         stream.write_all(&frame::to_wire(&message).unwrap()).ok()?;

@@ -53,7 +53,6 @@ pub struct Printer {
     progress: Progress,
     /// Questions are told whatever else is.
     questions: bool,
-    /// The questions that were told.
     /// When the broker is given up.
     give_up: Option<Instant>,
     /// The turn, as soon as it is known.
