@@ -270,7 +270,6 @@ fn usage_errors_are_exit_2_and_start_nothing() {
         &["ls", "--json", "-F", "x"],
         &["attach", "work"],
         &["broker"],
-        &["broker", "upgrade"],
         &[],
     ] {
         let done = world.clsess(args).run().fails(2);
@@ -354,7 +353,7 @@ fn every_code_has_a_test() {
     let codes = body
         .lines()
         .filter_map(|line| line.trim().strip_suffix(','));
-    let tests: String = ["tests", "tests/conformance"]
+    let tests: String = ["tests", "tests/conformance", "tests/upgrade"]
         .into_iter()
         .flat_map(|dir| std::fs::read_dir(format!("{root}/{dir}")).unwrap())
         .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path()).ok())

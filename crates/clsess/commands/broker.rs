@@ -1,7 +1,7 @@
 //! `clsess broker`: the background process itself.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -10,7 +10,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use clsess_broker::{Ended, Prepared, listen, lock, now_ms};
-use clsess_proto::{ErrorCode, Failure, Reply, Request};
+use clsess_proto::{ErrorCode, Failure, Hello, Reply, Request, ToBroker, frame};
 use daemonize::{Daemonize, Outcome};
 
 use super::{ms, wait_for};
@@ -237,11 +237,25 @@ fn no_daemon(why: &str) -> Failure {
     Failure::new(ErrorCode::Internal, message)
 }
 
-/// Whether a broker listens. It need not answer yet; whoever wants something of it waits for that.
+/// Whether a broker answers. Without a runtime: this process is going to fork. That it can be
+/// connected to is not enough: one that was killed holds its lock and listens for some
+/// milliseconds more, until the kernel has closed all that it had open.
 fn reachable(surroundings: &Surroundings) -> bool {
     let lock = surroundings.place.lock();
-    let listens = |socket: &Path| UnixStream::connect(socket).is_ok();
-    lock::is_held(&lock) && lock::read(&lock).is_some_and(|record| listens(&record.socket))
+    lock::is_held(&lock) && lock::read(&lock).is_some_and(|record| greets(&record.socket).is_ok())
+}
+
+/// Exchanges hellos with the broker there.
+fn greets(socket: &Path) -> io::Result<()> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let hello = ToBroker::Hello(Hello::client());
+    stream.write_all(&frame::to_wire(&hello).map_err(io::Error::other)?)?;
+    match frame::read(&mut stream)? {
+        Some(_) => Ok(()),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 fn held(surroundings: &Surroundings) -> Failure {

@@ -142,7 +142,7 @@ impl Session {
     /// Starts another agent if something waits: not at once when they die one after the other.
     pub(super) fn wake_after_death(&mut self) {
         self.deaths += 1;
-        if !self.has_work() && self.start_waiters.is_empty() {
+        if !self.has_work() {
             return;
         }
         let died = usize::try_from(self.deaths).unwrap_or(usize::MAX);
@@ -182,8 +182,7 @@ impl Session {
 
     /// The time has come to start another agent.
     pub(super) fn wake_deadline(&mut self, now: Instant) {
-        let wanted = self.has_work() || !self.start_waiters.is_empty();
-        if self.wakes_at.take_if(|at| *at <= now).is_some() && wanted {
+        if self.wakes_at.take_if(|at| *at <= now).is_some() && self.has_work() {
             self.step(Event::Wanted);
         }
     }

@@ -557,14 +557,14 @@ impl Session {
         }
         launch::forget(&self.dir);
         let said = body.map(|body| body.stderr_tail()).unwrap_or_default();
-        let killed = matches!(exit, Exit::Signalled(_));
+        let killed = exit == Exit::Signalled(9) && self.start_waiters.is_empty();
         self.misbehaved = self.body_failure.is_some();
         let how = self.body_failure.take().unwrap_or_else(|| describe(exit));
         tracing::info!(session = %self.record.name, %how, left, "agent gone");
         match self.life {
             Life::Ending => self.step(Event::Ended),
             // Somebody has killed it, the machine for want of memory perhaps: another one may live.
-            Life::Starting if killed && self.start_failure.is_none() => {
+            Life::Starting if killed && self.start_failure.is_none() && self.has_work() => {
                 let reason = format!("the agent did not start, {}", with_words(how, &said));
                 self.last_error = Some(Failure::new(ErrorCode::AgentStartFailed, reason.clone()));
                 self.died = Some(reason);
