@@ -37,6 +37,15 @@ fn kill_broker(world: &World) -> Duration {
     dead.elapsed()
 }
 
+/// Whether a process has a connection open.
+fn has_socket(pid: u32) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let links = open.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok());
+    links
+        .into_iter()
+        .any(|link| link.to_string_lossy().starts_with("socket:"))
+}
+
 /// Every prompt that the API saw, and how often.
 fn seen(world: &World) -> HashMap<String, usize> {
     let mut seen = HashMap::new();
@@ -232,6 +241,37 @@ fn an_agent_that_nobody_holds_finishes_its_turn() {
     assert!(!alive(agent));
     assert_eq!(world.send("work", "recall"), "remember me\nslow\n");
     assert_eq!(world.api.prompts(0), ["remember me", "slow", "recall"]);
+}
+
+/// What was asked for again before anybody knew that the agent is gone is not held back.
+#[test]
+fn a_turn_that_somebody_waits_for_goes_on_when_the_agent_that_nobody_holds_dies() {
+    let Some(world) = world(&["work"]) else {
+        return;
+    };
+    world.send("work", "remember me");
+    world.api.rule(
+        "slow",
+        json!([{"text": "x", "hold": "h"}, {"text": "late"}]),
+    );
+    let running = world.clsess(&["send", "work", "slow"]).spawn();
+    world.api.wait_hold("h", 1);
+    let holder = u32::try_from(world.show("work")["holder_pid"].as_u64().unwrap()).unwrap();
+    let (broker, agent) = (world.broker(), world.agent("work"));
+    for pid in [broker, holder] {
+        send_signal(pid, Signal::SIGSTOP);
+    }
+    for pid in [broker, holder] {
+        send_signal(pid, Signal::SIGKILL);
+    }
+    until("both are gone", || !alive(broker) && !alive(holder));
+    // Nobody but the one who waits looks for another broker; it has asked before this does.
+    until("it is connected again", || has_socket(running.pid));
+    assert_eq!(world.show("work")["state"], "working");
+    send_signal(agent, Signal::SIGKILL);
+    let done = running.wait().ok();
+    world.api.release("h");
+    assert_eq!(done.text(), "late\n");
 }
 
 /// Work of every kind when everything is killed at once.

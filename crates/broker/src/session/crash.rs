@@ -43,7 +43,8 @@ impl Session {
             match self.after_death(&mut running) {
                 Next::Ended(ended) => self.finish_running(&running, ended),
                 Next::Again(cut) => {
-                    let held = self.holds_lost;
+                    // Who waits for it may have asked for it again before the agent was gone.
+                    let held = self.holds_lost && running.asked.end.receiver_count() == 0;
                     self.waits_again(Queued {
                         held,
                         ..again(running, cut)
