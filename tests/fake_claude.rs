@@ -1041,3 +1041,24 @@ fn a_turn_that_says_more_than_is_kept_has_its_answer_from_the_next_broker_too() 
     assert_eq!(agent.prompts(), ["long"]);
     next_is_right(&world, &agent);
 }
+
+/// What an agent says behind its `idle` says nothing of its being busy.
+#[test]
+fn an_agent_that_says_something_at_rest_is_at_rest_for_the_next_broker_too() {
+    let Some((world, agent)) = World::fake(json!({})) else {
+        return;
+    };
+    world.session("work");
+    let late = json!({"type": "system", "subtype": "informational", "content": "x"});
+    agent.rule("one", json!(["end", {"raw": late}, {"mark": "said"}]));
+    world.send("work", "one");
+    agent.wait_such(1, |event| event["name"] == "said");
+    world.wait_state("work", "idle");
+    let broker = world.broker();
+    send_signal(broker, Signal::SIGKILL);
+    until("it is gone", || !alive(broker));
+    world.wait_state("work", "idle");
+    let send = ["send", "--deadline", "20s", "work", "next"];
+    assert_eq!(world.clsess(&send).run().ok().text(), "you said: next\n");
+    assert_eq!(agent.told("started").len(), 1);
+}

@@ -233,7 +233,8 @@ impl StreamBody {
         self.inbox.position()
     }
 
-    /// Whether the agent has said something that was not looked at.
+    /// Whether the agent has said something that was not looked at: [`StreamBody::next`] does not
+    /// wait then.
     #[must_use]
     pub fn has_more(&self) -> bool {
         self.inbox.has_more()

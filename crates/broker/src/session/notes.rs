@@ -311,12 +311,12 @@ impl Session {
     }
 
     fn life_found(&self) -> Life {
-        let has_more = self.body.as_ref().is_some_and(StreamBody::has_more);
         if !self.accounted.ready {
             Life::Starting
         } else if self.running.is_some() {
             Life::Working
-        } else if self.accounted.idle && !has_more && self.accounted.given.is_empty() {
+        } else if self.accounted.idle && self.accounted.given.is_empty() {
+            // What it has said since, as it does at rest, is heard before it is given anything.
             Life::Idle
         } else {
             // What it says next tells.

@@ -314,6 +314,7 @@ fn first_row(record: &SessionRecord, now: u64) -> Row {
 
 impl Session {
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        self.hear_what_was_said().await;
         if self.has_work() {
             self.step(Event::Wanted);
         }
@@ -333,6 +334,15 @@ impl Session {
             }
             self.publish();
         }
+    }
+
+    /// What the agent has said to an earlier broker: whether it is busy is in it.
+    async fn hear_what_was_said(&mut self) {
+        while let Some(body) = self.body.as_mut().filter(|body| body.has_more()) {
+            let event = body.next().await;
+            self.body_event(&event);
+        }
+        self.publish();
     }
 
     async fn wait(&mut self, inbox: &mut mpsc::Receiver<Command>) -> Wake {
