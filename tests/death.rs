@@ -22,8 +22,9 @@ use serde_json::{Value, json};
 
 /// How often the broker is killed when nothing else is said.
 const FEW: usize = 3;
-/// Between two deaths: a broker that dies five times in ten seconds is not started by itself.
-const APART: Duration = Duration::from_millis(2100);
+/// From round to round: a broker that dies five times in ten seconds is not started by itself, and one
+/// may die earlier in its round than the one five rounds before.
+const APART: Duration = Duration::from_millis(2200);
 
 /// Kills the broker; how long until the next one answers, without this command's own time.
 fn kill_broker(world: &World) -> Duration {

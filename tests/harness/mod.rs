@@ -437,6 +437,10 @@ impl Drop for World {
         }
         if failing || !wrong.is_empty() {
             eprintln!("the broker's log:\n{}", self.log());
+            if std::env::var_os("CLSESS_TEST_KEEP").is_some() {
+                self.dir.disable_cleanup(true);
+                eprintln!("kept: {}", self.dir.path().display());
+            }
         }
         if !wrong.is_empty() && !failing {
             panic!("{}", wrong.join("\n"));

@@ -192,6 +192,8 @@ struct Entry<'a> {
     apiErrorStatus: Raw<'a>,
     #[serde(borrow)]
     apiErrorType: Raw<'a>,
+    #[serde(borrow)]
+    toolDenialKind: Raw<'a>,
 }
 
 #[derive(Deserialize)]
@@ -298,7 +300,7 @@ fn told<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> Option<Tol
         }
         match text(entry.kind).as_deref() {
             Some("assistant") => told.assistant(&entry),
-            Some("user") if told.is_over(&entry) => {
+            Some("user") if told.is_over_with(&entry) => {
                 told.cut.followed = true;
                 break;
             }
@@ -398,10 +400,28 @@ impl Told {
         }
     }
 
-    /// A line of another prompt.
-    fn is_over(&self, entry: &Entry<'_>) -> bool {
+    /// Whether a user's line is of another prompt.
+    ///
+    /// A turn that another client has taken up under its own uuid goes on without a line, and its
+    /// tools' results have another prompt's id. (measured) So has what the client writes for a call
+    /// that its predecessor died in, before the next prompt: that is no result.
+    fn is_over_with(&mut self, entry: &Entry<'_>) -> bool {
         let other = text(entry.promptId);
-        other.is_some() && other != self.prompt && self.prompt.is_some()
+        if other.is_none() || other == self.prompt || self.prompt.is_none() {
+            return false;
+        }
+        let is_result = |block: &Block| matches!(block, Block::Result);
+        let message = object::<Message<'_>>(entry.message);
+        let goes_on = self.cut.tools
+            && !self.whole
+            && text(entry.toolDenialKind).as_deref() != Some("interrupted")
+            && blocks(message.and_then(|message| message.content))
+                .iter()
+                .any(is_result);
+        if goes_on {
+            self.prompt = other;
+        }
+        !goes_on
     }
 
     fn end(self) -> TurnEnd {
@@ -547,6 +567,37 @@ mod tests {
         );
         let part = CutOff { part: true, ..cut };
         assert_eq!(check(&[merged], 9), Fate::CutOff(part));
+        // Another client took it up; and one came after a death in a call.
+        let result = |n: u128, prompt: u128, more: &str| {
+            let (uuid, prompt) = (id(n), id(prompt + 1000));
+            let block = r#"{"type":"tool_result","tool_use_id":"t","content":"x"}"#;
+            format!(
+                r#"{{"type":"user","uuid":"{uuid}","promptId":"{prompt}"{more},"message":{{"role":"user","content":[{block}]}}}}"#
+            )
+        };
+        let goes_on = [
+            second.clone(),
+            said(4, "tool_use", tool),
+            result(5, 50, ""),
+            said(6, "tool_use", tool),
+            result(7, 50, ""),
+            said(8, "end_turn", text),
+            user(9, Some(8), "three"),
+        ];
+        assert!(matches!(check(&goes_on, 3), Fate::Ended(end) if end.answer == "A"));
+        assert_eq!(check(&goes_on[..5], 3), Fate::CutOff(calls));
+        let died = [
+            second.clone(),
+            said(4, "tool_use", tool),
+            result(5, 6, r#","toolDenialKind":"interrupted""#),
+            user(6, Some(5), "three"),
+            said(7, "end_turn", text),
+        ];
+        let followed = CutOff {
+            followed: true,
+            ..calls
+        };
+        assert_eq!(check(&died, 3), Fate::CutOff(followed));
         let only = [user(1, None, "one")];
         let lines: Vec<&[u8]> = only.iter().map(String::as_bytes).collect();
         assert_eq!(fate(lines, id(1)), Fate::CutOff(CutOff::default()));
