@@ -629,13 +629,19 @@ impl Journal {
         self.find(turn).is_some_and(|entry| entry.started.is_some())
     }
 
-    /// The turns that were taken back at this moment or later, before they had begun; oldest
-    /// first.
+    /// The turns that were taken back at this moment or later while they waited, for the first
+    /// agent or, after its death, for another one; oldest first.
     #[must_use]
     pub fn taken_back_since(&self, at_ms: u64) -> Vec<TurnId> {
         let such = |entry: &&Entry| {
-            let taken_back = entry.outcome == Outcome::Cancelled && entry.started.is_none();
-            taken_back && self.ended(entry).is_some_and(|(at, _)| at >= at_ms)
+            let outcome = match entry.started {
+                None => Outcome::Cancelled,
+                Some(_) => Outcome::Interrupted,
+            };
+            let since = |(at, report): (u64, TurnReport)| {
+                at >= at_ms && (entry.started.is_none() || report.agent_deaths > 0)
+            };
+            entry.outcome == outcome && self.ended(entry).is_some_and(since)
         };
         self.entries.iter().filter(such).map(|it| it.turn).collect()
     }

@@ -587,7 +587,7 @@ mod tests {
         assert!(matches!(check(&goes_on, 3), Fate::Ended(end) if end.answer == "A"));
         assert_eq!(check(&goes_on[..5], 3), Fate::CutOff(calls));
         let died = [
-            second.clone(),
+            second,
             said(4, "tool_use", tool),
             result(5, 6, r#","toolDenialKind":"interrupted""#),
             user(6, Some(5), "three"),

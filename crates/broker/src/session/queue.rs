@@ -171,9 +171,12 @@ impl Session {
         self.queue_due = None;
         for queued in std::mem::take(&mut self.queue) {
             if queued.terms.overdue() {
-                let failure =
-                    Failure::new(ErrorCode::TimedOut, "the turn was given up before it began")
-                        .hint("give it longer with --deadline");
+                let message = match queued.terms.deaths {
+                    0 => "the turn was given up before it began",
+                    _ => "the turn was given up before another agent could finish it",
+                };
+                let failure = Failure::new(ErrorCode::TimedOut, message)
+                    .hint("give it longer with --deadline");
                 self.finish_queued(&queued, Ended::without(Outcome::TimedOut, failure));
             } else {
                 self.push_back(queued);
@@ -294,7 +297,11 @@ impl Session {
         let Some(queued) = at.and_then(|at| self.queue.remove(at)) else {
             return false;
         };
-        self.finish_queued(&queued, Stop::taken_back().into());
+        let stop = match queued.terms.deaths {
+            0 => Stop::taken_back(),
+            _ => Stop::interrupted("the turn was taken back; an agent that died had begun it"),
+        };
+        self.finish_queued(&queued, stop.into());
         true
     }
 

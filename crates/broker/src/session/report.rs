@@ -104,6 +104,7 @@ impl Session {
     pub(super) fn finish_queued(&mut self, queued: &Queued, ended: Ended) {
         let report = TurnReport {
             queued_ms: Some(ms(queued.since.elapsed())),
+            agent_deaths: queued.terms.deaths,
             ..self.report(queued.turn, ended, Vec::new())
         };
         self.finish(&queued.end, report);
