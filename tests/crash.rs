@@ -144,29 +144,11 @@ fn a_tool_that_was_only_asked_about_has_not_started() {
     assert_eq!(questions["questions"], json!([]));
 }
 
-/// A Bash call that leaves a file, and then waits for another one.
-fn runs(world: &World) -> Value {
-    let (began, goes_on) = (
-        world.project().join("began"),
-        world.project().join("goes-on"),
-    );
-    let command = format!(
-        "echo x >>{}; until [ -e {} ]; do sleep 0.05; done",
-        began.display(),
-        goes_on.display()
-    );
-    let tool = json!({"tool": {"name": "Bash", "input": {"command": command}}});
-    json!([{"blocks": [tool]}, {"text": "done"}])
-}
-
 fn dies_in_a_tool(world: &World, more: &[&str]) -> Done {
-    let settings = world.project().join(".claude");
-    std::fs::create_dir_all(&settings).unwrap();
-    let allow = json!({"permissions": {"allow": ["Bash"]}});
-    std::fs::write(settings.join("settings.json"), allow.to_string()).unwrap();
+    world.allow_bash();
     world.session("work");
     world.send("work", "one");
-    world.api.rule("run it", runs(world));
+    world.api.rule("run it", world.bash_that_waits("done"));
     let mut send = vec!["send"];
     send.extend(more);
     send.extend(["work", "run it"]);

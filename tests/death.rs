@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::tools::{bash, waits_for};
 use harness::{Running, World, alive, send_signal, until};
 use nix::sys::signal::Signal;
 use random::Random;
@@ -47,20 +48,29 @@ fn has_socket(pid: u32) -> bool {
         .any(|link| link.to_string_lossy().starts_with("socket:"))
 }
 
-/// Every prompt that the API saw, and how often.
-fn seen(world: &World) -> HashMap<String, usize> {
-    let mut seen = HashMap::new();
-    for prompt in world.api.prompts(0) {
-        *seen.entry(prompt).or_default() += 1;
+/// Every prompt that the API saw, and how often. It keeps the texts of some hundred requests, so that
+/// it has to be looked at now and then.
+#[derive(Default)]
+struct Seen {
+    requests: u64,
+    times: HashMap<String, usize>,
+}
+
+impl Seen {
+    fn look(&mut self, world: &World) {
+        for request in world.api.main_requests(self.requests) {
+            assert_eq!(request["body_dropped"], false, "{request}");
+            let prompt = request["prompt"].as_str().unwrap().to_owned();
+            *self.times.entry(prompt).or_default() += 1;
+            self.requests = request["index"].as_u64().unwrap() + 1;
+        }
     }
-    seen
 }
 
 /// A Bash call that goes on until there is a file of the prompt's name.
 fn tool(world: &World, token: &str) -> Value {
     let file = world.project().join(token);
-    let command = format!("until [ -e {} ]; do sleep 0.05; done", file.display());
-    json!({"tool": {"name": "Bash", "input": {"command": command}}})
+    bash(&waits_for(&file))
 }
 
 /// A call that somebody has to allow.
@@ -72,10 +82,7 @@ fn asks(world: &World, token: &str) -> Value {
 /// A world whose agents may use Bash.
 fn world(sessions: &[&str]) -> Option<World> {
     let world = World::real()?;
-    let settings = world.project().join(".claude");
-    std::fs::create_dir_all(&settings).unwrap();
-    let allow = json!({"permissions": {"allow": ["Bash"]}});
-    std::fs::write(settings.join("settings.json"), allow.to_string()).unwrap();
+    world.allow_bash();
     for session in sessions {
         world.session(session);
     }
@@ -180,6 +187,7 @@ fn a_broker_that_is_killed_at_any_moment_is_not_noticed() {
     let mut random = Random::from_environment();
     let agents = SESSIONS.map(|session| world.agent(session));
     let mut took = Vec::new();
+    let mut seen = Seen::default();
     for number in 0..deaths {
         let begun = Instant::now();
         let round = Round::begin(&world, number);
@@ -187,10 +195,11 @@ fn a_broker_that_is_killed_at_any_moment_is_not_noticed() {
         thread::sleep(random.moment(Duration::from_millis(700)));
         took.push(kill_broker(&world));
         round.ends(&world);
+        seen.look(&world);
         thread::sleep(APART.saturating_sub(begun.elapsed()));
     }
     assert_eq!(SESSIONS.map(|session| world.agent(session)), agents);
-    let seen = seen(&world);
+    let seen = seen.times;
     // A tool's result is a request of its own.
     let requests = |prompt: &str| match prompt.ends_with("-tools") || prompt.ends_with("-asks") {
         true => 2,
@@ -276,7 +285,7 @@ fn a_turn_that_somebody_waits_for_goes_on_when_the_agent_that_nobody_holds_dies(
 }
 
 /// Work of every kind when everything is killed at once.
-fn everything_dies(world: &World, number: usize, random: &mut Random) {
+fn everything_dies(world: &World, number: usize, random: &mut Random, seen: &mut Seen) {
     let token = |kind: &str| format!("e{number}-{kind}");
     let late = json!([{"text": "half of it", "hold": "h", "hold_after": 0}, {"text": "all of it"}]);
     world.api.rule(&token("streams"), late);
@@ -308,8 +317,8 @@ fn everything_dies(world: &World, number: usize, random: &mut Random) {
     let streams = streams.wait().ok();
     assert!(["half of it\n", "all of it\n"].contains(&streams.text()));
     let tools = tools.wait();
-    let requests = seen(world);
-    let times = |kind: &str| requests.get(&token(kind)).copied().unwrap_or(0);
+    seen.look(world);
+    let times = |kind: &str| seen.times.get(&token(kind)).copied().unwrap_or(0);
     // More than once only where it was said.
     let said = streams.stderr.contains("another one was given the prompt");
     assert!(times("streams") == 1 || (said && times("streams") == 2));
@@ -357,9 +366,10 @@ fn after_the_death_of_everything_all_is_there_and_what_nobody_waits_for_is_held(
     for session in sessions {
         world.send(session, "remember me");
     }
+    let mut seen = Seen::default();
     for number in 0..deaths {
         let begun = Instant::now();
-        everything_dies(&world, number, &mut random);
+        everything_dies(&world, number, &mut random, &mut seen);
         thread::sleep(APART.saturating_sub(begun.elapsed()));
     }
     let ls = world.clsess(&["ls", "-F", "#{name}"]).run().ok();

@@ -7,6 +7,7 @@ mod harness;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use harness::tools::{background_bash, waits_for};
 use harness::{World, alive, send_signal, until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -147,9 +148,7 @@ fn nothing_that_works_asks_has_background_work_or_a_timer_falls_asleep() {
     assert_eq!(write.wait().ok().text(), "written\n");
     // It has work in the background, and is idle.
     let go = world.project().join("go");
-    let command = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
-    let input = json!({"command": command, "run_in_background": true});
-    let tool = json!({"tool": {"name": "Bash", "input": input}});
+    let tool = background_bash(&waits_for(&go));
     world
         .api
         .rule("begin", json!([{"blocks": [tool]}, {"text": "begun"}]));

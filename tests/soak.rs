@@ -19,6 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use count::Counts;
+use harness::tools::bash;
 use harness::{World, send_signal, until};
 use nix::sys::signal::Signal;
 use random::Random;
@@ -53,12 +54,8 @@ fn everything_stays_as_it_is_over_many_turns() {
     let Some(world) = World::real() else { return };
     let turns = std::env::var(TURNS).map_or(FEW, |turns| turns.parse().expect("a number"));
     world.config("[defaults]\nidle_sleep = \"300ms\"\nmax_warm = 4\nhistory = 20\n");
-    let settings = world.project().join(".claude");
-    std::fs::create_dir_all(&settings).unwrap();
-    let allow = json!({"permissions": {"allow": ["Bash"]}});
-    std::fs::write(settings.join("settings.json"), allow.to_string()).unwrap();
-    let tool = json!({"tool": {"name": "Bash", "input": {"command": "echo x"}}});
-    let uses = json!([{"blocks": [tool]}, {"text": "used"}]);
+    world.allow_bash();
+    let uses = json!([{"blocks": [bash("echo x")]}, {"text": "used"}]);
     world.api.rule("use a tool", uses);
     world.api.rule(
         "at length",

@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::driver::{Ability, Driver};
+use crate::harness::tools::{background_bash, waits_for};
 use crate::harness::{Running, World, alive, until};
 use crate::turns::usable;
 
@@ -14,9 +15,7 @@ pub fn a_turn_that_nobody_asked_for_is_no_part_of_an_asked_one(driver: &Driver) 
     let Some(world) = World::real() else { return };
     driver.session_with(&world, "work", &["--agent-arg=--allowedTools=Bash"]);
     let go = world.project().join("go");
-    let command = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
-    let input = json!({"command": command, "run_in_background": true});
-    let tool = json!({"tool": {"name": "Bash", "input": input}});
+    let tool = background_bash(&waits_for(&go));
     let begun = json!([{"blocks": [tool]}, {"text": "begun"}]);
     world.api.rule("begin", begun);
     world.api.ask(json!({

@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::driver::Driver;
+use crate::harness::tools::{bash, waits_for};
 use crate::harness::{Running, World};
 use crate::turns::{held, in_a_tool, usable};
 
@@ -22,12 +23,7 @@ fn last_body(world: &World) -> String {
 /// A turn of a tool that ends when `go` is made: the send, and the file.
 fn in_a_tool_until(world: &World) -> (Running, std::path::PathBuf) {
     let (go, begun) = (world.project().join("go"), world.project().join("begun"));
-    let command = format!(
-        "touch {}; until [ -e {} ]; do sleep 0.02; done",
-        begun.display(),
-        go.display()
-    );
-    let tool = json!({"tool": {"name": "Bash", "input": {"command": command}}});
+    let tool = bash(&format!("touch {}; {}", begun.display(), waits_for(&go)));
     world.api.rule(
         "use a tool",
         json!([{"blocks": [tool]}, {"text": "both were heard"}]),

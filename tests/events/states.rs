@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::json;
 
+use crate::harness::tools::waits_for;
 use crate::harness::{Running, World, send_signal};
 use crate::{asks, held, is_state, told, watch};
 
@@ -128,8 +129,8 @@ fn a_start_is_told_and_so_is_its_failure() {
     let go = world.root().join("go");
     world.scripted_agent(&format!(
         "[ \"$1\" = --version ] && {{ echo '2.1.328 (Claude Code)'; exit; }}\n\
-         until [ -e {} ]; do sleep 0.02; done\nexit 7",
-        go.display()
+         {}\nexit 7",
+        waits_for(&go)
     ));
     world.clsess(&["broker", "start"]).run().ok();
     let watching = watch(&world);

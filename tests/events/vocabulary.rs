@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::harness::tools::{background_bash, waits_for};
 use crate::harness::{World, send_signal};
 use crate::strict::{committed, event_names, strict, validator};
 use crate::{asks, held, held_answer, is, is_state, strictly_increasing, told, told_until, watch};
@@ -62,9 +63,7 @@ fn rules(world: &World) {
 /// A background task that reports when it is let go.
 fn background(world: &World) -> std::path::PathBuf {
     let go = world.project().join("go");
-    let command = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
-    let input = json!({"command": command, "run_in_background": true});
-    let tool = json!({"tool": {"name": "Bash", "input": input}});
+    let tool = background_bash(&waits_for(&go));
     world
         .api
         .rule("begin", json!([{"blocks": [tool]}, {"text": "begun"}]));

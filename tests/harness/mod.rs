@@ -25,6 +25,7 @@
 pub mod conversation;
 pub mod fake;
 pub mod told;
+pub mod tools;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clsess_proto::Request;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{World, until};
 use crate::programs::{NEW, OLD, call, new, upgrade, version};
@@ -38,28 +38,11 @@ fn an_idle_agent_stays() {
     assert_eq!(world.agent("work"), agent);
 }
 
-/// A Bash call that waits for a file.
-fn tool(world: &World) -> Value {
-    let (began, goes_on) = (
-        world.project().join("began"),
-        world.project().join("goes-on"),
-    );
-    let command = format!(
-        "echo x >>{}; until [ -e {} ]; do sleep 0.05; done",
-        began.display(),
-        goes_on.display()
-    );
-    json!([{"blocks": [{"tool": {"name": "Bash", "input": {"command": command}}}]}, {"text": "ran"}])
-}
-
 /// Everything that can be under way, at once.
 #[test]
 fn no_turn_is_lost_and_no_client_sees_an_error() {
     let Some(world) = World::real() else { return };
-    let settings = world.project().join(".claude");
-    std::fs::create_dir_all(&settings).unwrap();
-    let allow = json!({"permissions": {"allow": ["Bash"]}});
-    std::fs::write(settings.join("settings.json"), allow.to_string()).unwrap();
+    world.allow_bash();
     let names = ["streams", "runs", "asks", "waits"];
     for name in names {
         world.session(name);
@@ -67,7 +50,7 @@ fn no_turn_is_lost_and_no_client_sees_an_error() {
     let half =
         json!([{"text": "half and the rest", "delta_bytes": 4, "hold": "h", "hold_after": 2}]);
     world.api.rule("stream it", half);
-    world.api.rule("run it", tool(&world));
+    world.api.rule("run it", world.bash_that_waits("ran"));
     let input = json!({"file_path": world.project().join("new"), "content": "x"});
     let write = json!({"blocks": [{"tool": {"name": "Write", "input": input}}]});
     world
