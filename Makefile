@@ -43,14 +43,14 @@ CHAOS_TURNS = 1000
 chaos:
 	CLSESS_CHAOS_TURNS=$(CHAOS_TURNS) cargo test --test chaos -- --nocapture
 
-# A long time of it: sessions that sleep and wake, a broker and agents that are killed. `make test` has
-# a short form of both.
+# A long time of it, with the program as it is installed: sessions that sleep and wake, a broker and
+# agents that are killed. `make test` has a short form of both.
 SOAK_TURNS = 2000
 DEATHS = 50
 
 soak:
-	CLSESS_DEATHS=$(DEATHS) cargo test --test death -- --nocapture
-	CLSESS_SOAK_TURNS=$(SOAK_TURNS) cargo test --test soak -- --nocapture
+	CLSESS_DEATHS=$(DEATHS) cargo test --release --test death -- --nocapture
+	CLSESS_SOAK_TURNS=$(SOAK_TURNS) cargo test --release --test soak -- --nocapture
 
 # With REAL=1 your own logged-in claude, else the real client with a loopback API.
 demo:
