@@ -221,3 +221,27 @@ fn an_agent_that_dies_after_its_answer_has_answered() {
     assert_eq!(world.api.prompts(0), ["one", "slow"]);
     assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
 }
+
+/// What the client goes on with by itself is not the answer yet.
+#[test]
+fn half_an_answer_is_none() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    world.send("work", "one");
+    let halves = json!([
+        {"text": "The first half, ", "stop_reason": "max_tokens"},
+        {"text": "the second half.", "hold": "h", "hold_after": 0},
+        {"text": "all of it"}
+    ]);
+    world.api.rule("slow", halves);
+    let running = world.clsess(&["send", "work", "slow"]).spawn();
+    world.api.wait_hold("h", 1);
+    let transcript = transcript(&world);
+    until("the first half is written down", || {
+        let text = std::fs::read_to_string(&transcript).unwrap();
+        text.contains("The first half, ")
+    });
+    kill_agent(&world);
+    let done = running.wait().ok();
+    assert_eq!((done.text(), done.stderr.as_str()), ("all of it\n", NOTE));
+}

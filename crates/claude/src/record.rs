@@ -194,7 +194,13 @@ struct Entry<'a> {
     apiErrorType: Raw<'a>,
     #[serde(borrow)]
     toolDenialKind: Raw<'a>,
+    #[serde(borrow)]
+    isMeta: Raw<'a>,
 }
+
+/// Reasons for the end of a message behind which the client makes the model go on by itself, or says
+/// that it does not. (measured)
+const GOES_ON: [&str; 3] = ["tool_use", "max_tokens", "refusal"];
 
 #[derive(Deserialize)]
 struct Message<'a> {
@@ -374,7 +380,7 @@ impl Told {
                 .end
                 .stop_reason
                 .as_deref()
-                .is_some_and(|reason| reason != "tool_use");
+                .is_some_and(|reason| !GOES_ON.contains(&reason));
             line.blocks
                 .iter()
                 .for_each(|block| self.run.block(&line, block));
@@ -387,6 +393,10 @@ impl Told {
         else {
             return;
         };
+        if flag(entry.isMeta) == Some(true) && entry.promptId.is_some() {
+            // written by the client to make the model go on
+            self.whole = false;
+        }
         for block in blocks(Some(content)) {
             match block {
                 Block::Result => self.run.tool_result(),
@@ -598,6 +608,18 @@ mod tests {
             ..calls
         };
         assert_eq!(check(&died, 3), Fate::CutOff(followed));
+        // The client goes on by itself, and says so in a line of the same prompt.
+        for reason in ["max_tokens", "refusal"] {
+            let half = [user(3, Some(2), "two"), said(4, reason, text)];
+            assert_eq!(check(&half, 3), Fate::CutOff(answered), "{reason}");
+        }
+        let meta = user(5, Some(4), "go on")
+            .replace(&id(1005).to_string(), &id(1003).to_string())
+            .replace("\"type\":\"user\"", "\"type\":\"user\",\"isMeta\":true");
+        let mut on = vec![user(3, Some(2), "two"), said(4, "end_turn", text), meta];
+        assert_eq!(check(&on, 3), Fate::CutOff(answered));
+        on.push(said(6, "end_turn", text));
+        assert!(matches!(check(&on, 3), Fate::Ended(_)));
         let only = [user(1, None, "one")];
         let lines: Vec<&[u8]> = only.iter().map(String::as_bytes).collect();
         assert_eq!(fate(lines, id(1)), Fate::CutOff(CutOff::default()));

@@ -1,6 +1,7 @@
 //! What becomes of turns when their agent dies, and how soon another one is started.
 
 use clsess_claude::record::{CutOff, Fate};
+use clsess_claude::turn::{Outcome as Told, TurnEnd};
 use clsess_proto::{ErrorCode, EventKind, Failure, OnCrash, Outcome};
 use tokio::time::{Duration, Instant};
 
@@ -64,11 +65,16 @@ impl Session {
             true => self.fate(running),
             false => Some(Fate::Absent),
         };
-        if let Some(Fate::Ended(mut end)) = fate {
-            // Its transcript has all of it: that is as good as having heard it.
-            (end.known_already, running.damaged) = (false, false);
-            return Next::Ended(judge(running, end));
-        }
+        // An empty answer is none to the client: it asks the model once more.
+        let is_empty = |end: &TurnEnd| end.outcome == Told::Completed && end.answer.is_empty();
+        let fate = match fate {
+            Some(Fate::Ended(mut end)) if !is_empty(&end) => {
+                // Its transcript has all of it: that is as good as having heard it.
+                (end.known_already, running.damaged) = (false, false);
+                return Next::Ended(judge(running, end));
+            }
+            fate => fate,
+        };
         if let Some((stop, _)) = running.stopping.take() {
             return Next::Ended(stop.into());
         }
