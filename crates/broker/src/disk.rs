@@ -3,7 +3,7 @@
 //! Everything is written from the broker's loop, which is safe against the
 //! broker's own death; being safe against the machine's needs `fdatasync`, and
 //! that runs here, beside the work. Only acknowledgements that promise
-//! durability wait for it.
+//! durability wait for it. (A journal that is written anew is synced on the loop: `journal/rewrite.rs`.)
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 pub const AGAIN: Duration = Duration::from_secs(5);
 
 /// A way to the disk thread. Jobs are done in order. The queue is bounded by what
-/// gives it work: at most one job for each request or turn that is under way.
+/// gives it work: at most one job for each request, and three for each turn, that are under way.
 #[derive(Clone, Debug)]
 pub struct Disk {
     jobs: Sender<Job>,
@@ -71,6 +71,7 @@ impl Disk {
 
     /// Makes what was written to `file` durable.
     pub fn sync(&self, file: Arc<Synced>) -> Promise {
+        file.wanted.store(true, Ordering::Release);
         self.promise(|done| Job::Sync(file, done))
     }
 
@@ -121,6 +122,8 @@ impl Promise {
 pub struct Synced {
     file: File,
     failed: AtomicBool,
+    /// Whether a sync was asked for since the last one began: several that wait are one.
+    wanted: AtomicBool,
 }
 
 impl Synced {
@@ -130,6 +133,7 @@ impl Synced {
         Self {
             file,
             failed: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
         }
     }
 
@@ -147,6 +151,9 @@ impl Synced {
     fn sync(&self) -> io::Result<()> {
         if self.failed() {
             return Err(io::Error::other("the disk has failed this file before"));
+        }
+        if !self.wanted.swap(false, Ordering::AcqRel) {
+            return Ok(());
         }
         self.file.sync_data().inspect_err(|_| self.fail())
     }

@@ -85,6 +85,8 @@ struct Entry {
     counted: bool,
     /// Whether nobody asked for it.
     unasked: bool,
+    /// Whether a tool was called in it.
+    called: bool,
 }
 
 /// The open journal of a session.
@@ -223,8 +225,9 @@ impl Journal {
                     (entry.ended, entry.counted) = (None, false);
                 }
             }
-            Record::Started { turn, at } | Record::Accepted { turn, at } => {
+            Record::Started { turn, at } | Record::Accepted { turn, at, .. } => {
                 let entry = self.entry(*turn);
+                entry.called |= matches!(record, Record::Accepted { called: true, .. });
                 if entry.started.is_none() || matches!(record, Record::Started { .. }) {
                     entry.started = Some(*at);
                 }
@@ -284,6 +287,7 @@ impl Journal {
                 ended: None,
                 counted: false,
                 unasked: false,
+                called: false,
             });
         }
         &mut self.entries[place]
@@ -627,6 +631,12 @@ impl Journal {
     #[must_use]
     pub fn started(&self, turn: TurnId) -> bool {
         self.find(turn).is_some_and(|entry| entry.started.is_some())
+    }
+
+    /// Whether a tool was called in a turn.
+    #[must_use]
+    pub fn called(&self, turn: TurnId) -> bool {
+        self.find(turn).is_some_and(|entry| entry.called)
     }
 
     /// The turns that were taken back at this moment or later while they waited, for the first

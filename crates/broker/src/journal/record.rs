@@ -36,6 +36,9 @@ pub enum Record {
         turn: TurnId,
         /// When.
         at: u64,
+        /// Whether a tool was called in it by now, and so may have started.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        called: bool,
     },
     /// It has ended.
     Ended {

@@ -93,7 +93,14 @@ impl Journal {
     fn copy_entry(&self, entry: &Entry, to: &mut impl Write) -> io::Result<()> {
         // It has no place in the index: that it may have run must not be forgotten.
         let turn = entry.turn;
-        let started = entry.started.map(|at| Record::Started { turn, at });
+        let started = entry.started.map(|at| match entry.called {
+            true => Record::Accepted {
+                turn,
+                at,
+                called: true,
+            },
+            false => Record::Started { turn, at },
+        });
         // One that waits although it was with the agent was put back, by a limit or by
         // its agent's death.
         let waits = entry.outcome == Outcome::Queued;

@@ -180,7 +180,11 @@ fn an_end_that_the_disk_does_not_take_is_kept_and_written_first() {
 #[test]
 fn a_late_word_of_the_agent_does_not_open_an_ended_turn() {
     let dir = tempfile::tempdir().unwrap();
-    let accepted = Record::Accepted { turn: id(1), at: 4 };
+    let accepted = Record::Accepted {
+        turn: id(1),
+        at: 4,
+        called: false,
+    };
     drop(written(
         dir.path(),
         &[queued(1), started(1), ended(1), accepted],

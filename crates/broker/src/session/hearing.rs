@@ -3,7 +3,7 @@
 use clsess_claude::turn::Happening;
 use clsess_claude::version::Version;
 use clsess_claude::{BadLine, input, parse};
-use clsess_proto::{ErrorCode, EventKind, Failure};
+use clsess_proto::{ErrorCode, EventKind, Failure, TurnId};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -62,7 +62,11 @@ impl Session {
                     return;
                 };
                 let at = now_ms();
-                if let Err(error) = self.journal.write(&Record::Accepted { turn, at }) {
+                if let Err(error) = self.journal.write(&Record::Accepted {
+                    turn,
+                    at,
+                    called: false,
+                }) {
                     // The turn's end says the same, and more.
                     self.journal_failed(&error);
                 }
@@ -240,6 +244,8 @@ impl Session {
                 }
                 if let Some(running) = asked.and_then(|wire| self.with_agent(wire)) {
                     running.calls += 1;
+                    let turn = running.turn();
+                    self.called(turn);
                 }
             }
             Happening::ToolResult {
@@ -255,6 +261,23 @@ impl Session {
             }
             Happening::MessageStart { .. } => self.retrying = None,
             _ => {}
+        }
+    }
+
+    /// Keeps that a tool was called in a turn, once: what is done about the turn after a death of
+    /// everything hangs on it, and the agent writes its transcript a little later.
+    fn called(&mut self, turn: TurnId) {
+        if self.journal.called(turn) {
+            return;
+        }
+        let record = Record::Accepted {
+            turn,
+            at: now_ms(),
+            called: true,
+        };
+        match self.journal.write(&record) {
+            Ok(()) => drop(self.shared.disk.sync(self.journal.file())),
+            Err(error) => drop(self.journal_failed(&error)),
         }
     }
 

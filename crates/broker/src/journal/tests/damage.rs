@@ -48,7 +48,11 @@ fn goes_on(dir: &Path, mut journal: Journal) {
 
 #[test]
 fn a_journal_cut_anywhere_loses_only_the_cut_line_and_goes_on() {
-    let accepted = |n| Record::Accepted { turn: id(n), at: 4 };
+    let accepted = |n| Record::Accepted {
+        turn: id(n),
+        at: 4,
+        called: false,
+    };
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(dir.path(), Some(2)).unwrap();
     for n in 1..=64 {
@@ -145,7 +149,11 @@ fn any_record() -> impl Strategy<Value = Record> {
         let mut record = match kind {
             0 => queued(n),
             1 => started(n),
-            2 => Record::Accepted { turn: id(n), at: 0 },
+            2 => Record::Accepted {
+                turn: id(n),
+                at: 0,
+                called: false,
+            },
             3 => unasked(n + 10),
             4 if time % 4 == 0 => Record::Totals {
                 turns: 3,
