@@ -146,3 +146,31 @@ fn one_that_failed_is_not_tried_again_unasked() {
     refused(&world, &program, true);
     assert_eq!(fs::read(&tried).unwrap(), b"x\nx\nx\n");
 }
+
+/// Who goes on after a failure finds its own agents: nothing is as after the machine's death.
+#[test]
+fn a_failure_holds_nothing_back() {
+    let Some((world, agent)) = World::fake(json!({})) else {
+        return;
+    };
+    world.session("work");
+    world.clsess(&["broker", "stop"]).run().ok();
+    let lock = world.state().join("default/lock");
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&lock).unwrap()).unwrap();
+    record["boot_id"] = "00000000-0000-0000-0000-000000000000".into();
+    fs::write(&lock, record.to_string()).unwrap();
+    assert_eq!(world.send("work", "one"), "you said: one\n");
+    agent.rule("slow", json!(["begin", {"hold": "h"}]));
+    for prompt in ["slow", "then"] {
+        let send = ["send", "--no-wait", "work", prompt];
+        world.clsess(&send).run().ok();
+    }
+    agent.wait_such(1, |event| event["name"] == "h");
+    let program = script(&world, READY);
+    assert_eq!(ask(&world, &program, false), None);
+    agent.release("h");
+    agent.wait_such(1, |event| {
+        event["event"] == "turn" && event["prompt"] == "then"
+    });
+    world.wait_state("work", "idle");
+}

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::disk::{self, Disk};
 use crate::driver::stream::Found;
 use crate::feed::Sequence;
-use crate::journal::Journal;
+use crate::journal::{self, Journal};
 use crate::listen::{self, Own, Watch};
 use crate::lock::{Lock, Record};
 use crate::log::LogFile;
@@ -49,8 +49,9 @@ const MAX_ENDED: usize = 100;
 const BRIEF: u32 = 1 << 20;
 /// How long those that do not wait for anybody may take to be answered when another broker is to
 /// take over. Others are asked again of that one, and so are these, but for one whose answer is lost
-/// it may be too late: the question is decided, the name is given.
-const ANSWERED_WITHIN: Duration = Duration::from_millis(200);
+/// it may be too late: the question is decided, the name is given. They take a millisecond, but some
+/// wait for the disk; who connects meanwhile waits for the next broker, 10 s at most.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the broker's parts share.
 #[derive(Debug)]
@@ -67,8 +68,6 @@ pub struct Shared {
     pub sequence: Arc<Sequence>,
     /// What it knows of agents' programs.
     pub agents: Agents,
-    /// Whether the broker before this one was of another boot of the machine.
-    pub rebooted: bool,
     /// What holders start when this broker has gone.
     pub successor: Successor,
     /// Tells it to stop, with the grace in milliseconds.
@@ -278,7 +277,7 @@ pub fn run(prepared: Prepared, verbose: u8, to_stderr: bool) -> io::Result<Ended
         mut predecessor,
     } = prepared;
     let Before {
-        rebooted,
+        mut rebooted,
         mut begun,
     } = before;
     log::begin(log, verbose, to_stderr)?;
@@ -292,6 +291,8 @@ pub fn run(prepared: Prepared, verbose: u8, to_stderr: bool) -> io::Result<Ended
             .build()?;
         let served = serve(&place, disk, listening, rebooted, predecessor.take());
         let end = runtime.block_on(served)?;
+        // Whoever begins again in this process finds what it has left itself.
+        rebooted = false;
         // All tasks end here, each where it waits, as by a death: none sees another's end.
         drop(runtime);
         let proven = match end {
@@ -390,7 +391,6 @@ async fn serve(
         disk,
         sequence: Arc::new(Sequence::new(now_ms())),
         agents: Agents::default(),
-        rebooted,
         successor: place.successor(own.inherited),
         stop,
         upgrades,
@@ -408,7 +408,7 @@ async fn serve(
         before,
         "broker begins"
     );
-    load_sessions(&shared).await;
+    load_sessions(&shared, rebooted).await;
     if let Some(predecessor) = predecessor {
         predecessor.serving();
     }
@@ -511,8 +511,9 @@ async fn tell_sessions(
     waiting
 }
 
-/// Takes up the sessions of the broker before this one, with their agents.
-async fn load_sessions(shared: &Arc<Shared>) {
+/// Takes up the sessions of the broker before this one, with their agents. `rebooted`: the machine
+/// was started again since.
+async fn load_sessions(shared: &Arc<Shared>, rebooted: bool) {
     let dir = shared.place.sessions();
     let entries = match std::fs::read_dir(&dir) {
         Ok(entries) => entries,
@@ -521,10 +522,13 @@ async fn load_sessions(shared: &Arc<Shared>) {
             return;
         }
     };
-    let mut records: Vec<_> = entries
+    let records = entries
         .flatten()
-        .map(|entry| (SessionRecord::load(&entry.path()), entry.path()))
-        .collect();
+        .map(|entry| (SessionRecord::load(&entry.path()), entry.path()));
+    let (unfinished, mut records): (Vec<_>, Vec<_>) =
+        records.partition(|(record, dir)| is_unfinished(record, dir));
+    let unfinished = unfinished.into_iter();
+    join_all(unfinished.map(|(_, dir)| forget_unfinished(shared, dir))).await;
     // Of two with one name the older one has it: one that was damaged, and is whole again, may
     // have a namesake by now.
     records.sort_by_key(|(record, _)| record.as_ref().map_or(0, |record| record.created_at));
@@ -541,10 +545,31 @@ async fn load_sessions(shared: &Arc<Shared>) {
             tracing::error!(dir = %dir.display(), %error, "an agent's holder does not work");
             None
         });
-        if let Err(error) = record.and_then(|record| load_session(shared, &dir, record, agent)) {
+        if let Err(error) =
+            record.and_then(|record| load_session(shared, &dir, record, agent, rebooted))
+        {
             shared.registry.left_alone();
             tracing::error!(dir = %dir.display(), %error, "a session cannot be taken up; left as it is");
         }
+    }
+}
+
+/// Whether a session was being made when its broker died, and nobody was told that it is there: it
+/// has no record yet, and no turn.
+fn is_unfinished(record: &io::Result<SessionRecord>, dir: &Path) -> bool {
+    let no_record = record
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let turns = dir.join(journal::FILE).metadata();
+    no_record && dir.is_dir() && turns.map_or(true, |turns| turns.len() == 0)
+}
+
+/// Ends its agent, if it has one already, and removes it: it is asked for again.
+async fn forget_unfinished(shared: &Arc<Shared>, dir: PathBuf) {
+    session::end_previous(&dir, &shared.successor).await;
+    match std::fs::remove_dir_all(&dir) {
+        Ok(()) => tracing::info!(dir = %dir.display(), "a session that was not made was removed"),
+        Err(error) => tracing::error!(dir = %dir.display(), %error, "it cannot be removed"),
     }
 }
 
@@ -553,6 +578,7 @@ fn load_session(
     dir: &Path,
     record: SessionRecord,
     found: Option<Found>,
+    rebooted: bool,
 ) -> io::Result<()> {
     let name = record.name.clone();
     // A copy beside it, kept by somebody, must not be taken for the session itself.
@@ -570,7 +596,7 @@ fn load_session(
         tracing::warn!(session = %name, lines = journal.damaged(), "damaged lines in the journal");
     }
     // Its agent was held, and is not any more: it is as if the machine had died.
-    let died = shared.rebooted || (found.is_none() && session::died_warm(dir));
+    let died = found.is_none() && (rebooted || session::died_warm(dir));
     let seed = Seed {
         held: died && !record.settings.resume_queue,
         record,

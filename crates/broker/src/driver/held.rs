@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream as Socket};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::broker::AGENT_NOFILE;
@@ -18,8 +18,11 @@ use clsess_holder::descriptors::recv_with_fds;
 use clsess_holder::protocol::{
     self, Failed, INBOX, NOTES, OUTBOX, Reason, Refused, Reply, Request, Start, Successor,
 };
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
@@ -32,6 +35,9 @@ const READ: usize = 512;
 /// How long a holder may take to answer that is found. It has nothing else to do; one that does
 /// not answer is stopped, or hangs.
 const ANSWER: Duration = Duration::from_secs(2);
+
+/// Bytes of stack of a thread that only waits.
+const REAP_STACK: usize = 64 * 1024;
 
 /// The holder's socket in the session's directory. There, and not in the runtime directory,
 /// because a later broker may have another one of those, or find it emptied by a logout.
@@ -56,10 +62,10 @@ pub struct Held {
     descriptors: VecDeque<OwnedFd>,
     /// What the holder said unasked while an answer was waited for.
     unasked: VecDeque<Reply>,
-    /// The holder's process, to be reaped, where this broker has started it.
-    child: Option<Child>,
     /// The holder's process.
     holder: Process,
+    /// Nobody would find it: the agent ends when this is dropped.
+    unfinished: bool,
     /// The agent's process.
     pub agent: Process,
 }
@@ -83,10 +89,11 @@ pub struct Lent {
 
 impl Held {
     /// Starts a holder whose socket is in the session's directory `dir`, and through it the agent.
-    /// The caller has made sure that there is none.
+    /// The caller has made sure that there is none. It can be dropped: until [`Held::finished`] was
+    /// called the agent ends with what this gives.
     ///
     /// # Errors
-    /// [`StartError`]; then nothing is left running.
+    /// [`StartError`].
     pub async fn start(
         dir: &Path,
         start: Start,
@@ -137,7 +144,7 @@ impl Held {
     }
 
     async fn take_up(socket: Socket, successor: &Successor) -> io::Result<Option<(Self, Lent)>> {
-        let mut held = Self::new(socket, None)?;
+        let mut held = Self::new(socket, Process::default())?;
         held.ask(&Request::Successor(successor.clone())).await?;
         held.ask(&Request::Lend).await?;
         loop {
@@ -179,27 +186,34 @@ impl Held {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Self::new(ours, Some(child))
+        let holder = Process::now(child.id());
+        let mut held = Self::new(ours, holder)?;
+        held.unfinished = true;
+        Ok(held)
     }
 
-    fn new(socket: Socket, child: Option<Child>) -> io::Result<Self> {
+    fn new(socket: Socket, holder: Process) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        let holder = child.as_ref().map(|child| Process::now(child.id()));
         Ok(Self {
             socket: UnixStream::from_std(socket)?,
             received: Vec::new(),
             descriptors: VecDeque::new(),
             unasked: VecDeque::new(),
-            child,
-            holder: holder.unwrap_or_default(),
+            holder,
+            unfinished: false,
             agent: Process::default(),
         })
     }
 
-    /// The holder's own process; 0 where it is not known.
+    /// The agent is known: it lives on when this is dropped, and can be found.
+    pub fn finished(&mut self) {
+        self.unfinished = false;
+    }
+
+    /// The holder's own process; none where it is not known.
     #[must_use]
-    pub fn holder_pid(&self) -> u32 {
-        self.holder.pid
+    pub fn holder(&self) -> Process {
+        self.holder
     }
 
     async fn ask(&mut self, request: &Request) -> io::Result<()> {
@@ -287,12 +301,20 @@ impl Held {
         self.holder.signal(Signal::SIGKILL);
     }
 
-    /// Reaps the holder, which has said its last word and does nothing more but exit.
-    pub fn reap(&mut self) {
-        if let Some(child) = &mut self.child
-            && let Err(error) = child.wait()
-        {
-            tracing::warn!(%error, "a holder cannot be reaped");
+    /// Reaps the holder, which has said its last word and does nothing more but exit, if this
+    /// process has started it. In a thread: one that is stopped exits when it is let go.
+    pub fn reap(&self) {
+        let Some(pid) = i32::try_from(self.holder.pid).ok().filter(|pid| *pid > 0) else {
+            return;
+        };
+        let reap = move || match waitpid(Pid::from_raw(pid), None) {
+            // It was started by somebody else, who reaps it.
+            Ok(_) | Err(Errno::ECHILD) => {}
+            Err(error) => tracing::warn!(%error, "a holder cannot be reaped"),
+        };
+        let thread = std::thread::Builder::new().name("reaps".to_owned());
+        if let Err(error) = thread.stack_size(REAP_STACK).spawn(reap) {
+            tracing::warn!(%error, "a holder is not reaped");
         }
     }
 
@@ -314,6 +336,15 @@ impl Held {
             inbox: take(INBOX).ok_or_else(missing)?,
             notes: take(NOTES).ok_or_else(missing)?,
         })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.unfinished {
+            self.end(0, true);
+            self.reap();
+        }
     }
 }
 

@@ -91,7 +91,9 @@ impl StreamBody {
         successor: &Successor,
     ) -> Result<Self, StartError> {
         let (held, lent) = Held::start(dir, start, successor).await?;
-        Ok(Self::around(held, lent, |_| 0)?.body)
+        let mut body = Self::around(held, lent, |_| 0)?.body;
+        body.held.finished();
+        Ok(body)
     }
 
     /// Finds the agent that an earlier broker has left in `dir`. `position` tells from what was
@@ -116,13 +118,16 @@ impl StreamBody {
             .map(|stdin| not_blocking(stdin, Interest::WRITABLE));
         let (notes, noted) = Notes::take_up(lent.notes)?;
         let from = noted.as_deref().map_or(0, position);
+        let mut inbox = Inbox::take_up(lent.inbox, from)?;
+        // What it said to nobody is heard before anything is done: one piece is all that a pipe holds.
+        let _ = inbox.receive(&lent.stdout);
         let body = Self {
             held,
             stdin: stdin.transpose()?,
             outbox: Outbox::take_up(lent.outbox)?,
             closing: false,
             stdout: Some(not_blocking(lent.stdout, Interest::READABLE)?),
-            inbox: Inbox::take_up(lent.inbox, from)?,
+            inbox,
             stderr: Some(pipe::Receiver::from_owned_fd(lent.stderr)?),
             stderr_tail: Vec::new(),
             notes,
@@ -142,8 +147,14 @@ impl StreamBody {
 
     /// The holder's process.
     #[must_use]
-    pub fn holder_pid(&self) -> u32 {
-        self.held.holder_pid()
+    pub fn holder(&self) -> Process {
+        self.held.holder()
+    }
+
+    /// Whether the agent was told to end, by an earlier broker: it takes nothing more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.stdin.is_none()
     }
 
     /// The end of what the agent wrote to stderr, for messages.
@@ -329,6 +340,8 @@ impl StreamBody {
                     Ok(Some(_)) => {}
                     // A holder that is gone takes the knowledge of the exit along.
                     Ok(None) | Err(_) => {
+                        // It may only have been made to listen to somebody else.
+                        self.held.kill();
                         self.orphans = Some(tokio::spawn(orphans::end(self.agent())));
                         self.ended(Exit::Unknown, false);
                     }

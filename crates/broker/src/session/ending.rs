@@ -17,7 +17,7 @@ pub(super) const DEFAULT_GRACE_MS: u64 = 10_000;
 
 /// What a body gets beyond its grace before its holder is given up. The holder
 /// itself gives up 5 s past the grace (its protocol).
-const END_SLACK: Duration = Duration::from_secs(8);
+pub(super) const END_SLACK: Duration = Duration::from_secs(8);
 
 /// Why the body is being ended. What is stronger wins when there are several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,7 +86,7 @@ impl Session {
                 body.abandon();
             }
             None => {
-                // Dropping it closes the holder's socket, if there is one by now.
+                // Dropped, it ends what it has begun.
                 self.launching = None;
                 self.step(Event::Ended);
             }

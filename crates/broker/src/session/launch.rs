@@ -15,6 +15,7 @@ use clsess_claude::turn::TurnEnd;
 use clsess_claude::version::{MIN_EXACT, Version};
 use clsess_holder::protocol::{PIPES, Start, Successor};
 use clsess_proto::{ErrorCode, Failure};
+use nix::sys::signal::Signal;
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
@@ -102,7 +103,7 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
     let configured = record.settings.agent_path.as_deref();
     let (program, version) = found_agent(&shared.agents, &env, &cwd, configured).await?;
     // First of all: it may still be writing the transcript that is looked for now.
-    end_previous(&dir, &shared.successor).await?;
+    end_previous(&dir, &shared.successor).await;
     let home = Home::new(&env, &cwd);
     let sound = looked_at(&record, home.as_ref(), last).await?;
     let (conversation, announced) = (sound.id, sound.announced.clone());
@@ -190,13 +191,15 @@ pub async fn found_agent(
 /// The file in a session's directory that names its agent's process.
 const AGENT: &str = "agent";
 
-/// Its last word where the agent was told to end because nobody needs it.
+/// A word in it, where the agent was told to end because nobody needs it.
 const SLEEPS: &str = "sleeps";
+/// The word where it was not.
+const AWAKE: &str = "awake";
 
-/// Writes which process the session's agent is, so that a later broker can tell
-/// whether it still lives.
-fn remember(dir: &Path, body: &StreamBody) {
-    write_agent(dir, body, "");
+/// Writes which processes the session's agent and its holder are, so that a later broker can tell
+/// whether they still live.
+pub(super) fn remember(dir: &Path, body: &StreamBody) {
+    write_agent(dir, body, AWAKE);
 }
 
 /// Writes that the session's agent falls asleep: that it is gone soon is no accident.
@@ -205,8 +208,15 @@ pub(super) fn remember_sleep(dir: &Path, body: &StreamBody) {
 }
 
 fn write_agent(dir: &Path, body: &StreamBody, more: &str) {
-    let Process { pid, start_time } = body.agent();
-    let text = format!("{pid} {start_time} {} {more}\n", boot_id());
+    let (agent, holder) = (body.agent(), body.holder());
+    let text = format!(
+        "{} {} {} {more} {} {}\n",
+        agent.pid,
+        agent.start_time,
+        boot_id(),
+        holder.pid,
+        holder.start_time
+    );
     if let Err(error) = disk::write_private(&dir.join(AGENT), text.as_bytes()) {
         tracing::warn!(%error, "cannot note the agent's process");
     }
@@ -215,10 +225,25 @@ fn write_agent(dir: &Path, body: &StreamBody, more: &str) {
 /// The agent that was remembered, if it may still live.
 #[must_use]
 pub fn remembered(dir: &Path) -> Option<Process> {
+    remembered_at(dir, 0)
+}
+
+/// Kills the holder that was remembered, which does not do what it should: the agent is then to be
+/// ended without it. Without its holder it hears nothing more, and ends by itself with its turn.
+pub(super) fn kill_holder(dir: &Path) {
+    if let Some(holder) = remembered_at(dir, 4) {
+        holder.signal(Signal::SIGKILL);
+    }
+}
+
+/// The process whose two words begin at this one, if it may still live.
+fn remembered_at(dir: &Path, word: usize) -> Option<Process> {
     let text = std::fs::read_to_string(dir.join(AGENT)).ok()?;
-    let mut words = text.split_whitespace();
-    let (pid, start_time) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    (words.next()? == boot_id()).then_some(Process { pid, start_time })
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let number = |at: usize| words.get(at)?.parse::<u64>().ok();
+    let pid = u32::try_from(number(word)?).ok()?;
+    let start_time = number(word + 1)?;
+    (*words.get(2)? == boot_id()).then_some(Process { pid, start_time })
 }
 
 /// Whether the session had an agent when its broker died, which did not just fall asleep.
@@ -247,15 +272,14 @@ pub(super) fn forget(dir: &Path) {
 
 /// Ends the agent that is left from earlier, if it still lives: two on one conversation would
 /// fork it without a word.
-async fn end_previous(dir: &Path, successor: &Successor) -> Result<(), Failure> {
-    stream::end_left(dir, successor).await.map_err(|error| {
-        let message = format!("the agent before does not end: its holder does not work: {error}");
-        Failure::new(ErrorCode::AgentStartFailed, message)
-    })?;
+pub async fn end_previous(dir: &Path, successor: &Successor) {
+    if let Err(error) = stream::end_left(dir, successor).await {
+        tracing::error!(dir = %dir.display(), %error, "a holder does not end its agent");
+        kill_holder(dir);
+    }
     if let Some(process) = remembered(dir) {
         orphans::end(process).await;
     }
-    Ok(())
 }
 
 /// The client is of a version that alters prompts.

@@ -32,7 +32,7 @@ use crate::disk::Promise;
 use crate::feed::Feed;
 use crate::store::Env;
 
-pub use launch::{Agents, died_warm, found_agent, remembered, trusted};
+pub use launch::{Agents, died_warm, end_previous, found_agent, remembered, trusted};
 pub use notes::find;
 pub use questions::Decision;
 pub use task::{Seed, spawn, start_timeout};
@@ -188,6 +188,13 @@ pub struct Watched {
     pub end: watch::Receiver<Option<Arc<TurnReport>>>,
     /// When the turn is safe from the machine's death.
     pub durable: Option<Promise>,
+}
+
+impl Watched {
+    /// Only what is acknowledged is waited for, not the turn.
+    fn nobody_waits(&mut self) {
+        self.end = watch::Sender::new(None).subscribe();
+    }
 }
 
 /// How the rest of the broker holds a session.

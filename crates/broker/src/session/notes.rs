@@ -88,7 +88,12 @@ pub async fn find(dir: &Path, successor: &Successor) -> io::Result<Option<Found>
         let notes = serde_json::from_slice::<Notes>(notes);
         notes.map_or(0, |notes| notes.accounted.position)
     };
-    StreamBody::find(dir, successor, position).await
+    let found = StreamBody::find(dir, successor, position).await;
+    if found.is_err() {
+        // As if it had died: the agent finishes its turn, and ends.
+        launch::kill_holder(dir);
+    }
+    found
 }
 
 impl Session {
@@ -160,6 +165,7 @@ impl Session {
         }
         tracing::warn!(session = %self.record.name, "a turn says more than is kept of it");
         self.accounted.position = position;
+        self.accounted.idle = self.life == Life::Idle;
         self.accounted.lost = true;
         self.note();
         if let Some(body) = &mut self.body {
@@ -247,6 +253,9 @@ impl Session {
         self.limit = notes.limit.filter(Limit::holds);
         self.agent_home = launch::home(&self.record, &self.dir);
         self.tracker = Tracker::from(self.accounted.tracker.clone());
+        if launch::remembered(&self.dir) != Some(body.agent()) {
+            launch::remember(&self.dir, &body);
+        }
         self.body = Some(body);
         self.keep_given();
         self.take_back_unmeant();
@@ -316,7 +325,8 @@ impl Session {
         } else if self.running.is_some() {
             Life::Working
         } else if self.accounted.idle && self.accounted.given.is_empty() {
-            // What it has said since, as it does at rest, is heard before it is given anything.
+            // What it has said since, as it does at rest, is heard before it is given anything
+            // (`Session::hear_what_was_said`).
             Life::Idle
         } else {
             // What it says next tells.

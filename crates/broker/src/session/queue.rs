@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::ending::EndWhy;
-use super::life::{Event, Life};
+use super::life::Life;
 use super::notes::instant;
 use super::report::Ended;
 use super::task::Session;
@@ -33,7 +33,6 @@ impl Session {
     /// `held`: the machine has died meanwhile, or all of the session with its broker. What nobody
     /// waits for does not run then before somebody says so.
     pub(super) fn take_up_open_turns(&mut self, held: bool) {
-        self.holds_lost = held;
         for open in self.journal.open_turns() {
             let mut queued = match self.journal.queued(open.turn) {
                 Some(Record::Queued {
@@ -62,6 +61,7 @@ impl Session {
                 if request.wait {
                     self.somebody_waits(request.turn);
                 } else {
+                    watched.nobody_waits();
                     // Who asked before may not have heard that it is on disk, or that it is not.
                     let caught_up = self.journal.catch_up();
                     caught_up.map_err(|error| self.journal_failed(&error))?;
@@ -119,10 +119,13 @@ impl Session {
         };
         let ahead = waiting + u64::from(self.running.is_some());
         self.tell(Some(turn), EventKind::Queued { ahead });
-        let watched = Watched {
+        let mut watched = Watched {
             durable: Some(durable),
             ..queued.watched()
         };
+        if !request.wait {
+            watched.nobody_waits();
+        }
         if interrupts {
             self.push_front(queued);
             let stop = Stop::interrupted("another prompt has interrupted the turn");
@@ -134,9 +137,7 @@ impl Session {
         if self.stalled {
             self.stalls();
         }
-        self.writers.nobody_hears = !request.wait;
         self.want();
-        self.writers.nobody_hears = false;
         Ok(watched)
     }
 
@@ -231,17 +232,13 @@ impl Session {
         let turn = self.journal.select(selector)?;
         let watched = self.watch(turn)?;
         self.somebody_waits(turn);
-        // A start that failed left it waiting for somebody who looks.
-        if self.life == Life::Failed && self.has_work() {
-            self.step(Event::Wanted);
-        }
         Ok(watched)
     }
 
-    /// A turn that was held for want of somebody who waits for it may run.
+    /// A turn that waits for want of somebody who waits for it may run: it was held, or its agent
+    /// could not be started.
     fn somebody_waits(&mut self, turn: TurnId) {
-        let mut held = self.queue.iter_mut().filter(|queued| queued.held);
-        if let Some(queued) = held.find(|queued| queued.turn == turn) {
+        if let Some(queued) = self.queue.iter_mut().find(|queued| queued.turn == turn) {
             queued.held = false;
             self.want();
         }
@@ -434,6 +431,7 @@ impl Session {
             return None;
         }
         self.disk_takes();
+        drop(self.shared.disk.sync(self.journal.file()));
         Some(queued)
     }
 

@@ -8,6 +8,7 @@ use super::ending::EndWhy;
 use super::launch;
 use super::life::{Event, Life};
 use super::task::Session;
+use crate::driver::stream::StreamBody;
 
 /// How long an agent that falls asleep may take to end, in milliseconds, before it is told to by a
 /// signal. Measured: 40 to 70 ms after its input is closed.
@@ -104,7 +105,9 @@ impl Session {
 
     /// An earlier broker has told the agent to end that was found.
     pub(super) fn falls_asleep_still(&mut self) {
-        if self.running.is_none() && self.life != Life::Starting && launch::slept(&self.dir) {
+        let closed = self.body.as_ref().is_some_and(StreamBody::is_closed);
+        let slept = self.life != Life::Starting && launch::slept(&self.dir);
+        if self.running.is_none() && (closed || slept) {
             self.fall_asleep();
         }
     }

@@ -16,7 +16,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 use uuid::Uuid;
 
 use super::conversation::Refused;
-use super::ending::{EndWaiter, EndWhy};
+use super::ending::{END_SLACK, EndWaiter, EndWhy};
 use super::launch::{self, Launched};
 use super::life::{self, Action, Event, Life};
 use super::limits::Limit;
@@ -174,7 +174,7 @@ pub(super) struct Session {
     pub(super) deaths: u32,
     /// When the next one is started.
     pub(super) wakes_at: Option<Instant>,
-    /// Whether a turn that is lost is held back.
+    /// Whether a turn that is lost with the agent that nobody holds is held back.
     pub(super) holds_lost: bool,
     /// What the conversation had lost with which the agent was started, until a turn is told.
     pub(super) context_lost: Option<String>,
@@ -280,7 +280,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
     session.take_up_open_turns(seed.held);
     match seed.found {
         Some(found) => session.take_up(found),
-        None => session.take_up_without_agent(seed.left),
+        None => session.take_up_without_agent(seed.left, seed.held),
     }
     session.publish();
     tokio::spawn(session.run(inbox));
@@ -328,6 +328,7 @@ impl Session {
                 Wake::LeftAgentGone => {
                     self.left = None;
                     self.gone(Exit::Unknown, false);
+                    self.holds_lost = false;
                 }
                 Wake::Seat => self.seat_changed(),
                 Wake::Deadline => self.deadlines(Instant::now()),
@@ -552,6 +553,7 @@ impl Session {
         }
         self.questions_gone();
         self.leaves_by = None;
+        self.end_deadline = None;
         self.unasked_until = None;
         self.stalled = false;
         self.retrying = None;
@@ -601,6 +603,9 @@ impl Session {
     pub(super) fn kill_body(&mut self) {
         if let Some(body) = &mut self.body {
             body.end(HUNG_GRACE_MS, true);
+            let bound = Duration::from_millis(HUNG_GRACE_MS.into()) + END_SLACK;
+            self.end_deadline
+                .get_or_insert_with(|| Instant::now() + bound);
         }
         self.end_left();
     }
@@ -614,9 +619,12 @@ impl Session {
 
     /// No agent was found: a turn that one was given is lost, once the last that may have run it
     /// has ended.
-    fn take_up_without_agent(&mut self, left: Option<Process>) {
+    fn take_up_without_agent(&mut self, left: Option<Process>, held: bool) {
         if self.running.is_none() {
             return;
+        }
+        for running in self.running.iter_mut().chain(&mut self.steered) {
+            running.calls = usize::from(self.journal.called(running.turn()));
         }
         self.life = Life::Working;
         self.died = Some("the agent died, and its holder and broker with it".to_owned());
@@ -624,6 +632,7 @@ impl Session {
         let process = left.unwrap_or_default();
         let gone = Box::pin(orphans::gone(process));
         self.left = Some(Left { process, gone });
+        self.holds_lost = held;
         self.seat.found(0, false);
     }
 

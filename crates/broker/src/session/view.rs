@@ -12,7 +12,6 @@ use super::limits::Limit;
 use super::task::Session;
 use super::{Row, now_ms};
 use crate::disk::Promise;
-use crate::driver::stream::StreamBody;
 use crate::journal::Journal;
 
 /// Bytes of the journal that one answer of the log reads; who wants more asks again.
@@ -135,7 +134,7 @@ impl Session {
             },
             active_at: self.active_at,
             agent_session_id: self.record.agent_session_id,
-            holder: self.body.as_ref().map(StreamBody::holder_pid),
+            holder: self.body.as_ref().map(|body| body.holder().pid),
             allow_from: before.allow_from,
             waits_for_room: self.life == Life::Waiting,
             unwritten: self.journal.unwritten() > 0,
@@ -163,7 +162,7 @@ impl Session {
             row: self.row.borrow().told(),
             agent_session_id: self.record.agent_session_id,
             pid: self.body.as_ref().map(|body| body.agent().pid),
-            holder_pid: self.body.as_ref().map(StreamBody::holder_pid),
+            holder_pid: self.body.as_ref().map(|body| body.holder().pid),
             agent_version: self.agent_version.clone(),
             model: self.model.clone(),
             usage: any.then_some(totals.usage),

@@ -27,8 +27,6 @@ pub(super) struct Writers {
     seen: Seen,
     /// When it is looked again.
     pub(super) due: Option<Instant>,
-    /// Whoever has just sent something does not wait for it, though it looks as if.
-    pub(super) nobody_hears: bool,
     /// The agent was started again since others had written, and has not had a turn since: once is
     /// enough.
     started_again: bool,
@@ -72,9 +70,7 @@ impl Session {
         if let Some(other) = self.writers.seen.other(home, id, body.agent()) {
             tracing::info!(session = %self.record.name, pid = other.process.pid, "second writer");
             self.writers.due = Some(Instant::now() + LOOK_AGAIN);
-            if !self.writers.nobody_hears {
-                self.fail_queue(&other.failure);
-            }
+            self.fail_queue(&other.failure);
             return false;
         }
         if self.others_wrote() && !self.writers.started_again {

@@ -142,7 +142,7 @@ async fn is_found(steps: Vec<Step>) {
     let holder = thread::spawn(move || play(listener.accept().unwrap().0, steps).join().unwrap());
     let found = Held::find(dir.path(), &successor()).await.unwrap();
     let (mut held, lent) = found.unwrap();
-    assert_eq!((held.agent, held.holder_pid()), (AGENT, 0x5026));
+    assert_eq!((held.agent, held.holder().pid), (AGENT, 0x5026));
     each_is_itself(lent);
     held.end(2000, false);
     let exit = Exit::Signalled(15);
@@ -157,9 +157,9 @@ async fn is_found(steps: Vec<Step>) {
 async fn starts(steps: Vec<Step>) {
     let (ours, theirs) = Socket::pair().unwrap();
     let holder = play(theirs, steps);
-    let mut held = Held::new(ours, None).unwrap();
+    let mut held = Held::new(ours, Process::default()).unwrap();
     let lent = held.begin(start(), &successor()).await.unwrap();
-    assert_eq!((held.agent, held.holder_pid()), (AGENT, 0x5026));
+    assert_eq!((held.agent, held.holder().pid), (AGENT, 0x5026));
     each_is_itself(lent);
     holder.join().unwrap();
 }
