@@ -296,6 +296,7 @@ async fn answer(
             let (wait, events, texts) = (send.wait, send.events, send.texts);
             let turn = send.turn;
             if send.again
+                && !requests::knows(shared, &send.session, turn).await
                 && let Some(journal) = requests::ended_with(shared, turn)
             {
                 let report = ended(&journal, &turn.to_string())?;

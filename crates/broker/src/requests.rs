@@ -123,8 +123,7 @@ pub async fn located(shared: &Shared, mut request: Request) -> Request {
     };
     let named = shared.registry.find(session).ok();
     for handle in named.into_iter().chain(shared.registry.all()) {
-        let knows = ask(&handle, |reply| Command::Knows { turn, reply });
-        if matches!(knows.await, Ok(true)) {
+        if has(&handle, turn).await {
             *session = handle.id.to_string();
             break;
         }
@@ -132,7 +131,20 @@ pub async fn located(shared: &Shared, mut request: Request) -> Request {
     request
 }
 
-/// The journal of a killed session that has a turn.
+/// Whether the session of this name has a turn.
+pub async fn knows(shared: &Shared, session: &str, turn: TurnId) -> bool {
+    match shared.registry.find(session) {
+        Ok(handle) => has(&handle, turn).await,
+        Err(_) => false,
+    }
+}
+
+async fn has(handle: &Handle, turn: TurnId) -> bool {
+    let knows = ask(handle, |reply| Command::Knows { turn, reply });
+    matches!(knows.await, Ok(true))
+}
+
+/// The journal of a killed session that has a turn. Reads them all.
 #[must_use]
 pub fn ended_with(shared: &Shared, turn: TurnId) -> Option<Journal> {
     let dirs = std::fs::read_dir(shared.place.ended()).ok()?;
