@@ -138,7 +138,7 @@ impl Session {
     }
 
     /// The last chance to write ends that the disk has not taken. Their senders have them; the
-    /// next broker finds turns that began and did not end, and calls them unknown.
+    /// next broker finds turns that began and did not end, and looks for them in the transcript.
     fn last_ends(&mut self) {
         let turns = self.journal.unwritten();
         match self.journal.catch_up() {

@@ -77,7 +77,12 @@ impl Session {
                 let wait = seconds.saturating_mul(1000).saturating_sub(now_ms());
                 self.limit = Some(Limit::over_in(Duration::from_millis(wait), true, 0));
             }
-            None if limit.status.as_deref() == Some("allowed") => self.limit = None,
+            None if limit.status.as_deref() == Some("allowed") => {
+                self.limit = None;
+                if self.life == Life::Idle {
+                    self.next_turn();
+                }
+            }
             None => {}
         }
     }

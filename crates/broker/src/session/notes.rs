@@ -97,8 +97,14 @@ pub async fn find(dir: &Path, successor: &Successor) -> io::Result<Option<Found>
 }
 
 impl Session {
-    /// Writes down how things stand.
+    /// Writes down how things stand, if there is an agent.
     pub(super) fn note(&mut self) {
+        if let Err(error) = self.noted() {
+            tracing::error!(session = %self.record.name, %error, "nothing can be noted with the holder");
+        }
+    }
+
+    fn noted(&mut self) -> io::Result<()> {
         let with_agent = self.running.iter().chain(&self.steered);
         let stopping = with_agent.filter_map(|running| {
             let (stop, _) = running.stopping.as_ref()?;
@@ -118,12 +124,9 @@ impl Session {
             limit: self.limit.clone(),
             at: now_ms(),
         };
-        let Some(body) = &mut self.body else { return };
-        let noted = serde_json::to_vec(&notes)
-            .map_err(Into::into)
-            .and_then(|notes| body.note(&notes));
-        if let Err(error) = noted {
-            tracing::error!(session = %self.record.name, %error, "nothing can be noted with the holder");
+        match &mut self.body {
+            Some(body) => body.note(&serde_json::to_vec(&notes)?),
+            None => Ok(()),
         }
     }
 
@@ -174,12 +177,16 @@ impl Session {
     }
 
     /// Puts a prompt in the way of the agent; it is sent when that has been journalled.
-    pub(super) fn put_prompt(&mut self, wire: Uuid, line: &[u8]) {
-        if let Some(body) = &mut self.body {
-            body.put(line, Some(wire));
-            self.accounted.given.push(wire);
-            self.note();
-        }
+    ///
+    /// # Errors
+    /// When it cannot be noted: a later broker would give it again. It is to be taken back.
+    pub(super) fn put_prompt(&mut self, wire: Uuid, line: &[u8]) -> io::Result<()> {
+        let Some(body) = &mut self.body else {
+            return Ok(());
+        };
+        body.put(line, Some(wire));
+        self.accounted.given.push(wire);
+        self.noted()
     }
 
     /// Takes it back.

@@ -418,12 +418,13 @@ impl Session {
             }
         };
         let wire = queued.terms.wire(queued.turn);
-        self.put_prompt(wire, &input::user(wire, &prompt));
-        // A prompt that may run must never look as if it had not: no record, no run.
-        if let Err(error) = self.journal.write(&Record::Started {
+        let started = Record::Started {
             turn: queued.turn,
             at: now_ms(),
-        }) {
+        };
+        // A prompt that may run must never look as if it had not: no record, no run.
+        let put = self.put_prompt(wire, &input::user(wire, &prompt));
+        if let Err(error) = put.and_then(|()| self.journal.write(&started)) {
             self.take_prompt_back();
             let failure = self.nothing_sent(&error);
             self.queue.insert(at, queued);
