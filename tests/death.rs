@@ -7,18 +7,14 @@
 
 mod harness;
 
-#[path = "chaos/random.rs"]
-#[allow(dead_code, reason = "what only other scenes need")]
-mod random;
-
 use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::random::Random;
 use harness::tools::{bash, waits_for};
 use harness::{Running, World, alive, send_signal, until};
 use nix::sys::signal::Signal;
-use random::Random;
 use serde_json::{Value, json};
 
 /// How often the broker is killed when nothing else is said.

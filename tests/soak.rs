@@ -10,19 +10,16 @@ mod harness;
 #[path = "chaos/count.rs"]
 #[allow(dead_code, reason = "what only other scenes need")]
 mod count;
-#[path = "chaos/random.rs"]
-#[allow(dead_code, reason = "what only other scenes need")]
-mod random;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use count::Counts;
+use harness::random::Random;
 use harness::tools::bash;
 use harness::{World, send_signal, until};
 use nix::sys::signal::Signal;
-use random::Random;
 use serde_json::json;
 
 /// The variable that says how many turns are run.
