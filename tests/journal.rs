@@ -260,7 +260,8 @@ fn a_damaged_journal_loses_its_damaged_lines_and_nothing_else() {
     );
 }
 
-/// A broker with a session for every byte at which a journal can be cut.
+/// A broker with a session for every byte at which the four lines of a turn can be cut. The machine
+/// has died meanwhile: what only waits is held.
 #[test]
 fn a_broker_serves_journals_that_are_cut_anywhere() {
     let Some((world, agent)) = World::fake(json!({})) else {
@@ -273,10 +274,13 @@ fn a_broker_serves_journals_that_are_cut_anywhere() {
     world.clsess(&["broker", "stop"]).run().ok();
     let whole = std::fs::read(dir.join("turns.jsonl")).unwrap();
     let ends: Vec<usize> = (0..whole.len()).filter(|at| whole[*at] == b'\n').collect();
-    let last_two = ends[ends.len() - 3] + 1;
+    let [before, queued, started, _, ended] = ends[ends.len() - 5..] else {
+        panic!("{ends:?}");
+    };
+    world.reboot();
     let mut record = record(&dir);
     let mut cuts = Vec::new();
-    for cut in last_two..whole.len() {
+    for cut in before + 1..whole.len() {
         record["id"] = Uuid::from_u128(cut as u128).to_string().into();
         record["name"] = format!("cut-{cut}").into();
         let dir = put(&world, &record, &whole[..cut]);
@@ -291,15 +295,16 @@ fn a_broker_serves_journals_that_are_cut_anywhere() {
             [word("prompt"), word("outcome"), word("answer")]
         };
         let told: Vec<_> = turns.json_lines().iter().map(told).collect();
-        let second = match *cut + 1 == whole.len() {
-            true => ["two", "completed", "you said: two"],
-            false => ["two", "unknown", "-"],
+        // A line is whole without its end.
+        let second = match *cut {
+            cut if cut < queued => None,
+            cut if cut < started => Some(["two", "queued", "-"]),
+            cut if cut < ended => Some(["two", "unknown", "-"]),
+            _ => Some(["two", "completed", "you said: two"]),
         };
-        assert_eq!(
-            told,
-            [["one", "completed", "you said: one"], second],
-            "{cut}"
-        );
+        let first = Some(["one", "completed", "you said: one"]);
+        let expected: Vec<_> = first.into_iter().chain(second).collect();
+        assert_eq!(told, expected, "{cut}");
         assert!(
             std::fs::read(file).unwrap().starts_with(&whole[..*cut]),
             "{cut}"
@@ -307,7 +312,7 @@ fn a_broker_serves_journals_that_are_cut_anywhere() {
     }
     let log = world.log();
     let damaged = cuts.iter().filter(|(cut, _)| torn(cut)).count();
-    assert!(damaged > 400);
+    assert!(damaged > 700);
     assert_eq!(log.matches("damaged lines in the journal").count(), damaged);
     assert!(!log.contains("cannot be taken up") && !log.contains("panic"));
     assert_eq!(world.send("work", "three"), "you said: three\n");

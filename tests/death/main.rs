@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use harness::{World, alive, send_signal, until};
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// How often the broker is killed when nothing else is said.
 const FEW: usize = 3;
@@ -132,14 +132,6 @@ fn a_turn_that_somebody_waits_for_goes_on_when_the_agent_that_nobody_holds_dies(
     assert_eq!(done.text(), "late\n");
 }
 
-/// The lock's record, as if the machine had been started again since.
-fn reboot(world: &World) {
-    let lock = world.state().join("default/lock");
-    let mut record: Value = serde_json::from_slice(&std::fs::read(&lock).unwrap()).unwrap();
-    record["boot_id"] = "00000000-0000-0000-0000-000000000000".into();
-    std::fs::write(&lock, record.to_string()).unwrap();
-}
-
 #[test]
 fn after_a_reboot_what_waits_is_held_or_runs_where_that_is_wished() {
     let Some(world) = world(&["work"]) else {
@@ -159,7 +151,7 @@ fn after_a_reboot_what_waits_is_held_or_runs_where_that_is_wished() {
     }
     world.api.wait_hold("h", 2);
     world.kill_everything();
-    reboot(&world);
+    world.reboot();
     world.api.answer("slow", "late");
     world.api.release("h");
     let result = |session: &str| world.clsess(&["result", session, "-1"]).run().ok();

@@ -1,5 +1,6 @@
 //! The broker's process, and its death.
 
+use std::fs;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -33,6 +34,14 @@ impl World {
             thread::sleep(Duration::from_millis(1));
         }
         dead.elapsed()
+    }
+
+    /// Has the lock's record say that the machine has been started again since.
+    pub fn reboot(&self) {
+        let lock = self.state().join("default/lock");
+        let mut record: Value = serde_json::from_slice(&fs::read(&lock).unwrap()).unwrap();
+        record["boot_id"] = "00000000-0000-0000-0000-000000000000".into();
+        fs::write(&lock, record.to_string()).unwrap();
     }
 
     /// The process of the broker that answers on the socket.
