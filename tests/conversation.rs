@@ -230,14 +230,10 @@ fn nothing_is_made_of_a_conversation_that_is_not_whole() {
             (id.as_str(), "conversation_damaged"),
             (nowhere, "conversation_missing"),
         ] {
-            let args = ["--json", "new", "again", "--resume", id];
+            let args = ["new", "--json", "again", "--resume", id];
             let args: Vec<&str> = args.into_iter().chain(more).collect();
-            let done = world.clsess(&args[1..]).run().fails(1);
-            assert!(
-                done.stderr.contains("conversation"),
-                "{code}: {}",
-                done.stderr
-            );
+            let error = world.clsess(&args).run().fails(1).json()["error"].clone();
+            assert_eq!(error["code"], code, "{args:?}: {error}");
             world.clsess(&["show", "again"]).run().fails(3);
         }
     }

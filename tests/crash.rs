@@ -4,7 +4,8 @@
 
 mod harness;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
 
 use harness::{Done, World, alive, send_signal, until};
 use nix::sys::signal::Signal;
@@ -19,37 +20,6 @@ fn kill_agent(world: &World) {
     let agent = world.agent("work");
     send_signal(agent, Signal::SIGKILL);
     until("the agent is gone", || !alive(agent));
-}
-
-/// The texts of the user in the last request, as the model got them.
-fn last_request(world: &World) -> Vec<String> {
-    let requests = world.api.main_requests(0);
-    let index = requests.last().unwrap()["index"].as_u64().unwrap();
-    let body = world.api.body(index);
-    let messages = body["messages"].as_array().unwrap();
-    let users = messages.iter().filter(|message| message["role"] == "user");
-    users
-        .flat_map(|message| match &message["content"] {
-            Value::String(text) => vec![text.clone()],
-            blocks => {
-                let texts = blocks.as_array().unwrap().iter();
-                texts
-                    .filter_map(|block| block["text"].as_str())
-                    .filter(|text| !text.starts_with("<system-reminder>"))
-                    .map(str::to_owned)
-                    .collect()
-            }
-        })
-        .collect()
-}
-
-/// Where the client keeps the conversation of `work`.
-fn transcript(world: &World) -> PathBuf {
-    let id = world.show("work")["agent_session_id"].clone();
-    let file = format!("{}.jsonl", id.as_str().unwrap());
-    let projects = std::fs::read_dir(world.home().join(".claude/projects")).unwrap();
-    let paths = projects.map(|project| project.unwrap().path().join(&file));
-    paths.into_iter().find(|path| path.exists()).unwrap()
 }
 
 fn outcome(world: &World) -> Value {
@@ -75,9 +45,12 @@ fn dies_while_it_streams(world: &World, before: &[&str]) {
     let done = running.wait().ok();
     assert_eq!((done.text(), done.stderr.as_str()), ("all of it\n", NOTE));
     // The model got it once, as it is, and nothing of the first try.
-    let mut expected = before.to_vec();
-    expected.push(prompt);
-    assert_eq!(last_request(world), expected);
+    let mut expected: Vec<String> = before
+        .iter()
+        .flat_map(|prompt| [(*prompt).to_owned(), format!("you said: {prompt}")])
+        .collect();
+    expected.push(prompt.to_owned());
+    assert_eq!(world.context(), expected);
     let seen = world.api.prompts(0);
     assert_eq!(seen.iter().filter(|it| *it == prompt).count(), 2);
     let turn = outcome(world);
@@ -86,8 +59,8 @@ fn dies_while_it_streams(world: &World, before: &[&str]) {
         (&json!("completed"), &json!(1))
     );
     assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
-    expected.push("and now?");
-    assert_eq!(last_request(world), expected);
+    expected.extend(["all of it".to_owned(), "and now?".to_owned()]);
+    assert_eq!(world.context(), expected);
 }
 
 #[test]
@@ -118,14 +91,12 @@ fn a_prompt_that_is_not_written_down_yet_is_given_again() {
     let done = running.wait().ok();
     assert_eq!(done.text(), "you said: two\n");
     assert_eq!(world.api.prompts(0), ["one", "two"]);
-    assert_eq!(last_request(&world), ["one", "two"]);
+    assert_eq!(world.context(), ["one", "you said: one", "two"]);
 }
 
 /// A tool call that somebody has to allow, and what is said after it.
 fn asks(world: &World) -> Value {
-    let input = json!({"file_path": world.project().join("new"), "content": "x"});
-    let tool = json!({"tool": {"name": "Write", "input": input}});
-    json!([{"blocks": [{"text": "I write."}, tool]}, {"text": "another answer"}])
+    json!([{"blocks": [{"text": "I write."}, world.write("new")]}, {"text": "another answer"}])
 }
 
 #[test]
@@ -139,7 +110,8 @@ fn a_tool_that_was_only_asked_about_has_not_started() {
     world.wait_state("work", "question");
     kill_agent(&world);
     assert_eq!(running.wait().ok().text(), "another answer\n");
-    assert_eq!(last_request(&world), ["one", "write it"]);
+    assert_eq!(world.context(), ["one", "you said: one", "write it"]);
+    assert_eq!(world.api.prompts(0), ["one", "write it", "write it"]);
     let questions = world.clsess(&["questions", "--json"]).run().ok().json();
     assert_eq!(questions["questions"], json!([]));
 }
@@ -156,7 +128,8 @@ fn dies_in_a_tool(world: &World, more: &[&str]) -> Done {
     let began = world.project().join("began");
     until("the tool runs", || began.exists());
     // The client writes it down 0.1 s after it has read it, which may be later.
-    let text = || std::fs::read_to_string(transcript(world)).unwrap();
+    let transcript = world.transcript(&world.conversation("work"));
+    let text = || std::fs::read_to_string(&transcript).unwrap();
     until("the call is written down", || text().contains("goes-on"));
     kill_agent(world);
     running.wait()
@@ -173,8 +146,8 @@ fn what_a_tool_has_begun_is_not_repeated() {
     assert_eq!(outcome(&world)["outcome"], "unknown");
     // The next prompt's agent is told what it cannot know.
     assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
-    assert_eq!(last_request(&world).last().unwrap(), "and now?");
-    let context = last_request(&world);
+    let context = world.context();
+    assert_eq!(context.last().unwrap(), "and now?");
     assert!(context.contains(&"run it".to_owned()), "{context:?}");
     assert_eq!(
         std::fs::read(world.project().join("began")).unwrap(),
@@ -187,9 +160,11 @@ fn unless_somebody_wants_it_so() {
     let Some(world) = World::real() else { return };
     let done = dies_in_a_tool(&world, &["--on-crash", "rerun"]).ok();
     assert_eq!((done.text(), done.stderr.as_str()), ("done\n", NOTE));
-    assert_eq!(last_request(&world), ["one", "run it"]);
+    assert_eq!(world.context(), ["one", "you said: one", "run it"]);
+    assert_eq!(world.api.prompts(0), ["one", "run it", "run it"]);
     assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
-    assert_eq!(last_request(&world), ["one", "run it", "and now?"]);
+    let context = ["one", "you said: one", "run it", "done", "and now?"];
+    assert_eq!(world.context(), context);
 }
 
 #[test]
@@ -197,27 +172,32 @@ fn an_agent_that_dies_after_its_answer_has_answered() {
     let Some(world) = World::real() else { return };
     world.session("work");
     world.send("work", "one");
-    // It writes its answer down, and is stopped before it can say so.
     world
         .api
         .rule("slow", json!([{"text": "its last words", "hold": "h"}]));
     let running = world.clsess(&["send", "work", "slow"]).spawn();
     world.api.wait_hold("h", 1);
-    let (broker, agent, transcript) = (world.broker(), world.agent("work"), transcript(&world));
+    let (broker, agent) = (world.broker(), world.agent("work"));
+    let transcript = world.transcript(&world.conversation("work"));
     send_signal(broker, Signal::SIGSTOP);
     world.api.release("h");
     let text = || std::fs::read_to_string(&transcript).unwrap();
     until("the answer is written down", || {
         text().contains("its last words")
     });
+    // Whatever it has said since, nobody hears: only what it has written down is left.
+    let mut said = File::open(format!("/proc/{agent}/fd/1")).unwrap();
     send_signal(agent, Signal::SIGKILL);
     until("it is gone", || !alive(agent));
+    said.read_to_end(&mut Vec::new()).unwrap();
     send_signal(broker, Signal::SIGCONT);
     let done = running.wait().ok();
     assert_eq!(
         (done.text(), done.stderr.as_str()),
         ("its last words\n", "")
     );
+    let turn = outcome(&world);
+    assert_eq!(turn.get("usage"), None, "it was heard: {turn}");
     assert_eq!(world.api.prompts(0), ["one", "slow"]);
     assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
 }

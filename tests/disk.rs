@@ -30,13 +30,6 @@ fn full() -> Told<'static> {
     )
 }
 
-/// The directory of a session, as the test sees it.
-fn dir(world: &World, name: &str) -> PathBuf {
-    let id = world.show(name)["id"].as_str().unwrap().to_owned();
-    let sessions = world.state().join("default/sessions");
-    world.seen(sessions.join(id))
-}
-
 fn sessions_on_disk(world: &World) -> usize {
     let sessions = world.seen(world.state().join("default/sessions"));
     std::fs::read_dir(sessions).unwrap().count()
@@ -209,7 +202,7 @@ fn a_session_that_is_removed_under_its_broker_takes_no_prompt() {
     };
     world.session("work");
     world.send("work", "one");
-    let dir = dir(&world, "work");
+    let dir = world.session_dir("work");
     std::fs::remove_dir_all(&dir).unwrap();
     let message = format!(
         "the journal cannot be written: {}/turns.jsonl was removed or replaced by something else, \
@@ -455,7 +448,7 @@ fn a_broker_lives_on_when_its_directory_becomes_read_only() {
     check(&world, &["rename", "work", "renamed"], b"", &renamed);
     world.program("umount", &[world.state()]).run().ok();
     // It is kept by itself as soon as it can be.
-    let record = dir(&world, "renamed").join("session.json");
+    let record = world.session_dir("renamed").join("session.json");
     until("the name is kept", || {
         std::fs::read_to_string(&record)
             .unwrap()

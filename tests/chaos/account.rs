@@ -277,10 +277,9 @@ pub fn requests(requests: &[Value], fates: &[Fate]) {
             let other = fates.iter().find(|other| other.id() == Some(into));
             let other = &other.expect("a turn").turn.token;
             let later = of_fate.get(other.as_str()).map_or(&[][..], Vec::as_slice);
-            assert!(
-                later.iter().any(|it| said_in(it, &fate.turn.prompt)),
-                "{fate:?}"
-            );
+            // One that is interrupted may end before the model is asked once more.
+            let asked = later.iter().any(|it| said_in(it, &fate.turn.prompt));
+            assert!(asked || fate.outcome() == "interrupted", "{fate:?}");
         }
     }
 }

@@ -23,7 +23,6 @@ mod driver;
 mod account;
 mod count;
 mod plan;
-mod random;
 mod run;
 mod scene;
 mod turn;
@@ -33,9 +32,9 @@ use std::time::{Duration, Instant};
 
 use account::Fate;
 use driver::Driver;
+use harness::random::Random;
 use harness::{World, until};
 use plan::{Disturbance, Plan};
-use random::Random;
 use run::{Run, Seat, StopsAll};
 use turn::{Script, Turn};
 

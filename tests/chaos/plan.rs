@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::harness::World;
-use crate::random::Random;
+use crate::harness::random::Random;
 use crate::turn::{Script, Turn};
 
 /// The last moment of a scene at which something is begun. A warm turn takes some 100 ms.

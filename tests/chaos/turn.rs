@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::harness::World;
-use crate::random::{Random, mixed};
+use crate::harness::random::{Random, mixed};
 
 /// What prompts end with: each must reach the model byte for byte.
 const ENDS: [&str; 8] = [

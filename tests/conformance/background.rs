@@ -165,8 +165,7 @@ pub fn a_question_that_nobody_asked_for_is_denied_and_fails_nothing(driver: &Dri
     }
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
-    let input = json!({"file_path": world.project().join("new"), "content": "x"});
-    let write = json!({"tool": {"name": "Write", "input": input}});
+    let write = world.write("new");
     let last = json!({"text": "It runs in the background."});
     let agent = json!([{"blocks": [write], "hold": "sub"}, {"text": "the report"}]);
     delegation(&world, &last, &agent);
@@ -196,8 +195,7 @@ pub fn a_question_that_nobody_asked_for_is_denied_and_fails_nothing(driver: &Dri
 
 /// A prompt whose turn stands still while its background agent asks to write a file.
 fn asks_meanwhile(world: &World, options: &[&str]) -> Running {
-    let input = json!({"file_path": world.project().join("new"), "content": "x"});
-    let write = json!({"tool": {"name": "Write", "input": input}});
+    let write = world.write("new");
     let last = json!({"text": "It runs in the background.", "hold": "last", "hold_after": 1});
     let agent = json!([{"blocks": [write], "hold": "sub"}, {"text": "the report"}]);
     delegation(world, &last, &agent);

@@ -244,11 +244,8 @@ pub fn a_prompt_for_a_turn_that_asks_does_not_answer_it(driver: &Driver) {
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
     let file = world.project().join("new");
-    let tool = json!({"tool": {"name": "Write", "input": {"file_path": file, "content": "x"}}});
-    world.api.rule(
-        "write",
-        json!([{"blocks": [tool]}, {"text": "not written"}]),
-    );
+    let steps = json!([{"blocks": [world.write("new")]}, {"text": "not written"}]);
+    world.api.rule("write", steps);
     let args = [
         "send",
         "--on-question",

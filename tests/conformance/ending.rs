@@ -4,8 +4,9 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::driver::{Ability, Driver};
+use crate::harness::random::Random;
 use crate::harness::{World, alive, send_signal, until};
-use crate::moments::{Moments, slowly};
+use crate::moments::{pass, slowly};
 use crate::turns::{held, in_a_tool, usable, usable_after_a_tool};
 
 pub fn a_turn_that_timed_out_leaves_nothing_for_the_next_one(driver: &Driver) {
@@ -114,14 +115,14 @@ pub fn a_signal_before_the_first_byte_and_between_two_attempts(driver: &Driver) 
 pub fn a_signal_at_any_moment_leaves_nothing_for_the_next_turn(driver: &Driver) {
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
-    let mut moments = Moments::new();
+    let mut random = Random::from_environment();
     let (mut turns, mut interrupted) = (0, 0);
     for number in 0..20 {
         let prompt = format!("prompt {number:02}");
         let answer = slowly(&world, &prompt) + "\n";
         let before = world.api.next();
         let send = world.clsess(&["send", "work", &prompt]).spawn();
-        moments.pass();
+        pass(&mut random);
         if send.runs() {
             send_signal(send.pid, Signal::SIGINT);
         }

@@ -187,8 +187,8 @@ pub fn stream_json_tells_retries(driver: &Driver) {
 pub fn stream_json_tells_denials(driver: &Driver) {
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
-    let input = json!({"file_path": world.project().join("new"), "content": "x"});
-    let tool = json!({"tool": {"name": "Write", "input": input}});
+    let tool = world.write("new");
+    let input = &tool["tool"]["input"];
     world
         .api
         .rule("write", json!([{"blocks": [tool]}, {"text": "no"}]));

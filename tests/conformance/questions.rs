@@ -25,16 +25,10 @@ fn open(world: &World, session: &str) -> Vec<Value> {
     listed.json()["questions"].as_array().unwrap().clone()
 }
 
-/// A step that writes a file, which needs a permission.
-fn write(world: &World, name: &str) -> Value {
-    let input = json!({"file_path": world.project().join(name), "content": "x"});
-    json!({"tool": {"name": "Write", "input": input}})
-}
-
 /// A session whose prompt `write` asks for permission to write the file `new`.
 fn writer(driver: &Driver, world: &World, options: &[&str]) {
     driver.session_with(world, "work", options);
-    let steps = json!([{"blocks": [write(world, "new")]}, {"text": AFTER_A_TOOL}]);
+    let steps = json!([{"blocks": [world.write("new")]}, {"text": AFTER_A_TOOL}]);
     world.api.rule("write", steps);
 }
 
@@ -207,7 +201,7 @@ pub fn several_open_questions_want_a_name(driver: &Driver) {
     for name in ["first", "second"] {
         world.api.ask(json!({
             "cmd": "rule", "match": name, "kind": "subagent",
-            "respond": [{"blocks": [write(&world, name)]}, {"text": "done"}],
+            "respond": [{"blocks": [world.write(name)]}, {"text": "done"}],
         }));
     }
     let send = ["send", "--on-question", "wait", "work", "delegate"];
@@ -371,7 +365,7 @@ pub fn a_background_agents_question_can_be_answered(driver: &Driver) {
         .rule("delegate", json!([{"blocks": [tool]}, {"text": "begun"}]));
     world.api.ask(json!({
         "cmd": "rule", "match": "look around", "kind": "subagent",
-        "respond": [{"blocks": [write(&world, "new")]}, {"text": "done"}],
+        "respond": [{"blocks": [world.write("new")]}, {"text": "done"}],
     }));
     let send = ["send", "--on-question", "wait", "work", "delegate"];
     assert_eq!(world.clsess(&send).run().ok().text(), "begun\n");

@@ -118,10 +118,7 @@ pub fn a_question_ends_the_turn_where_that_is_wanted(driver: &Driver) {
 pub fn several_questions_of_one_turn_are_all_denied(driver: &Driver) {
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
-    let write = |name: &str| {
-        let input = json!({"file_path": world.project().join(name), "content": "x"});
-        json!({"tool": {"name": "Write", "input": input}})
-    };
+    let write = |name| world.write(name);
     let steps = json!([
         {"blocks": [{"text": "before"}, write("a"), write("b")]},
         {"blocks": [write("c")]},

@@ -3,8 +3,9 @@
 use nix::sys::signal::Signal;
 
 use crate::driver::Driver;
+use crate::harness::random::Random;
 use crate::harness::{World, send_signal};
-use crate::moments::{Moments, slowly};
+use crate::moments::{pass, slowly};
 use crate::turns::held;
 
 pub fn a_client_that_vanishes_leaves_its_turn_running(driver: &Driver) {
@@ -44,7 +45,7 @@ pub fn a_killed_clients_place_in_the_queue_is_taken_up_again(driver: &Driver) {
 pub fn a_killed_clients_request_given_again_runs_once(driver: &Driver) {
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
-    let mut moments = Moments::new();
+    let mut random = Random::from_environment();
     let mut killed = 0;
     for number in 0..20 {
         let prompt = format!("prompt {number:02}");
@@ -52,7 +53,7 @@ pub fn a_killed_clients_request_given_again_runs_once(driver: &Driver) {
         let before = world.api.next();
         let args = ["send", "--key", &prompt, "work", &prompt];
         let client = world.clsess(&args).spawn();
-        moments.pass();
+        pass(&mut random);
         if client.runs() {
             send_signal(client.pid, Signal::SIGKILL);
         }

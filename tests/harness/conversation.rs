@@ -27,18 +27,21 @@ impl World {
         let index = requests.last().unwrap()["index"].as_u64().unwrap();
         let body = self.api.body(index);
         let messages = body["messages"].as_array().unwrap();
-        let texts = messages
+        // The client's own words to the model are neither's.
+        let both = ["user", "assistant"];
+        let said = messages
             .iter()
-            .flat_map(|message| match &message["content"] {
-                Value::String(text) => vec![text.clone()],
-                blocks => {
-                    let texts = blocks.as_array().unwrap().iter();
-                    texts
-                        .filter_map(|block| block["text"].as_str())
-                        .map(str::to_owned)
-                        .collect()
-                }
-            });
+            .filter(|message| both.iter().any(|it| message["role"] == *it));
+        let texts = said.flat_map(|message| match &message["content"] {
+            Value::String(text) => vec![text.clone()],
+            blocks => {
+                let texts = blocks.as_array().unwrap().iter();
+                texts
+                    .filter_map(|block| block["text"].as_str())
+                    .map(str::to_owned)
+                    .collect()
+            }
+        });
         texts
             .filter(|text| !text.starts_with("<system-reminder>"))
             .collect()

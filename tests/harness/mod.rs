@@ -22,8 +22,10 @@
     reason = "rules are written as literals"
 )]
 
+pub mod broker;
 pub mod conversation;
 pub mod fake;
+pub mod random;
 pub mod told;
 pub mod tools;
 
@@ -189,6 +191,13 @@ impl World {
     /// The broker's socket.
     pub fn socket(&self) -> PathBuf {
         self.runtime().join("default.sock")
+    }
+
+    /// The directory of a session, as the test sees it.
+    pub fn session_dir(&self, name: &str) -> PathBuf {
+        let id = self.show(name)["id"].as_str().unwrap().to_owned();
+        let sessions = self.state().join("default/sessions");
+        self.seen(sessions.join(id))
     }
 
     /// What the broker logged.
@@ -359,14 +368,22 @@ impl World {
         });
     }
 
-    /// The broker's process.
-    pub fn broker(&self) -> u32 {
-        let status = self.clsess(&["broker", "status", "--json"]).run().ok();
-        pid_of(&status.json()["pid"])
-    }
-
     /// `kill -9` at once of the broker, the holders, their agents and those agents' tools.
     pub fn kill_everything(&self) {
+        self.kill_at_once(|world| world.of_clsess());
+    }
+
+    /// `kill -9` at once of the broker and the holders.
+    pub fn kill_broker_and_holders(&self) {
+        self.kill_at_once(|world| {
+            let all = world.processes().into_iter();
+            all.filter(|(_, line)| of_ours(line))
+                .map(|(pid, _)| pid)
+                .collect()
+        });
+    }
+
+    fn kill_at_once(&self, whom: impl Fn(&Self) -> Vec<u32>) {
         let tell = |pids: &[u32], signal| {
             for pid in pids {
                 let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
@@ -375,7 +392,7 @@ impl World {
         // Stopped first, so that nobody sees the others go; until none has come meanwhile.
         let mut all = Vec::new();
         until("all of it is stopped", || {
-            let before = std::mem::replace(&mut all, self.of_clsess());
+            let before = std::mem::replace(&mut all, whom(self));
             tell(&all, Signal::SIGSTOP);
             all == before
         });
@@ -387,15 +404,11 @@ impl World {
     /// The broker, the holders, and what descends from those.
     fn of_clsess(&self) -> Vec<u32> {
         let all = self.processes();
-        let is_one = |line: &str| {
-            let words: Vec<&str> = line.split(' ').collect();
-            matches!(words.as_slice(), [program, "holder" | "broker", ..] if program.ends_with("clsess"))
-        };
         let mut found: Vec<u32> = Vec::new();
         loop {
             let more = all.iter().filter(|(pid, line)| {
                 let below = || parent(*pid).is_some_and(|parent| found.contains(&parent));
-                !found.contains(pid) && (is_one(line) || below())
+                !found.contains(pid) && (of_ours(line) || below())
             });
             let more: Vec<u32> = more.map(|(pid, _)| *pid).collect();
             if more.is_empty() {
@@ -480,6 +493,12 @@ fn find(name: &str) -> Option<PathBuf> {
     files.into_iter().find(|file| file.is_file())
 }
 
+/// Whether a command line is that of a broker or a holder.
+fn of_ours(line: &str) -> bool {
+    let words: Vec<&str> = line.split(' ').collect();
+    matches!(words.as_slice(), [program, "holder" | "broker", ..] if program.ends_with("clsess"))
+}
+
 fn command_line(pid: u32) -> String {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ")
@@ -495,13 +514,15 @@ fn pid_of(value: &Value) -> u32 {
     u32::try_from(pid).unwrap()
 }
 
+/// The letter of a process's state; `None` when there is no such process.
+pub fn process_state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
 /// Whether there is such a process, and it is not a zombie.
 pub fn alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat
-        .rsplit_once(") ")
-        .and_then(|(_, rest)| rest.chars().next());
-    state.is_some_and(|state| state != 'Z' && state != 'X')
+    process_state(pid).is_some_and(|state| state != 'Z' && state != 'X')
 }
 
 /// Sends a signal; that the process is gone is fine.

@@ -15,6 +15,12 @@ impl World {
         std::fs::write(settings.join("settings.json"), allow.to_string()).unwrap();
     }
 
+    /// A call that writes the project's file of this name, for which the agent needs a permission.
+    pub fn write(&self, name: &str) -> Value {
+        let input = json!({"file_path": self.project().join(name), "content": "x"});
+        json!({"tool": {"name": "Write", "input": input}})
+    }
+
     /// Steps: a Bash call that adds a line to the project's file `began`, and goes on until there is
     /// one `goes-on`; then this text.
     pub fn bash_that_waits(&self, then: &str) -> Value {

@@ -19,6 +19,7 @@
 //! | wake | `clsess send` to a session that sleeps, the whole process, with the same prompt to a conversation of the same length: `claude -p --resume`, the whole process, and a client that this program resumes with the prompt already written, until its `result` line |
 //! | memory | the broker with 200 sessions and `max_warm = 4`, all asleep, and after 8 were used, with all agents that are left |
 //! | new | `clsess new` with a client that this program starts, until it has answered `initialize` |
+//! | death | a broker with five sessions at rest, from its `kill -9` until another one has answered |
 //! | idle | what the broker and a holder do in ten seconds in which nobody asks for anything |
 
 mod children;

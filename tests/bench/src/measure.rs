@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use clsess_claude::command::Conversation;
 use uuid::Uuid;
 
-use crate::children::{pause, run, timed};
+use crate::children::{ms, pause, run, timed};
 use crate::direct::Direct;
 use crate::idle::{self, Memory};
 use crate::machine;
@@ -54,6 +54,8 @@ pub enum What {
     New,
     /// The client alone, until it has answered `initialize`.
     DirectNew,
+    /// A broker's `kill -9`, until another one answers.
+    Back,
     /// `clsess --version`: a start of this program that does nothing.
     Version,
     /// `true`: a start of any program.
@@ -79,6 +81,7 @@ impl What {
             Self::DirectResume => "client alone, resumed, until result",
             Self::New => "clsess new",
             Self::DirectNew => "client alone, until initialize",
+            Self::Back => "broker back after kill -9",
             Self::Version => "clsess --version",
             Self::True => "true",
         }
@@ -145,6 +148,8 @@ pub enum Task {
     Wake,
     /// A session of each kind
     New,
+    /// A broker that is killed
+    Death,
     /// Starts of programs that do nothing
     Floor,
 }
@@ -168,6 +173,7 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
             (Task::Ls, 10),
             (Task::Wake, 3),
             (Task::New, 3),
+            (Task::Death, 3),
             (Task::Floor, 10),
         ]
     } else {
@@ -177,6 +183,7 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
             (Task::Ls, 100),
             (Task::Wake, 40),
             (Task::New, 24),
+            (Task::Death, 30),
             (Task::Floor, 60),
         ]
     };
@@ -192,6 +199,7 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
     let mut world = World::new(clsess)?;
     world.begin_one()?;
     world.begin_many()?;
+    world.begin_few()?;
     world.begin_named()?;
     world.begin_tmux()?;
     let (direct, _) = Direct::start(&world.claude, &world.project(), &world.socket())?;
@@ -251,6 +259,7 @@ impl Run {
             Task::Ls => self.ls(),
             Task::Wake => self.wake(),
             Task::New => self.new_session(),
+            Task::Death => self.death(),
             Task::Floor => self.floor(),
         }
     }
@@ -280,6 +289,14 @@ impl Run {
                 self.took(What::DirectResult, turn.result);
             }
         }
+        Ok(())
+    }
+
+    /// Its sessions are at rest.
+    fn death(&mut self) -> Result<()> {
+        pause(SETTLE)?;
+        let took = self.world.kill_broker()?;
+        self.took(What::Back, ms(took));
         Ok(())
     }
 

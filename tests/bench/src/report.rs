@@ -153,6 +153,15 @@ fn rows(measured: &Measured) -> Vec<Row> {
             })
         })
         .collect();
+    rows.extend(of(What::Back).map(|samples| Row {
+        what: "a broker is back after `kill -9`, 5 sessions",
+        value: median(samples),
+        interval: Some(interval(samples, samples, |a, _| a, &mut random)),
+        paired: None,
+        unit: " ms",
+        bar: 150.0,
+        at_most: true,
+    }));
     let idle = &measured.idle;
     let count = |what, value| Row {
         what,
@@ -229,15 +238,16 @@ pub fn markdown(measured: &Measured) -> String {
     }
 
     line("\nMilliseconds:\n".to_owned());
-    line("| | median | p10 | p90 | n |".to_owned());
-    line("|---|---:|---:|---:|---:|".to_owned());
+    line("| | median | p10 | p90 | p95 | n |".to_owned());
+    line("|---|---:|---:|---:|---:|---:|".to_owned());
     for (what, samples) in &measured.samples {
         line(format!(
-            "| {} | {:.2} | {:.2} | {:.2} | {} |",
+            "| {} | {:.2} | {:.2} | {:.2} | {:.2} | {} |",
             what.name(),
             median(samples),
             quantile(samples, 0.1),
             quantile(samples, 0.9),
+            quantile(samples, 0.95),
             samples.len()
         ));
     }

@@ -1,12 +1,15 @@
 //! What is measured in: brokers, terminal multiplexers and clients of our own, in a directory
 //! that is removed.
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use clsess_proto::{Hello, Request, ToBroker, frame};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -18,6 +21,11 @@ use crate::children::{self, run};
 pub const WORK: &str = "work";
 /// Sessions of the well-filled broker and multiplexer.
 pub const MANY: usize = 50;
+
+/// Sessions of the broker that is killed.
+pub const FEW: usize = 5;
+/// Between two of its deaths: one that dies five times in ten seconds is not started by itself.
+const APART: Duration = Duration::from_millis(2500);
 
 /// Sessions of a broker in which nearly all sleep.
 pub const NAMED: usize = 200;
@@ -50,6 +58,8 @@ pub enum Size {
     One,
     /// With [`MANY`].
     Many,
+    /// With [`FEW`]; it is killed now and then.
+    Few,
     /// With [`NAMED`], of which [`ROOM`] may be warm.
     Named,
 }
@@ -59,6 +69,7 @@ impl Size {
         match self {
             Self::One => "one",
             Self::Many => "many",
+            Self::Few => "few",
             Self::Named => "named",
         }
     }
@@ -75,6 +86,8 @@ pub struct World {
     pub tmux: Option<PathBuf>,
     /// What was started and lives by itself.
     daemons: Vec<Pid>,
+    /// When a broker was killed last.
+    killed: Option<Instant>,
 }
 
 impl World {
@@ -95,6 +108,7 @@ impl World {
             claude: PathBuf::new(),
             tmux: find("tmux"),
             daemons: Vec::new(),
+            killed: None,
         };
         world.claude = find("claude").context("no claude in the PATH")?;
         for dir in ["project", "tmux"] {
@@ -161,14 +175,62 @@ impl World {
 
     /// The broker with many sessions.
     pub fn begin_many(&mut self) -> Result<()> {
-        self.begin_broker(Size::Many)?;
+        self.begin_with_stubs(Size::Many, MANY)
+    }
+
+    /// The broker that is killed.
+    pub fn begin_few(&mut self) -> Result<()> {
+        self.begin_with_stubs(Size::Few, FEW)
+    }
+
+    fn begin_with_stubs(&mut self, size: Size, sessions: usize) -> Result<()> {
+        self.begin_broker(size)?;
         let config = self.root.join("stub.toml").display().to_string();
-        for number in 0..MANY {
+        for number in 0..sessions {
             let name = format!("session-{number}");
             let new = ["--config", &config, "new", "--trust", &name];
-            run(&mut self.clsess(Size::Many, &new))?;
+            run(&mut self.clsess(size, &new))?;
         }
         Ok(())
+    }
+
+    /// Kills the broker with few sessions; how long until another one answers.
+    pub fn kill_broker(&mut self) -> Result<Duration> {
+        if let Some(killed) = self.killed {
+            children::pause(APART.saturating_sub(killed.elapsed()))?;
+        }
+        let broker = self.broker(Size::Few)?;
+        kill(broker, Signal::SIGKILL)?;
+        let killed = Instant::now();
+        self.killed = Some(killed);
+        loop {
+            // A broker that is just dying may still answer.
+            if let Some(pid) = self.who_answers().filter(|pid| *pid != broker) {
+                let took = killed.elapsed();
+                self.daemons.retain(|pid| *pid != broker);
+                self.daemons.push(pid);
+                return Ok(took);
+            }
+            ensure!(killed.elapsed() < PATIENCE, "no other broker answers");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The process of the broker with few sessions, when it answers.
+    fn who_answers(&self) -> Option<Pid> {
+        let mut stream = UnixStream::connect(self.root.join("run/few.sock")).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let status = ToBroker::Request {
+            id: 1,
+            first_asked: None,
+            request: Box::new(Request::Status {}),
+        };
+        for message in [ToBroker::Hello(Hello::client()), status] {
+            stream.write_all(&frame::to_wire(&message).ok()?).ok()?;
+        }
+        let mut heard = || frame::decode::<Value>(&frame::read(&mut stream).ok()??).ok();
+        heard()?;
+        pid_of(&heard()?["reply"], "pid").ok()
     }
 
     fn begin_broker(&mut self, size: Size) -> Result<()> {
@@ -290,7 +352,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for size in [Size::One, Size::Many, Size::Named] {
+        for size in [Size::One, Size::Many, Size::Few, Size::Named] {
             let stop = self.clsess(size, &["broker", "stop", "--grace", "2s"]);
             let kill = self.tmux(size, &["kill-server"]);
             for mut command in std::iter::once(stop).chain(kill) {
