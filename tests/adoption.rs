@@ -5,12 +5,11 @@
 mod harness;
 
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 
 use harness::fake::FakeAgent;
 use harness::{World, alive, send_signal, until};
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 fn world() -> Option<(World, FakeAgent)> {
     World::fake(json!({}))
@@ -21,24 +20,10 @@ fn holder(world: &World, session: &str) -> u32 {
     u32::try_from(pid.unwrap()).unwrap()
 }
 
-fn dir(world: &World, session: &str) -> PathBuf {
-    let id = world.show(session)["id"].clone();
-    let sessions = world.state().join("default/sessions");
-    sessions.join(id.as_str().unwrap())
-}
-
 fn kill_broker(world: &World) {
     let broker = world.broker();
     send_signal(broker, Signal::SIGKILL);
     until("the broker is gone", || !alive(broker));
-}
-
-/// As after the machine was started again.
-fn reboot(world: &World) {
-    let lock = world.state().join("default/lock");
-    let mut record: Value = serde_json::from_slice(&std::fs::read(&lock).unwrap()).unwrap();
-    record["boot_id"] = "00000000-0000-0000-0000-000000000000".into();
-    std::fs::write(&lock, record.to_string()).unwrap();
 }
 
 /// A holder listens to whoever connects last: its broker takes it for dead, and serves the others.
@@ -52,7 +37,7 @@ fn who_connects_to_a_holder_stops_nobody_else() {
     }
     let (agent, holder) = (world.agent("work"), holder(&world, "work"));
     // A path that is short enough for a socket.
-    let open = std::fs::File::open(dir(&world, "work")).unwrap();
+    let open = std::fs::File::open(world.session_dir("work")).unwrap();
     let path = format!(
         "/proc/self/fd/{}/holder",
         std::os::fd::AsRawFd::as_raw_fd(&open)
@@ -123,7 +108,7 @@ fn a_session_that_was_being_made_is_made_again() {
         return;
     };
     world.session("work");
-    let (agent, dir) = (world.agent("work"), dir(&world, "work"));
+    let (agent, dir) = (world.agent("work"), world.session_dir("work"));
     // As if the broker had died before it was on disk.
     let broker = world.broker();
     send_signal(broker, Signal::SIGSTOP);
@@ -209,7 +194,7 @@ fn an_agent_that_dies_some_time_after_a_reboot_holds_nothing_back() {
     world.session("work");
     world.send("work", "one");
     world.clsess(&["broker", "stop"]).run().ok();
-    reboot(&world);
+    world.reboot();
     assert_eq!(world.send("work", "two"), "you said: two\n");
     agent.add(json!({"match": "slow", "once": true, "steps": ["begin", {"hold": "h"}]}));
     let send = ["send", "--no-wait", "work", "slow"];
@@ -250,14 +235,15 @@ fn a_turn_that_used_a_tool_does_not_run_again_after_a_reboot() {
         .ok();
     agent.wait_such(1, |event| event["name"] == "h");
     until("the broker has heard of it", || {
-        let journal = std::fs::read_to_string(dir(&world, "work").join("turns.jsonl")).unwrap();
+        let journal =
+            std::fs::read_to_string(world.session_dir("work").join("turns.jsonl")).unwrap();
         journal.contains("\"called\":true")
     });
     world.kill_everything();
     for (text, path) in before {
         std::fs::write(path, text).unwrap();
     }
-    reboot(&world);
+    world.reboot();
     let result = world.clsess(&["result", "work"]).run().fails(9);
     assert!(
         result.stderr.contains("the agent died"),

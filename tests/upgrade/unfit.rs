@@ -155,10 +155,7 @@ fn a_failure_holds_nothing_back() {
     };
     world.session("work");
     world.clsess(&["broker", "stop"]).run().ok();
-    let lock = world.state().join("default/lock");
-    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&lock).unwrap()).unwrap();
-    record["boot_id"] = "00000000-0000-0000-0000-000000000000".into();
-    fs::write(&lock, record.to_string()).unwrap();
+    world.reboot();
     assert_eq!(world.send("work", "one"), "you said: one\n");
     agent.rule("slow", json!(["begin", {"hold": "h"}]));
     for prompt in ["slow", "then"] {
