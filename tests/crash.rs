@@ -216,7 +216,7 @@ fn half_an_answer_is_none() {
     world.api.rule("slow", halves);
     let running = world.clsess(&["send", "work", "slow"]).spawn();
     world.api.wait_hold("h", 1);
-    let transcript = world.transcript();
+    let transcript = world.transcript(&world.conversation("work"));
     until("the first half is written down", || {
         let text = std::fs::read_to_string(&transcript).unwrap();
         text.contains("The first half, ")

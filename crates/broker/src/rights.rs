@@ -75,7 +75,8 @@ impl Caller {
             Inside::Of(handle) => handle,
             Inside::Unknown => {
                 let message = "it cannot be told whether the caller runs inside an agent, since its \
-                               process is gone or in another process namespace";
+                               process is gone or in another process namespace, or the broker can \
+                               open nothing more";
                 return Err(Failure::new(ErrorCode::NotAllowed, message)
                     .hint("ask from a shell on the same system"));
             }

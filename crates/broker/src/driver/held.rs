@@ -138,9 +138,21 @@ impl Held {
             Err(e) => return Err(e),
         };
         let found = tokio::time::timeout(ANSWER, Self::take_up(socket, successor));
-        found
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        let found = found.await;
+        match found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            // It was just about to exit.
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::UnexpectedEof
+                        | io::ErrorKind::BrokenPipe
+                        | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                Ok(None)
+            }
+            found => found,
+        }
     }
 
     async fn take_up(socket: Socket, successor: &Successor) -> io::Result<Option<(Self, Lent)>> {
@@ -148,20 +160,17 @@ impl Held {
         held.ask(&Request::Successor(successor.clone())).await?;
         held.ask(&Request::Lend).await?;
         loop {
-            match held.answer().await {
-                Ok(Reply::Started { pid, start_time }) => held.agent = Process { pid, start_time },
-                Ok(Reply::Lent { ends }) => {
+            match held.answer().await? {
+                Reply::Started { pid, start_time } => held.agent = Process { pid, start_time },
+                Reply::Lent { ends } => {
                     let lent = held.take(&ends)?;
                     return Ok(Some((held, lent)));
                 }
-                Ok(Reply::Refused(Refused {
+                Reply::Refused(Refused {
                     reason: Reason::NotNow,
                     ..
-                })) => return Ok(None),
-                // It was just about to exit.
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-                Ok(other) => return Err(unexpected(&other)),
-                Err(error) => return Err(error),
+                }) => return Ok(None),
+                other => return Err(unexpected(&other)),
             }
         }
     }
