@@ -24,6 +24,7 @@
 
 pub mod conversation;
 pub mod fake;
+pub mod relay;
 pub mod told;
 pub mod tools;
 
@@ -363,6 +364,15 @@ impl World {
     pub fn broker(&self) -> u32 {
         let status = self.clsess(&["broker", "status", "--json"]).run().ok();
         pid_of(&status.json()["pid"])
+    }
+
+    /// `kill -9` of the broker; waits until another one answers.
+    pub fn kill_broker(&self) {
+        let broker = self.broker();
+        send_signal(broker, Signal::SIGKILL);
+        until("there is another broker", || {
+            !alive(broker) && self.clsess(&["broker", "status"]).run().code == 0
+        });
     }
 
     /// `kill -9` at once of the broker, the holders, their agents and those agents' tools.

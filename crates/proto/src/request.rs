@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use uuid::Uuid;
 
-use crate::{ErrorCode, Failure, MAX_PROMPT, TurnId};
+use crate::{ErrorCode, Failure, MAX_PROMPT, SessionRow, TurnId};
 
 /// A request. `op` names it on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +81,10 @@ pub enum Request {
         /// Of one of them; else of all.
         #[serde(default)]
         any: bool,
+        /// The sessions as they were seen before this was asked for the first time: one that is
+        /// gone by now was killed, and one that is not as it was then has changed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        seen: Vec<SessionRow>,
     },
     /// The turns that wait. Answer: `queue`.
     Queue {
