@@ -387,6 +387,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_su
 always\t''
 never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -l again -d 'In place of one that is gone: not if it dies again and again'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -l held -d 'By a holder: not in place of one that has ended as it was told to'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'

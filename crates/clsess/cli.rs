@@ -534,6 +534,9 @@ pub enum BrokerCommand {
         /// In place of one that is gone: not if it dies again and again
         #[arg(long, hide = true)]
         again: bool,
+        /// By a holder: not in place of one that has ended as it was told to
+        #[arg(long, hide = true)]
+        held: bool,
     },
     /// Stop the broker and its agents; returns when everything is gone
     Stop {

@@ -5,6 +5,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 mod names;
+mod stop;
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
