@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use clsess_proto::frame;
-use serde_json::Value;
+use clsess_proto::{Request, ToBroker, frame};
 
 use super::{Cmd, PATIENCE, World};
 
@@ -29,9 +28,15 @@ struct State {
 struct Seen {
     /// The requests by name, in the order in which they were asked.
     asked: Vec<String>,
-    /// The answers to these do not arrive.
-    unanswered: Option<&'static str>,
+    /// What is lost, if it is so named.
+    lost: Option<(&'static str, Lost)>,
     clients: Vec<UnixStream>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    Request,
+    Answer,
 }
 
 impl World {
@@ -55,13 +60,23 @@ impl World {
 impl Relay {
     /// `clsess ARG...` that asks on this way.
     pub fn clsess(&self, world: &World, args: &[&str]) -> Cmd {
-        world.clsess(args).env("CLSESS_SOCKET", &self.socket)
+        self.on_this_way(world.clsess(args))
+    }
+
+    /// Any command that asks on this way.
+    pub fn on_this_way(&self, command: Cmd) -> Cmd {
+        command.env("CLSESS_SOCKET", &self.socket)
     }
 
     /// From the next request of this name on nothing of what the broker says arrives, until the
     /// connection is cut.
     pub fn swallows(&self, op: &'static str) {
-        self.state.seen.lock().unwrap().unanswered = Some(op);
+        self.state.seen.lock().unwrap().lost = Some((op, Lost::Answer));
+    }
+
+    /// Requests of this name do not reach the broker, until the connection is cut.
+    pub fn drops(&self, op: &'static str) {
+        self.state.seen.lock().unwrap().lost = Some((op, Lost::Request));
     }
 
     /// Waits until this has been asked so often.
@@ -80,11 +95,17 @@ impl Relay {
     /// Ends all connections.
     pub fn cut(&self) {
         let mut seen = self.state.seen.lock().unwrap();
-        seen.unanswered = None;
+        seen.lost = None;
         for client in seen.clients.drain(..) {
             let _ = client.shutdown(Shutdown::Both);
         }
     }
+}
+
+/// What names it on the wire.
+fn op_of(request: &Request) -> Option<String> {
+    let op = serde_json::to_value(request).unwrap()["op"].take();
+    op.as_str().map(str::to_owned)
 }
 
 impl State {
@@ -116,15 +137,21 @@ impl State {
     /// What a client asks.
     fn forward(&self, mut from: UnixStream, to: &mut UnixStream, swallows: &Mutex<bool>) {
         while let Ok(Some(body)) = frame::read(&mut from) {
-            let message: Value = frame::decode(&body).unwrap();
-            let op = message["request"]["op"].as_str().map(str::to_owned);
+            let op = match frame::decode(&body).unwrap() {
+                ToBroker::Request { request, .. } => op_of(&request),
+                _ => None,
+            };
             let mut seen = self.seen.lock().unwrap();
-            if op.is_some() && op.as_deref() == seen.unanswered {
+            let lost = seen.lost.filter(|(name, _)| op.as_deref() == Some(*name));
+            let lost = lost.map(|(_, lost)| lost);
+            if lost == Some(Lost::Answer) {
                 *swallows.lock().unwrap() = true;
             }
-            let length = u32::try_from(body.len()).unwrap().to_be_bytes();
-            // That nobody is there any more is seen when the connection is cut.
-            let _ = to.write_all(&[&length, &*body].concat());
+            if lost != Some(Lost::Request) {
+                let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+                // That nobody is there any more is seen when the connection is cut.
+                let _ = to.write_all(&[&length, &*body].concat());
+            }
             seen.asked.extend(op);
             drop(seen);
             self.changed.notify_all();
