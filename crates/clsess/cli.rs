@@ -410,13 +410,13 @@ pub enum QueueCommand {
     Ls,
     /// Take a turn back that waits
     Rm {
-        /// Its id, a unique beginning of it, or -1 (the one that was sent last), -2 ...
+        /// Its id, a unique beginning of it, or -1 (the last one that `clsess queue` lists), -2 ...
         #[arg(allow_negative_numbers = true)]
         turn: String,
     },
     /// Take back all turns that wait
     Clear,
-    /// Run the turns that are held back, by a failed start or a limit
+    /// Run the turns that are held back: by a failed start, a limit, or the machine's death
     Run,
 }
 

@@ -95,12 +95,13 @@ pub enum Request {
     QueueRemove {
         /// Name or id.
         session: String,
-        /// A turn's id or a unique beginning of one; absent: all that wait.
+        /// A turn's id, a unique beginning of one, or `-1` (the last of the queue), `-2` and so on;
+        /// absent: all that wait.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         turn: Option<String>,
     },
-    /// Runs the turns that are held back, by a failed start or by a limit. Answer:
-    /// `done`.
+    /// Runs the turns that are held back: by a failed start, by a limit, by the machine's death.
+    /// Answer: `done`.
     QueueRun {
         /// Name or id.
         session: String,
