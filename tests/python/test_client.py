@@ -585,6 +585,7 @@ class Stop(unittest.TestCase):
             self.assertEqual(len(json.load(file)["begun"]), 2)
         self.broker.stop()
         with open(lock, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
             self.assertEqual(json.load(file)["begun"], [])
 
 
