@@ -671,7 +671,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__broker__subcmd__start)
-            opts="-S -L -v -q -h --again --socket --label --config --verbose --quiet --color --help"
+            opts="-S -L -v -q -h --again --held --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -213,7 +213,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -a "list" -d 'List the turns that wait (the default)'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -a "rm" -d 'Take a turn back that waits'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -a "clear" -d 'Take back all turns that wait'
-complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -a "run" -d 'Run the turns that are held back, by a failed start or a limit'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -a "run" -d 'Run the turns that are held back: by a failed start, a limit, or the machine\'s death'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and not __fish_seen_subcommand_from ls list rm clear run help" -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from ls" -s L -l label -d 'A separate broker of this name' -r
@@ -268,7 +268,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_sub
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "ls" -d 'List the turns that wait (the default)'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "rm" -d 'Take a turn back that waits'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "clear" -d 'Take back all turns that wait'
-complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "run" -d 'Run the turns that are held back, by a failed start or a limit'
+complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "run" -d 'Run the turns that are held back: by a failed start, a limit, or the machine\'s death'
 complete -c clsess -n "__fish_clsess_using_subcommand queue; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c clsess -n "__fish_clsess_using_subcommand interrupt" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand interrupt" -s L -l label -d 'A separate broker of this name' -r
@@ -387,6 +387,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_su
 always\t''
 never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -l again -d 'In place of one that is gone: not if it dies again and again'
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -l held -d 'By a holder: not in place of one that has ended as it was told to'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -481,7 +482,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "ls" -d 'List the turns that wait (the default)'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "rm" -d 'Take a turn back that waits'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "clear" -d 'Take back all turns that wait'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "run" -d 'Run the turns that are held back, by a failed start or a limit'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "run" -d 'Run the turns that are held back: by a failed start, a limit, or the machine\'s death'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "run" -d 'Run the broker in the foreground'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "start" -d 'Start the broker in the background; when this returns 0 it is listening'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from broker" -f -a "stop" -d 'Stop the broker and its agents; returns when everything is gone'

@@ -9,8 +9,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use harness::{Cmd, KEY, World, alive};
+use harness::{Cmd, KEY, World, alive, send_signal, until};
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 /// What it says of everything.
@@ -358,4 +359,67 @@ fn agents_that_nobody_holds() {
     assert_eq!(message, expected);
     assert_eq!(hint, format!("kill {}", stray.pid));
     assert!(alive(stray.pid));
+}
+
+#[test]
+fn a_broker_that_is_missing_is_told_of() {
+    let Some((world, _)) = World::fake(json!({})) else {
+        return;
+    };
+    world.session("work");
+    // Nobody can start one: nor can the holder.
+    chmod(&world.runtime(), 0o777);
+    send_signal(world.broker(), Signal::SIGKILL);
+    until("it is gone", || {
+        doctor(&world).check("broker")["status"] == "warning"
+    });
+    let (message, hint) = doctor(&world).says("broker", "warning");
+    assert_eq!(
+        message,
+        "none runs, and 1 agent of one that has died live on"
+    );
+    assert!(hint.contains("clsess broker stop"), "{hint}");
+    chmod(&world.runtime(), 0o700);
+}
+
+#[test]
+fn so_is_one_that_dies_over_and_over() {
+    let Some((world, _)) = World::fake(json!({})) else {
+        return;
+    };
+    world.session("work");
+    for _ in 0..4 {
+        world.kill_broker();
+    }
+    send_signal(world.broker(), Signal::SIGKILL);
+    until("it is left to people", || {
+        doctor(&world).check("broker")["status"] == "problem"
+    });
+    let (message, hint) = doctor(&world).says("broker", "problem");
+    assert!(
+        message.starts_with("the broker has died 5 times"),
+        "{message}"
+    );
+    assert!(hint.contains("clsess broker logs"), "{hint}");
+}
+
+#[test]
+fn a_unit_that_systemd_has_given_up_is_told_of() {
+    let Some(mut world) = World::bare() else {
+        return;
+    };
+    world.idle_agent();
+    let systemctl = world.root().join("bin/systemctl");
+    fs::write(
+        &systemctl,
+        "#!/bin/sh\necho failed; echo inactive; [ \"$3\" = clsess@default.service ]\n",
+    )
+    .unwrap();
+    chmod(&systemctl, 0o755);
+    let (message, hint) = doctor(&world).says("service", "warning");
+    assert_eq!(message, "systemd has given up: clsess@default.service");
+    assert!(
+        hint.contains("systemctl --user reset-failed clsess@default.service;"),
+        "{hint}"
+    );
 }

@@ -58,7 +58,12 @@ fn the_units_say_what_matters() {
     ] {
         assert_eq!(said(&service, what), value, "{what}");
     }
-    said(&service, "Unit.StartLimitBurst");
+    // Those who wait look for it for ten seconds. Deaths are no reason to leave it, other than those of
+    // a broker that cannot live: each try takes a tenth of a second or more.
+    assert_eq!(said(&service, "Service.RestartSec"), "100ms");
+    assert_eq!(said(&service, "Unit.StartLimitIntervalSec"), "10");
+    let starts: u64 = said(&service, "Unit.StartLimitBurst").parse().unwrap();
+    assert!((10..100).contains(&starts));
     // The agents' end (10 seconds) fits in.
     let stop: u64 = said(&service, "Service.TimeoutStopSec").parse().unwrap();
     assert!(stop > 15);

@@ -410,13 +410,13 @@ pub enum QueueCommand {
     Ls,
     /// Take a turn back that waits
     Rm {
-        /// Its id, a unique beginning of it, or -1 (the one that was sent last), -2 ...
+        /// Its id, a unique beginning of it, or -1 (the last one that `clsess queue` lists), -2 ...
         #[arg(allow_negative_numbers = true)]
         turn: String,
     },
     /// Take back all turns that wait
     Clear,
-    /// Run the turns that are held back, by a failed start or a limit
+    /// Run the turns that are held back: by a failed start, a limit, or the machine's death
     Run,
 }
 
@@ -534,6 +534,9 @@ pub enum BrokerCommand {
         /// In place of one that is gone: not if it dies again and again
         #[arg(long, hide = true)]
         again: bool,
+        /// By a holder: not in place of one that has ended as it was told to
+        #[arg(long, hide = true)]
+        held: bool,
     },
     /// Stop the broker and its agents; returns when everything is gone
     Stop {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use clsess_broker::{lock, place};
+use clsess_broker::{lock, now_ms, place};
 use clsess_proto::{ErrorCode, Failure};
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::tokio::prelude::*;
@@ -83,7 +83,7 @@ impl Client {
                 return Err(held(surroundings).unwrap_or(missing));
             }
             if !lock::is_held(&surroundings.place.lock()) {
-                start_broker(surroundings).await?;
+                start_broker(surroundings, Who::Command).await?;
             }
             // Else one is beginning, or ending.
             if let Ok(client) = Self::find(surroundings, start).await {
@@ -219,9 +219,37 @@ async fn connect(socket: &Path) -> io::Result<Stream> {
     Stream::connect(socket.to_fs_name::<GenericFilePath>()?).await
 }
 
+/// A broker that dies as soon as it is there is not started over and over: its holders keep the
+/// agents, and somebody has to look.
+pub fn dies(surroundings: &Surroundings) -> Option<Failure> {
+    let lock = surroundings.place.lock();
+    let begun = lock::read(&lock).map_or(0, |record| record.begun_lately(now_ms()).count());
+    if begun < lock::MAX_BEGUN || lock::is_held(&lock) {
+        return None;
+    }
+    let seconds = lock::IN_A_ROW.as_secs();
+    let message = format!(
+        "the broker has died {begun} times in {seconds} seconds; the agents go on without it"
+    );
+    let failure = Failure::new(ErrorCode::BrokerUnreachable, message);
+    Some(failure.hint("clsess broker logs; to try again: clsess broker start"))
+}
+
+/// On whose behalf a broker is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// A command's that needs one; not if it [`dies`].
+    Command,
+    /// Somebody's who wants one.
+    People,
+}
+
 /// Starts a broker by `clsess broker start`, whose exit 0 means that it listens.
 /// It gets nothing of our environment: a session's comes with the request.
-async fn start_broker(surroundings: &Surroundings) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`ErrorCode::BrokerUnreachable`], with what it said.
+pub async fn start_broker(surroundings: &Surroundings, who: Who) -> Result<(), Failure> {
     let fail = |why: String| {
         Failure::new(
             ErrorCode::BrokerUnreachable,
@@ -231,15 +259,9 @@ async fn start_broker(surroundings: &Surroundings) -> Result<(), Failure> {
     };
     let exe = std::env::current_exe().map_err(|e| fail(e.to_string()))?;
     let started = Command::new(exe)
-        .args([
-            "broker",
-            "start",
-            "--again",
-            "--quiet",
-            "--label",
-            &surroundings.label,
-            "--socket",
-        ])
+        .args(["broker", "start", "--quiet"])
+        .args((who == Who::Command).then_some("--again"))
+        .args(["--label", &surroundings.label, "--socket"])
         .arg(&surroundings.place.socket)
         .env_clear()
         .env("CLSESS_STATE_DIR", &surroundings.state_dir)

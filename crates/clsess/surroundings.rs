@@ -23,6 +23,8 @@ pub struct Surroundings {
     pub label: String,
     /// The directory that holds the labels' state.
     pub state_dir: PathBuf,
+    /// Only errors are said.
+    pub quiet: bool,
     /// The config file, and whether it was named on purpose.
     pub config: Option<(PathBuf, bool)>,
 }
@@ -65,6 +67,7 @@ impl Surroundings {
             activating,
             label,
             state_dir,
+            quiet: global.quiet,
             config,
         })
     }

@@ -17,35 +17,53 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two tries meanwhile.
 const RETRY: Duration = Duration::from_millis(5);
 
+/// How often a broker is replaced in place of which another one of its program is found then.
+const TRIES: u32 = 3;
+
 /// `clsess broker upgrade`.
 pub async fn run(force: bool, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
     let mut client = Client::connect(surroundings, Start::Never).await?;
-    let before = status(&mut client).await?;
-    match client.call(request(force, false)?).await {
-        Ok(Reply::Done {}) => {
-            output.note(&format!(
-                "the broker is this program already, {} (pid {})",
-                before.version, before.pid
-            ));
+    let first = status(&mut client).await?;
+    let mut before = first.clone();
+    for _ in 0..TRIES {
+        match client.call(request(force, false)?).await {
+            Ok(Reply::Done {}) => {
+                output.note(&format!(
+                    "the broker is this program already, {} (pid {})",
+                    before.version, before.pid
+                ));
+                return Ok(0);
+            }
+            Ok(other) => return Err(unexpected(&other)),
+            // As it is to be.
+            Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {}
+            Err(failure) => return Err(failure),
+        }
+        client = next(surroundings).await?;
+        let after = status(&mut client).await?;
+        if after.pid == before.pid {
+            let message = "the new broker proved itself and did not come up; the old one goes on";
+            return Err(failed(message));
+        }
+        if after.version == VERSION {
+            if !output.quiet {
+                let (from, to, pid) = (first.version, after.version, after.pid);
+                print(&format!("upgraded: {from} -> {to} (pid {pid})\n"));
+            }
             return Ok(0);
         }
-        Ok(other) => return Err(unexpected(&other)),
-        // As it is to be.
-        Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {}
-        Err(failure) => return Err(failure),
+        // The old one has died meanwhile, and one of its program has come in its place.
+        before = after;
     }
-    let after = status(&mut next(surroundings).await?).await?;
-    if after.pid == before.pid {
-        let message = "the new broker proved itself and did not come up; the old one goes on";
-        return Err(
-            Failure::new(ErrorCode::UpgradeFailed, message).hint("clsess broker logs -n 20")
-        );
-    }
-    if !output.quiet {
-        let (from, to, pid) = (before.version, after.version, after.pid);
-        print(&format!("upgraded: {from} -> {to} (pid {pid})\n"));
-    }
-    Ok(0)
+    let message = format!(
+        "the broker died each time that it was to be replaced; {} runs",
+        before.version
+    );
+    Err(failed(&message))
+}
+
+fn failed(message: &str) -> Failure {
+    Failure::new(ErrorCode::UpgradeFailed, message).hint("clsess broker logs -n 20")
 }
 
 /// A command that would start a broker has met one. An older one is replaced, after saying so; if
@@ -57,9 +75,12 @@ pub async fn met(mut client: Client, surroundings: &Surroundings) -> Result<Clie
     if inside || !newer(VERSION, &theirs) || !client.understands("upgrade") {
         return Ok(client);
     }
-    say(&format!(
-        "clsess: upgrading the broker {theirs} -> {VERSION}\n"
-    ));
+    let note = |text: &str| {
+        if !surroundings.quiet {
+            say(&format!("clsess: {text}\n"));
+        }
+    };
+    note(&format!("upgrading the broker {theirs} -> {VERSION}"));
     let why = match client.call(request(false, true)?).await {
         Ok(_) => return Ok(client),
         Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {
@@ -71,7 +92,7 @@ pub async fn met(mut client: Client, surroundings: &Surroundings) -> Result<Clie
         }
         Err(failure) => failure.message,
     };
-    say(&format!("clsess: it stays {theirs}: {why}\n"));
+    note(&format!("it stays {theirs}: {why}"));
     Ok(client)
 }
 

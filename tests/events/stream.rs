@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{Running, World, send_signal};
-use crate::{is, is_state, names, seqs, strictly_increasing, told, told_until, watch};
+use crate::{asks, is, is_state, names, seqs, strictly_increasing, told, told_until, watch};
 
 fn has_result(events: &[Value], session: &str, count: usize) -> bool {
     let results = events
@@ -272,4 +272,40 @@ fn who_is_too_slow_for_two_sessions_is_told_of_both_in_order() {
     other.wait().ok();
     let all = up_to_results(&fast, 2);
     accounts_for(&up_to_results(&slow, 2), &all);
+}
+
+/// So that who does something for each line can drop what it knows.
+#[test]
+fn what_the_next_broker_tells_again_has_the_same_names() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    asks(&world, "write");
+    let events = world.clsess(&["events", "--since", "0", "work"]).spawn();
+    let send = ["send", "--on-question", "wait", "work", "write"];
+    let send = world.clsess(&send).spawn();
+    let questions = |out: &[u8]| {
+        let text = String::from_utf8_lossy(out);
+        text.matches(r#""event":"question","#).count()
+    };
+    events.wait_stdout(|out| questions(out) == 1);
+    world.kill_broker();
+    events.wait_stdout(|out| questions(out) == 2);
+    world.clsess(&["deny", "work"]).run().ok();
+    send.wait().ok();
+    world.clsess(&["kill", "work"]).run().ok();
+    let events = events.wait().ok().json_lines();
+    let all = |event: &str| -> Vec<&Value> {
+        events
+            .iter()
+            .filter(|line| line["event"] == event)
+            .collect()
+    };
+    let asked = all("question");
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0]["id"], asked[1]["id"]);
+    assert_eq!(asked[0]["turn"], asked[1]["turn"]);
+    let accepted = all("accepted");
+    assert_eq!(accepted.len(), 2);
+    assert_eq!(accepted[0]["turn"], accepted[1]["turn"]);
+    assert_eq!(all("result").len(), 1);
 }

@@ -5,9 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use clsess_proto::{ErrorCode, Hello, Reply, Request, State, ToBroker, ToClient, Until, frame};
 
-use nix::sys::signal::Signal;
-
-use crate::harness::{PATIENCE, World, send_signal};
+use crate::harness::{PATIENCE, World};
 use crate::{asks, held};
 
 #[test]
@@ -62,6 +60,7 @@ fn waiting(world: &World, what: &[Until]) -> UnixStream {
         sessions: vec!["work".to_owned()],
         until: *until,
         any: false,
+        seen: Vec::new(),
     });
     for (id, request) in (1..).zip(waits.chain([Request::Status {}])) {
         say(&ToBroker::Request {
@@ -163,11 +162,14 @@ fn who_waits_goes_on_with_the_next_broker() {
     let Some(world) = World::real() else { return };
     world.session("work");
     let held = held(&world, "work");
-    let waiting = world
-        .clsess(&["wait", "--json", "--for", "exit", "work"])
-        .spawn();
-    let idle = world.clsess(&["wait", "work"]).spawn();
-    send_signal(world.broker(), Signal::SIGKILL);
+    let relay = world.relay();
+    let wait = ["wait", "--json", "--for", "exit", "work"];
+    let waiting = relay.clsess(&world, &wait).spawn();
+    let idle = relay.clsess(&world, &["wait", "work"]).spawn();
+    relay.wait_asked("wait", 2);
+    world.kill_broker();
+    relay.cut();
+    relay.wait_asked("wait", 4);
     world.api.release("h");
     held.wait().ok();
     idle.wait().ok();

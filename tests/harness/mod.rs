@@ -26,6 +26,7 @@ pub mod broker;
 pub mod conversation;
 pub mod fake;
 pub mod random;
+pub mod relay;
 pub mod told;
 pub mod tools;
 
@@ -251,15 +252,20 @@ impl World {
 
     /// A scripted agent that is ready, and then never answers.
     pub fn idle_agent(&mut self) {
-        self.scripted_agent(concat!(
+        // Its stdout stays open: an agent that closes it is ended.
+        self.ready_agent("cat 3>&1 >/dev/null");
+    }
+
+    /// A scripted agent that is ready, and then this command.
+    pub fn ready_agent(&mut self, then: &str) {
+        let ready = concat!(
             "[ \"$1\" = --version ] && { echo '2.1.328 (Claude Code)'; exit; }\n",
             "read -r line\n",
             "id=${line#*\\\"request_id\\\":\\\"}\n",
             "printf '{\"type\":\"control_response\",\"response\":{\"subtype\":\"success\",",
-            "\"request_id\":\"%s\",\"response\":{}}}\\n' \"${id%%\\\"*}\"\n",
-            // Its stdout stays open: an agent that closes it is ended.
-            "exec cat 3>&1 >/dev/null",
-        ));
+            "\"request_id\":\"%s\",\"response\":{}}}\\n' \"${id%%\\\"*}\"",
+        );
+        self.scripted_agent(&format!("{ready}\nexec {then}"));
     }
 
     /// `clsess ARG...`
@@ -509,7 +515,8 @@ fn parent(pid: u32) -> Option<u32> {
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
-fn pid_of(value: &Value) -> u32 {
+/// A process that was told.
+pub fn pid_of(value: &Value) -> u32 {
     let pid = value.as_u64().unwrap_or_else(|| panic!("no pid: {value}"));
     u32::try_from(pid).unwrap()
 }

@@ -164,13 +164,19 @@ class Broker:
 
     def __init__(self, socket=None, label=None, start=None):
         self.label, self.state, self.socket, self.given, self.systemd = place(socket, label)
+        self.start = start
+        self._connect()
+
+    def _connect(self):
+        """Find the broker, or start one."""
         self.next_id, self.callbacks, self.answers, self.ended = 1, {}, {}, None
         self.wire = self.hello = until = None
+        start = self.start
         while not any(map(self._greet, self._places(bool(start)))):
             if not start or (until and time.monotonic() > until):
                 raise BrokerError("broker_unreachable", f"no broker at {self.socket}")
             until = until or time.monotonic() + 10
-            command = [start, "broker", "start", "--quiet", "--label", self.label]
+            command = [start, "broker", "start", "--again", "--quiet", "--label", self.label]
             done = subprocess.run([*command, "--socket", self.socket], stdin=subprocess.DEVNULL,
                                   stderr=subprocess.PIPE, text=True, check=False,
                                   env={**os.environ, "CLSESS_STATE_DIR": self.state})
@@ -230,14 +236,17 @@ class Broker:
                 wire.sock.close()
         return self.wire is not None
 
-    def submit(self, op, on_event=None, **fields):
+    def submit(self, op, on_event=None, first_asked=None, **fields):
         """Send a request; returns its id for `wait`. Fields that are None are left out."""
         number, self.next_id = self.next_id, self.next_id + 1
         self.callbacks[number] = on_event
         fields |= {"op": op, "events": True if on_event else None}
         request = {key: value for key, value in fields.items() if value is not None}
+        envelope = {"type": "request", "id": number, "request": request}
+        if first_asked is not None:
+            envelope["first_asked"] = first_asked
         try:
-            self.wire.send({"type": "request", "id": number, "request": request})
+            self.wire.send(envelope)
         except OSError:
             pass  # the broker has closed: its last words are still to be read, by `wait`
         return number
@@ -270,6 +279,22 @@ class Broker:
     def request(self, op, on_event=None, **fields):
         """Send a request and wait for its reply."""
         return self.wait(self.submit(op, on_event, **fields))
+
+    def persist(self, op, **fields):
+        """The same over the deaths of brokers; what one of them has done is not done twice. Name the
+        session by its id: its name may be another one's by then."""
+        now, more = int(time.time() * 1000), {}
+        for _ in range(5):
+            try:
+                return self.request(op, **fields, **more)
+            except BrokerError as error:
+                if error.code != "broker_unreachable" or not self.ended:
+                    raise
+            more = {"again": True} if op == "send" else {"first_asked": now}
+            self.close()
+            time.sleep(os.getpid() % 16 * 0.002)  # not all who have lost it start one
+            self._connect()
+        raise BrokerError("broker_unreachable", "the broker dies over and over")
 
     def new(self, name=None, cwd=".", env=os.environb, wait=True, start_timeout_ms=0, **more):
         """Make a session; returns its row. `more`: settings, resume, trust, exists_ok, umask."""

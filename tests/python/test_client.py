@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import pathlib
+import signal
 import socket
 import struct
 import subprocess
@@ -559,6 +560,33 @@ class Stop(unittest.TestCase):
         with self.assertRaises(BrokerError) as caught:
             self.broker.new("too-late", trust=True, wait=False)
         self.assertIn(caught.exception.code, ("broker_unreachable", "broker_stopping"))
+
+    def test_asked_again(self):
+        """What the broker that was killed has done is not done again, and it is still told."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        session = self.broker.new("work", cwd=directory.name, trust=True)["id"]
+        turn, lock = new_id(), f"{self.broker.state}/{self.label}/lock"
+        first = self.broker.persist("send", session=session, turn=turn, prompt="once", wait=True)
+        agent, asked = self.broker.show(session)["pid"], int(time.time() * 1000)
+        self.broker.restart(session)
+        self.assertNotEqual(self.broker.show(session)["pid"], agent)
+        agent = self.broker.show(session)["pid"]
+        with open(lock, encoding="utf-8") as file:
+            record = json.load(file)
+        self.assertEqual(len(record["begun"]), 1)
+        os.kill(record["pid"], signal.SIGKILL)
+        again = self.broker.persist("send", session=session, turn=turn, prompt="once", wait=True)
+        self.assertEqual(again, first)
+        self.assertEqual(self.broker.show(session)["turns"], 1)
+        self.broker.request("restart", first_asked=asked, session=session, start_timeout_ms=0)
+        self.assertEqual(self.broker.show(session)["pid"], agent)
+        with open(lock, encoding="utf-8") as file:
+            self.assertEqual(len(json.load(file)["begun"]), 2)
+        self.broker.stop()
+        with open(lock, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            self.assertEqual(json.load(file)["begun"], [])
 
 
 def tearDownModule():

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::World;
+use crate::harness::{World, until};
 use crate::programs::{NEW, OLD, new, newer, version};
 
 const SAID: &str = "clsess: upgrading the broker 0.1.0 -> 9.9.9\n";
@@ -58,6 +58,40 @@ fn a_newer_command_upgrades_the_broker_and_goes_on() {
     world.api.release("h");
     let done = running.wait().ok();
     assert_eq!((done.text(), done.stderr.as_str()), ("late\n", ""));
+    assert_eq!(world.agent("work"), agent);
+}
+
+#[test]
+fn one_that_is_to_be_quiet_says_nothing_of_it() {
+    let Some(world) = World::bare() else { return };
+    world.clsess(&["broker", "start"]).run().ok();
+    assert_eq!(new(&world, &["-q", "ls"]).run().ok().stderr, "");
+    assert_eq!(version(&world), NEW);
+}
+
+/// One of the old program comes in its place.
+#[test]
+fn a_broker_that_dies_meanwhile_is_replaced_all_the_same() {
+    let Some(mut world) = World::bare() else {
+        return;
+    };
+    world.idle_agent();
+    world.session("work");
+    let agent = world.agent("work");
+    let relay = world.relay();
+    relay.drops("upgrade");
+    let upgrade = new(&world, &["broker", "upgrade"]);
+    let upgrade = relay.on_this_way(upgrade).spawn();
+    relay.wait_asked("upgrade", 1);
+    world.kill_broker();
+    assert_eq!(version(&world), OLD);
+    relay.cut();
+    relay.wait_asked("upgrade", 2);
+    until("it is replaced", || version(&world) == NEW);
+    relay.cut();
+    let done = upgrade.wait().ok();
+    let said = format!("upgraded: {OLD} -> {NEW} (pid {})\n", world.broker());
+    assert_eq!((done.text(), done.stderr.as_str()), (&*said, ""));
     assert_eq!(world.agent("work"), agent);
 }
 

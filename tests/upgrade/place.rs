@@ -4,10 +4,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 
-use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getsid};
 
-use crate::harness::{CLSESS, PATIENCE, World, alive, send_signal, until};
+use crate::harness::{CLSESS, PATIENCE, World, alive, until};
 use crate::programs::{NEW, new, upgrade, version};
 
 fn limit(pid: u32) -> String {
@@ -67,13 +66,9 @@ fn the_next_one_is_of_the_new_program_and_upgrades_are_no_deaths() {
         world.clsess(&["broker", "upgrade", "--force"]).run().ok();
     }
     upgrade(&world);
-    let (broker, agent) = (world.broker(), world.agent("work"));
-    send_signal(broker, Signal::SIGKILL);
-    // The holder brings it.
-    until("there is another one", || {
-        let status = world.clsess(&["broker", "status"]).run();
-        status.code == 0 && !alive(broker)
-    });
+    let agent = world.agent("work");
+    // The holder brings the next one.
+    world.kill_broker();
     assert_eq!(version(&world), NEW);
     assert_eq!(world.agent("work"), agent);
 }

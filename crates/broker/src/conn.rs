@@ -372,7 +372,8 @@ async fn answer(
             sessions,
             until,
             any,
-        } => requests::wait(shared, &sessions, until, any).await,
+            seen,
+        } => requests::wait(shared, &sessions, until, any, &seen).await,
         Request::Queue { session } => {
             let handle = shared.registry.find(&session)?;
             let turns = ask(&handle, |reply| Command::Queue { reply }).await?;

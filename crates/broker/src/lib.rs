@@ -14,6 +14,7 @@ pub mod doctor;
 mod driver;
 mod feed;
 mod journal;
+pub mod left;
 pub mod listen;
 pub mod lock;
 mod log;

@@ -55,6 +55,12 @@ impl Record {
         }
     }
 
+    /// Whether its broker has ended as it was told to, if it has ended.
+    #[must_use]
+    pub fn ended_well(&self) -> bool {
+        self.begun.is_empty()
+    }
+
     /// The times in [`Record::begun`] that still count at `now_ms`.
     pub fn begun_lately(&self, now_ms: u64) -> impl Iterator<Item = u64> + '_ {
         let in_a_row = u64::try_from(IN_A_ROW.as_millis()).unwrap_or(u64::MAX);

@@ -61,11 +61,12 @@ impl Place {
         let program = program.strip_suffix(b" (deleted)").unwrap_or(program);
         let label = self.state.file_name().unwrap_or_default();
         let state = self.state.parent().unwrap_or(Path::new("/"));
-        let start: [&[u8]; 7] = [
+        let start: [&[u8]; 8] = [
             program,
             b"broker",
             b"start",
             b"--again",
+            b"--held",
             b"--quiet",
             b"--label",
             label.as_bytes(),

@@ -6,7 +6,6 @@ use clsess_proto::{
     ErrorCode, Failure, Question, Reply, Request, SessionRow, State, TurnId, Until, valid_name,
 };
 use futures_util::future::{join_all, select_all};
-use tokio::sync::watch;
 
 use crate::broker::Shared;
 use crate::conn::{ask, of_ended};
@@ -29,7 +28,8 @@ pub fn is_brief(request: &Request) -> bool {
     }
 }
 
-/// `wait`: until something is so of all the sessions, or of any.
+/// `wait`: until something is so of all the sessions, or of any. `seen`: as they were when this was
+/// asked for the first time, perhaps of another broker.
 ///
 /// # Errors
 /// [`ErrorCode::NoSuchSession`]; [`ErrorCode::Killed`] of a session that goes away meanwhile.
@@ -38,13 +38,22 @@ pub async fn wait(
     names: &[String],
     until: Until,
     any: bool,
+    seen: &[SessionRow],
 ) -> Result<Reply, Failure> {
-    let waiting: Vec<_> = shared
-        .registry
-        .find_all(names)?
-        .into_iter()
-        .map(|handle| Box::pin(becomes(shared, handle, until)))
-        .collect();
+    let waiting = names.iter().map(|name| {
+        let handle = shared.registry.find(name);
+        let id = handle
+            .as_ref()
+            .map_or_else(|_| name.clone(), |it| it.id.to_string());
+        let seen = seen.iter().find(|row| row.id.to_string() == id).cloned();
+        let found = match (handle, seen) {
+            (Ok(handle), seen) => Found::There(handle, seen),
+            (Err(_), Some(row)) => Found::Gone(row),
+            (Err(failure), None) => return Err(failure),
+        };
+        Ok(Box::pin(becomes(shared, found, until)))
+    });
+    let waiting: Vec<_> = waiting.collect::<Result<_, _>>()?;
     if waiting.is_empty() {
         return Err(Failure::new(
             ErrorCode::BadRequest,
@@ -62,20 +71,35 @@ pub async fn wait(
     Ok(Reply::Waited { sessions })
 }
 
+/// A session that is waited for.
+enum Found {
+    /// With its row as it was seen before.
+    There(Handle, Option<SessionRow>),
+    /// It was killed since its row was seen.
+    Gone(SessionRow),
+}
+
 /// Waits until it is so of a session; its row then.
-async fn becomes(shared: &Shared, handle: Handle, until: Until) -> Result<SessionRow, Failure> {
+async fn becomes(shared: &Shared, found: Found, until: Until) -> Result<SessionRow, Failure> {
+    let (handle, seen) = match found {
+        Found::There(handle, seen) => (handle, seen),
+        Found::Gone(mut row) => {
+            row.state = State::Gone;
+            return gone(shared, row, until);
+        }
+    };
     let mut row = handle.row.clone();
-    let before = row.borrow_and_update().clone();
-    let so = |row: &Row| is_so(row, &before, until);
+    let now = row.borrow_and_update().told();
+    let before = seen.unwrap_or(now);
+    let so = |row: &Row| is_so(&row.row, &before, until);
     match row.wait_for(so).await {
         Ok(row) => Ok(row.told()),
-        Err(_) => gone(shared, &handle.row, until),
+        Err(_) => gone(shared, handle.row.borrow().told(), until),
     }
 }
 
 /// The session is gone: its last row, where that is what was waited for.
-fn gone(shared: &Shared, row: &watch::Receiver<Row>, until: Until) -> Result<SessionRow, Failure> {
-    let row = row.borrow().told();
+fn gone(shared: &Shared, row: SessionRow, until: Until) -> Result<SessionRow, Failure> {
     if shared.stopping.load(Ordering::Relaxed) {
         return Err(Failure::new(
             ErrorCode::BrokerStopping,
@@ -91,8 +115,7 @@ fn gone(shared: &Shared, row: &watch::Receiver<Row>, until: Until) -> Result<Ses
     }
 }
 
-fn is_so(row: &Row, before: &Row, until: Until) -> bool {
-    let (row, before) = (&row.row, &before.row);
+fn is_so(row: &SessionRow, before: &SessionRow, until: Until) -> bool {
     match until {
         Until::Idle => match row.state {
             State::Idle | State::Asleep | State::LoginNeeded | State::RateLimited => row.queue == 0,

@@ -19,9 +19,10 @@ pub async fn approve(
     output: &Output,
 ) -> Result<u8, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
-    let open = asked(&mut link, Some(approve.name.clone())).await?;
+    let session = link.id_of(&approve.name).await?;
+    let open = asked(&mut link, Some(session.clone())).await?;
     let request = Request::Approve {
-        session: approve.name,
+        session,
         question: meant(&open, approve.id),
         always: approve.always,
     };
@@ -30,9 +31,10 @@ pub async fn approve(
 
 pub async fn deny(deny: Deny, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
-    let open = asked(&mut link, Some(deny.name.clone())).await?;
+    let session = link.id_of(&deny.name).await?;
+    let open = asked(&mut link, Some(session.clone())).await?;
     let request = Request::Deny {
-        session: deny.name,
+        session,
         question: meant(&open, deny.id),
         message: deny.message,
     };
@@ -46,11 +48,12 @@ pub async fn answer(
 ) -> Result<u8, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
     let mut texts = answer.texts;
-    let open = asked(&mut link, Some(answer.name.clone())).await?;
+    let session = link.id_of(&answer.name).await?;
+    let open = asked(&mut link, Some(session.clone())).await?;
     let named = texts.len() > 1 && names_one(&open, &texts[0]);
     let wanted = named.then(|| texts.remove(0));
     let request = Request::Answer {
-        session: answer.name,
+        session,
         question: meant(&open, wanted),
         texts: as_many_as_asked(&open, texts),
     };

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use clsess_broker::{Ended, Prepared, listen, lock, now_ms};
+use clsess_broker::{Ended, Prepared, left, listen, lock};
 use clsess_proto::{ErrorCode, Failure, Hello, Reply, Request, ToBroker, frame};
 use daemonize::{Daemonize, Outcome};
 
@@ -19,7 +19,7 @@ use crate::cli::BrokerCommand;
 use crate::client::{Client, Start, unexpected};
 use crate::link::Link;
 use crate::output::{Output, print, print_json, say, table};
-use crate::reach;
+use crate::reach::{self, Who};
 use crate::stdout::write_all;
 use crate::surroundings::Surroundings;
 use crate::upgrade;
@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(10);
 /// What `stop` waits beyond the agents' grace.
 const STOP_SLACK: Duration = Duration::from_secs(5);
+/// How often `stop` starts a broker to end what one that has died has left.
+const REVIVALS: usize = 1;
 /// Bytes of the log that `logs` reads at most, from its end.
 const LOG_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -41,12 +43,10 @@ pub fn run(
 ) -> Result<u8, Failure> {
     match command {
         BrokerCommand::Run => foreground(verbose, surroundings),
-        BrokerCommand::Start { again } => {
-            if *again {
-                not_dying(surroundings)?;
-            }
-            start(verbose, surroundings, output)
-        }
+        BrokerCommand::Start { again, held } => match reach::dies(surroundings) {
+            Some(failure) if *again => Err(failure),
+            _ => start(*held, verbose, surroundings, output),
+        },
         BrokerCommand::Upgrade { force } => wait_for(upgrade::run(*force, surroundings, output)),
         BrokerCommand::Stop { grace } => wait_for(stop(*grace, surroundings, output)),
         BrokerCommand::Status { json } => wait_for(status(*json, surroundings)),
@@ -125,14 +125,30 @@ fn ended(ended: io::Result<Ended>) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn start(verbose: u8, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
+/// `by_holder`: a holder wants it, which may be too late by now: the broker that has come since, and
+/// has taken its agent up, may have been stopped.
+fn start(
+    by_holder: bool,
+    verbose: u8,
+    surroundings: &Surroundings,
+    output: &Output,
+) -> Result<u8, Failure> {
     close_inherited(None).map_err(|e| internal(&e))?;
+    if by_holder && ended_well(surroundings) {
+        return Ok(0);
+    }
     if let Some(socket) = knock(surroundings) {
         return started_by_systemd(socket, surroundings, output);
     }
     let until = Instant::now() + PATIENCE;
     loop {
-        if let Some(prepared) = clsess_broker::prepare(surroundings.place.clone(), None)? {
+        // Who wants it if the last one has died has to see how that ended: it may end just now.
+        let looks = by_holder && lock::is_held(&surroundings.place.lock());
+        if by_holder && !looks && ended_well(surroundings) {
+            return Ok(0);
+        }
+        if !looks && let Some(prepared) = clsess_broker::prepare(surroundings.place.clone(), None)?
+        {
             return daemon(prepared, verbose, surroundings, output);
         }
         // Somebody else has the lock: their broker is as good as ours.
@@ -147,22 +163,10 @@ fn start(verbose: u8, surroundings: &Surroundings, output: &Output) -> Result<u8
     }
 }
 
-/// A broker that dies as soon as it is there is not started over and over: its holders keep the
-/// agents, and somebody has to look.
-fn not_dying(surroundings: &Surroundings) -> Result<(), Failure> {
+/// Whether the last broker is gone, and was told to go.
+fn ended_well(surroundings: &Surroundings) -> bool {
     let lock = surroundings.place.lock();
-    let begun = lock::read(&lock).map_or(0, |record| record.begun_lately(now_ms()).count());
-    if begun < lock::MAX_BEGUN || lock::is_held(&lock) {
-        return Ok(());
-    }
-    let seconds = lock::IN_A_ROW.as_secs();
-    Err(Failure::new(
-        ErrorCode::BrokerUnreachable,
-        format!(
-            "the broker has died {begun} times in {seconds} seconds; the agents go on without it"
-        ),
-    )
-    .hint("clsess broker logs; to try again: clsess broker start"))
+    !lock::is_held(&lock) && lock::read(&lock).is_some_and(|record| record.ended_well())
 }
 
 /// Connects to the socket on which systemd listens for a broker that does not run; its
@@ -268,6 +272,59 @@ async fn stop(
     surroundings: &Surroundings,
     output: &Output,
 ) -> Result<u8, Failure> {
+    let mut stopped = stop_running(grace, surroundings).await?;
+    let mut patience = Duration::ZERO;
+    for _ in 0..=REVIVALS {
+        if gone_within(patience, surroundings).await {
+            if !stopped {
+                output.note("no broker is running");
+            }
+            return Ok(0);
+        }
+        // One has died, and its agents live on: a broker ends them as they are to be ended.
+        let started = reach::start_broker(surroundings, Who::People).await;
+        started.map_err(|failure| still_held(surroundings, &failure.message))?;
+        stopped |= stop_running(grace, surroundings).await?;
+        // What nobody holds ends when it sees that.
+        patience = STOP_SLACK;
+    }
+    Err(still_held(surroundings, "the next one has not ended them"))
+}
+
+/// Whether nothing is left, now or soon.
+async fn gone_within(patience: Duration, surroundings: &Surroundings) -> bool {
+    let until = Instant::now() + patience;
+    while left(surroundings) {
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    true
+}
+
+/// Whether something of a broker that has died is there, or will be.
+fn left(surroundings: &Surroundings) -> bool {
+    let lock = surroundings.place.lock();
+    if lock::is_held(&lock) {
+        // Of somebody who wanted another one since.
+        return false;
+    }
+    // systemd starts another one by itself.
+    let systemd = surroundings.activating.as_deref().is_some_and(Path::exists);
+    let died = |record: lock::Record| !record.ended_well() && record.boot_id == lock::boot_id();
+    left::agents(&surroundings.place) > 0 || (systemd && lock::read(&lock).is_some_and(died))
+}
+
+fn still_held(surroundings: &Surroundings, why: &str) -> Failure {
+    let agents = left::agents(&surroundings.place);
+    let plural = if agents == 1 { "" } else { "s" };
+    let message = format!("no broker runs, but {agents} agent{plural} of one that has died: {why}");
+    Failure::new(ErrorCode::BrokerUnreachable, message).hint("clsess doctor; clsess broker logs")
+}
+
+/// Stops the broker that runs; whether one did.
+async fn stop_running(grace: Duration, surroundings: &Surroundings) -> Result<bool, Failure> {
     let mut asked = false;
     while let Some(mut client) = running(surroundings).await? {
         let grace_ms = ms(grace);
@@ -282,14 +339,13 @@ async fn stop(
         }
     }
     if !asked {
-        output.note("no broker is running");
-        return Ok(0);
+        return Ok(false);
     }
     // Its lock is free when its process is gone.
     let lock = surroundings.place.lock();
     let free = tokio::task::spawn_blocking(move || lock::wait_until_gone(&lock));
     match tokio::time::timeout(grace.saturating_add(STOP_SLACK), free).await {
-        Ok(_) => Ok(0),
+        Ok(_) => Ok(true),
         Err(_) => Err(stays(surroundings)),
     }
 }

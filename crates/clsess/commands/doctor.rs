@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clsess_broker::doctor::{self, Check, Status};
-use clsess_broker::lock;
+use clsess_broker::{left, lock};
 use clsess_proto::{Failure, VERSION, newer};
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::cli::{AgentOptions, Doctor};
 use crate::client::{Client, Start};
 use crate::config::Config;
 use crate::output::{Output, name_of, plain, print, print_json};
-use crate::reach::no_broker;
+use crate::reach::{dies, no_broker};
 use crate::surroundings::Surroundings;
 
 pub async fn run(
@@ -40,6 +40,7 @@ async fn all(surroundings: &Surroundings) -> Vec<Check> {
     let (broker, process) = broker(surroundings).await;
     checks.push(broker);
     let activating = surroundings.activating.as_deref();
+    checks.extend(doctor::service(&surroundings.label).await);
     checks.extend(doctor::logout(&surroundings.label, process, activating));
 
     // What an agent of a session that this command makes would have.
@@ -93,6 +94,17 @@ async fn broker(surroundings: &Surroundings) -> (Check, Option<u32>) {
             return (Check::problem(NAME, message).hint(hint), None);
         }
         Err(failure) if failure == no_broker() => {
+            if let Some(failure) = dies(surroundings) {
+                return (Check::failed(NAME, failure), None);
+            }
+            let agents = left::agents(&surroundings.place);
+            if agents > 0 {
+                let plural = if agents == 1 { "" } else { "s" };
+                let message =
+                    format!("none runs, and {agents} agent{plural} of one that has died live on");
+                let hint = "clsess broker start takes them up, clsess broker stop ends them";
+                return (Check::warning(NAME, message).hint(hint), None);
+            }
             let activating = surroundings.activating.as_deref();
             let by = match activating.is_some_and(Path::exists) {
                 true => "systemd starts it for the first command that needs it",

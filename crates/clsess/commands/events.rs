@@ -1,9 +1,10 @@
 //! `clsess events`.
 
-use clsess_proto::{Event, EventKind, Failure, Reply, Request};
+use clsess_proto::{ErrorCode, Event, EventKind, Failure, Reply, Request};
 
 use crate::cli::Events;
 use crate::client::{Client, Incoming, Start, unexpected};
+use crate::link::{Link, ids};
 use crate::output::{cannot_print, json_line, print};
 use crate::stdout::Stdout;
 use crate::surroundings::Surroundings;
@@ -18,20 +19,32 @@ pub async fn run(events: Events, surroundings: &Surroundings) -> Result<u8, Fail
     }
     let mut out = Stdout::new();
     let mut seen = events.since;
-    let mut client = Client::connect(surroundings, Start::IfMissing).await?;
+    let mut link = Link::connect(surroundings, Start::IfMissing).await?;
+    // The next broker may have other sessions of these names.
+    let mut sessions = match events.names.is_empty() {
+        true => Vec::new(),
+        false => ids(events.names, &link.rows().await?),
+    };
     loop {
         let request = Request::Events {
-            sessions: events.names.clone(),
+            sessions: sessions.clone(),
             since: seen,
         };
-        let failure = match follow(&mut client, request, &mut out, &mut seen).await {
+        let failure = match follow(link.client(), request, &mut out, &mut seen).await {
             Ok(()) => return Ok(0),
             Err(failure) => failure,
         };
+        if failure.code == ErrorCode::NoSuchSession && link.was_lost() {
+            // It was killed under a broker that is gone.
+            let rows = link.rows().await?;
+            sessions.retain(|id| rows.iter().any(|row| row.id.to_string() == *id));
+            if sessions.is_empty() {
+                return Ok(0);
+            }
+            continue;
+        }
         // The next broker's numbers are larger: nothing of it is missed.
-        client
-            .again(surroundings, Start::IfMissing, failure)
-            .await?;
+        link.find_again(failure).await?;
         seen = seen.or(Some(0));
     }
 }

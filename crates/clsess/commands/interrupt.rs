@@ -14,7 +14,7 @@ pub async fn run(
     output: &Output,
 ) -> Result<u8, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
-    let session = interrupt.name.clone();
+    let session = link.id_of(&interrupt.name).await?;
     match link.call(Request::Interrupt { session }).await? {
         Reply::Interrupted { turn: Some(_) } => {}
         Reply::Interrupted { turn: None } => {

@@ -6,18 +6,18 @@ use serde_json::json;
 use super::ms;
 use crate::cli::Kill;
 use crate::client::{Start, unexpected};
-use crate::link::Link;
+use crate::link::{Link, ids};
 use crate::output::{Output, print, print_json};
 use crate::surroundings::Surroundings;
 
 pub async fn run(kill: Kill, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
-    let rows = match link.call(Request::List {}).await? {
-        Reply::Sessions { sessions } => sessions,
-        other => return Err(unexpected(&other)),
-    };
+    let rows = link.rows().await?;
     let request = Request::Kill {
-        sessions: meant(kill.names, kill.all, &rows),
+        sessions: match kill.all {
+            true => rows.iter().map(|row| row.id.to_string()).collect(),
+            false => ids(kill.names, &rows),
+        },
         all: false,
         grace_ms: ms(kill.grace),
     };
@@ -43,19 +43,6 @@ pub async fn run(kill: Kill, surroundings: &Surroundings, output: &Output) -> Re
         }
     }
     Ok(code)
-}
-
-/// The ids of the sessions: those that are there now, whatever their names are and whichever come
-/// by the time that this is asked twice. What is none stays as it is.
-fn meant(names: Vec<String>, all: bool, rows: &[SessionRow]) -> Vec<String> {
-    if all {
-        return rows.iter().map(|row| row.id.to_string()).collect();
-    }
-    let id = |name: String| match rows.iter().find(|row| row.name == name) {
-        Some(row) => row.id.to_string(),
-        None => name,
-    };
-    names.into_iter().map(id).collect()
 }
 
 /// One that was there and is gone has been killed, by the broker whose answer was lost.

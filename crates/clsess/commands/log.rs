@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, UNIX_EPOCH};
 
-use clsess_proto::{EventKind, Failure, LogEntry, Reply, Request, TurnId};
+use clsess_proto::{ErrorCode, EventKind, Failure, LogEntry, Reply, Request, TurnId};
 
 use crate::cli::Log;
 use crate::client::{Client, Incoming, Start, unexpected};
@@ -11,8 +11,12 @@ use crate::link::Link;
 use crate::output::{json_line, name_of, plain, print};
 use crate::surroundings::Surroundings;
 
-pub async fn run(log: Log, surroundings: &Surroundings) -> Result<u8, Failure> {
+pub async fn run(mut log: Log, surroundings: &Surroundings) -> Result<u8, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
+    log.name = match log.follow {
+        true => link.id_of(&log.name).await?,
+        false => link.id_of_any(&log.name).await?,
+    };
     let mut printed = HashSet::new();
     if !log.follow {
         list(&log, &mut link, log.lines, &mut printed).await?;
@@ -21,6 +25,8 @@ pub async fn run(log: Log, surroundings: &Surroundings) -> Result<u8, Failure> {
     loop {
         let failure = match follow(&log, &mut link, surroundings, &mut printed).await {
             Ok(code) => return Ok(code),
+            // It was there, so it has been killed; its turns are all shown.
+            Err(failure) if failure.code == ErrorCode::NoSuchSession => return Ok(0),
             Err(failure) => failure,
         };
         link.find_again(failure).await?;
@@ -85,30 +91,17 @@ async fn page(link: &mut Link<'_>, request: Request) -> Result<(Vec<LogEntry>, b
 struct Follower {
     client: Client,
     id: u64,
-    /// The session's id: its name may change, and go.
-    session: String,
 }
 
 impl Follower {
     async fn begin(log: &Log, surroundings: &Surroundings) -> Result<Self, Failure> {
         let mut client = Client::connect(surroundings, Start::IfMissing).await?;
-        let show = Request::Show {
-            session: log.name.clone(),
-        };
-        let session = match client.call(show).await? {
-            Reply::Detail(detail) => detail.row.id.to_string(),
-            other => return Err(unexpected(&other)),
-        };
         let request = Request::Events {
-            sessions: vec![session.clone()],
+            sessions: vec![log.name.clone()],
             since: None,
         };
         let id = client.ask(request).await?;
-        Ok(Self {
-            client,
-            id,
-            session,
-        })
+        Ok(Self { client, id })
     }
 
     async fn follow(
@@ -125,7 +118,7 @@ impl Follower {
             match (&event.kind, event.turn) {
                 (EventKind::Result { .. }, Some(turn)) if printed.insert(turn) => {
                     let request = Request::Log {
-                        session: self.session.clone(),
+                        session: log.name.clone(),
                         turn: Some(turn.to_string()),
                         after: None,
                         last: None,

@@ -15,7 +15,7 @@ pub async fn run(
     output: &Output,
 ) -> Result<u8, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
-    let session = queue.name;
+    let session = link.id_of(&queue.name).await?;
     let removes = |turn| Request::QueueRemove {
         session: session.clone(),
         turn,

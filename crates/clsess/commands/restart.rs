@@ -19,7 +19,7 @@ pub async fn run(restart: Restart, surroundings: &Surroundings) -> Result<u8, Fa
     let resolved = config.resolve(Some(&restart.name), &line)?;
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
     let request = Request::Restart {
-        session: restart.name,
+        session: link.id_of(&restart.name).await?,
         fresh: restart.fresh,
         env: restart.update_env.then(|| new::environment(&resolved.env)),
         start_timeout_ms: ms(resolved.start_timeout),

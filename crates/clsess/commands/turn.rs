@@ -112,12 +112,6 @@ impl Printer {
         self.texts.is_some()
     }
 
-    /// The turn, where it is known.
-    #[must_use]
-    pub fn turn(&self) -> Option<TurnId> {
-        self.turn
-    }
-
     /// It is this turn.
     pub fn follows(&mut self, turn: TurnId) {
         self.turn = Some(turn);
@@ -395,7 +389,7 @@ mod tests {
         assert!(!printer.belongs(&event(None, text())), "it is nobody's");
         assert!(printer.belongs(&event(None, limit)));
         assert!(printer.belongs(&event(Some(own), text())));
-        assert_eq!(printer.turn(), Some(own));
+        assert_eq!(printer.turn, Some(own));
         assert!(!printer.belongs(&event(Some(other), text())));
         assert!(printer.belongs(&event(Some(own), text())));
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::cli::{self, Wait};
 use crate::client::{Start, unexpected};
-use crate::link::Link;
+use crate::link::{Link, ids};
 use crate::output::{print, print_json};
 use crate::surroundings::Surroundings;
 
@@ -44,8 +44,14 @@ pub async fn run(wait: Wait, surroundings: &Surroundings) -> Result<u8, Failure>
 /// Asks the broker, and the next one when it is lost.
 async fn waited(wait: &Wait, surroundings: &Surroundings) -> Result<Vec<SessionRow>, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
+    let rows = link.rows().await?;
+    let sessions = ids(wait.names.clone(), &rows);
     let request = Request::Wait {
-        sessions: wait.names.clone(),
+        seen: rows
+            .into_iter()
+            .filter(|row| sessions.contains(&row.id.to_string()))
+            .collect(),
+        sessions,
         until: match wait.until {
             cli::Until::Idle => Until::Idle,
             cli::Until::Question => Until::Question,

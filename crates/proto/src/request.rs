@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use uuid::Uuid;
 
-use crate::{ErrorCode, Failure, MAX_PROMPT, TurnId};
+use crate::{ErrorCode, Failure, MAX_PROMPT, SessionRow, TurnId};
 
 /// A request. `op` names it on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +81,10 @@ pub enum Request {
         /// Of one of them; else of all.
         #[serde(default)]
         any: bool,
+        /// The sessions as they were seen before this was asked for the first time: one that is
+        /// gone by now was killed, and one that is not as it was then has changed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        seen: Vec<SessionRow>,
     },
     /// The turns that wait. Answer: `queue`.
     Queue {
@@ -91,12 +95,13 @@ pub enum Request {
     QueueRemove {
         /// Name or id.
         session: String,
-        /// A turn's id or a unique beginning of one; absent: all that wait.
+        /// A turn's id, a unique beginning of one, or `-1` (the last of the queue), `-2` and so on;
+        /// absent: all that wait.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         turn: Option<String>,
     },
-    /// Runs the turns that are held back, by a failed start or by a limit. Answer:
-    /// `done`.
+    /// Runs the turns that are held back: by a failed start, by a limit, by the machine's death.
+    /// Answer: `done`.
     QueueRun {
         /// Name or id.
         session: String,

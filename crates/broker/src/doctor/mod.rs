@@ -9,6 +9,7 @@ mod leftovers;
 mod lock;
 mod logout;
 mod places;
+mod service;
 mod sessions;
 
 use clsess_proto::Failure;
@@ -19,6 +20,7 @@ pub use leftovers::leftovers;
 pub use lock::lock;
 pub use logout::logout;
 pub use places::{config_dir, places};
+pub use service::service;
 pub use sessions::sessions;
 
 /// How something is.

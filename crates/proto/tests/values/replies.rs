@@ -64,7 +64,7 @@ pub fn report() -> impl Strategy<Value = TurnReport> {
     })
 }
 
-fn row() -> impl Strategy<Value = SessionRow> {
+pub fn row() -> impl Strategy<Value = SessionRow> {
     let texts = (text(), some_text(), text(), text());
     (texts, uuid(), state(), any::<[u64; 6]>()).prop_map(
         |((name, detail, driver, cwd), id, state, numbers)| {

@@ -110,13 +110,18 @@ fn send() -> impl Strategy<Value = Send> {
 fn of_the_queue() -> impl Strategy<Value = Request> {
     prop_oneof![
         text().prop_map(|session| Request::Interrupt { session }),
-        (vec(text(), 0..3), any_of(), any::<bool>()).prop_map(|(sessions, until, any)| {
-            Request::Wait {
+        (
+            vec(text(), 0..3),
+            any_of(),
+            any::<bool>(),
+            vec(super::replies::row(), 0..2)
+        )
+            .prop_map(|(sessions, until, any, seen)| Request::Wait {
                 sessions,
                 until,
                 any,
-            }
-        }),
+                seen,
+            }),
         text().prop_map(|session| Request::Queue { session }),
         (text(), some_text()).prop_map(|(session, turn)| Request::QueueRemove { session, turn }),
         text().prop_map(|session| Request::QueueRun { session }),
