@@ -28,8 +28,9 @@ const RETRY: Duration = Duration::from_millis(10);
 const TURN: Duration = Duration::from_millis(2);
 /// How many turns there are.
 const TURNS: u32 = 16;
-/// A connection that has lasted so long was a good one.
-const STEADY: Duration = Duration::from_secs(10);
+/// A connection that has lasted so long was a good one. With [`LOSSES`] that is as long as brokers
+/// are started by themselves: whoever watches for days goes on as long as those do.
+const STEADY: Duration = Duration::from_secs(lock::IN_A_ROW.as_secs() / LOSSES as u64);
 /// What more is waited after each loss in a row.
 const AGAIN: Duration = Duration::from_millis(20);
 /// How often one that starts none looks for a broker that holds the lock.
