@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::{self, BufRead, Seek, SeekFrom};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -84,45 +85,54 @@ struct Rows {
     first: Option<Uuid>,
     newest: Option<Uuid>,
     /// Where compactions are: the conversation begins anew there, with a summary.
-    compacted: Vec<(Uuid, usize)>,
+    compacted: Vec<(Uuid, u64)>,
     messages: usize,
     /// Where the turn that is looked for begins.
-    turn: Option<usize>,
+    turn: Option<u64>,
 }
 
-/// How the transcript `text` is. `last`: the uuid of the line of the last turn that is known to
-/// have ended with an answer in this conversation.
-#[must_use]
-pub fn condition(text: &[u8], last: Option<Uuid>) -> Condition {
+/// How a transcript is. `last`: the uuid of the line of the last turn that is known to have ended
+/// with an answer in this conversation. It is read line by line, since it may be long; only the
+/// last turn is kept.
+///
+/// # Errors
+/// Of the reader.
+pub fn condition(mut text: impl BufRead + Seek, last: Option<Uuid>) -> io::Result<Condition> {
     let mut rows = Rows::default();
     let mut flaws = Vec::new();
-    let mut at = 0;
-    while at < text.len() {
-        match rows.read(text, at, last) {
-            Ok(()) => break,
-            Err(begins) => {
-                let rest = &text[begins..];
-                let length = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
-                at = begins + length;
-                let is_last = text[at..].iter().all(u8::is_ascii_whitespace);
-                let line = rest[..length].trim_ascii();
-                if !rows.salvage(line, begins, last) && !is_last && flaws.len() < MAX_FLAWS {
-                    let before = text[..begins].iter().filter(|b| **b == b'\n').count();
-                    flaws.push(Flaw::Line(before + 1));
-                }
+    // A line that cannot be read is a flaw if something comes behind it.
+    let mut torn = None;
+    let mut line = Vec::new();
+    let (mut begins, mut number) = (0, 0);
+    loop {
+        line.clear();
+        let length = text.read_until(b'\n', &mut line)? as u64;
+        if length == 0 {
+            break;
+        }
+        number += 1;
+        if !line.iter().all(u8::is_ascii_whitespace) {
+            flaws.extend(torn.take().filter(|_| flaws.len() < MAX_FLAWS));
+            if let Err(rest) = rows.read(&line, begins, last)
+                && !rows.salvage(line[rest..].trim_ascii(), begins, last)
+            {
+                torn = Some(Flaw::Line(number));
             }
         }
+        begins += length;
     }
     if rows.messages == 0 {
-        return Condition::Unreadable;
+        return Ok(Condition::Unreadable);
     }
     flaws.extend(rows.broken());
-    flaws.extend(last.and_then(|last| rows.lost(text, last)));
+    if let Some(last) = last {
+        flaws.extend(rows.lost(&mut text, last)?);
+    }
     if flaws.is_empty() {
-        return Condition::Whole;
+        return Ok(Condition::Whole);
     }
     flaws.truncate(MAX_FLAWS);
-    Condition::Damaged(flaws)
+    Ok(Condition::Damaged(flaws))
 }
 
 /// Whether the lines of a transcript that were written since an agent was idle tell of somebody
@@ -158,25 +168,25 @@ impl Row<'_> {
 }
 
 impl Rows {
-    /// Reads lines from `at` on; where one begins that cannot be read. Two on one line are two, as
-    /// for the client.
-    fn read(&mut self, text: &[u8], at: usize, last: Option<Uuid>) -> Result<(), usize> {
-        let mut lines = serde_json::Deserializer::from_slice(&text[at..]).into_iter::<Row<'_>>();
+    /// Reads a line, which begins at `at`; where in it one begins that cannot be read. Two on one
+    /// line are two, as for the client.
+    fn read(&mut self, text: &[u8], at: u64, last: Option<Uuid>) -> Result<(), usize> {
+        let mut lines = serde_json::Deserializer::from_slice(text).into_iter::<Row<'_>>();
         loop {
-            let from = at + lines.byte_offset();
+            let from = lines.byte_offset();
             let space = text[from..].iter().take_while(|b| b.is_ascii_whitespace());
             let begins = from + space.count();
             match lines.next() {
                 None => return Ok(()),
                 // serde would also fill it from an array, by position
-                Some(Ok(row)) if text[begins] == b'{' => self.add(&row, begins, last),
+                Some(Ok(row)) if text[begins] == b'{' => self.add(&row, at, last),
                 Some(Ok(_)) => {}
                 Some(Err(_)) => return Err(begins),
             }
         }
     }
 
-    fn add(&mut self, row: &Row<'_>, at: usize, last: Option<Uuid>) {
+    fn add(&mut self, row: &Row<'_>, at: u64, last: Option<Uuid>) {
         let id = uuid(row.uuid);
         if row.in_conversation() {
             self.messages += usize::from(row.is("user") || row.is("assistant"));
@@ -200,7 +210,7 @@ impl Rows {
     }
 
     /// Whether nothing is lost with a line that cannot be read as it should be.
-    fn salvage(&mut self, line: &[u8], at: usize, last: Option<Uuid>) -> bool {
+    fn salvage(&mut self, line: &[u8], at: u64, last: Option<Uuid>) -> bool {
         if let Some(line) = line.strip_prefix(b"\xef\xbb\xbf") {
             // A byte order mark, which the client skips.
             let whole = serde_json::from_slice::<&RawValue>(line).ok();
@@ -235,14 +245,18 @@ impl Rows {
     }
 
     /// What is missing of the turn.
-    fn lost(&self, text: &[u8], turn: Uuid) -> Option<Flaw> {
+    fn lost(&self, text: &mut (impl BufRead + Seek), turn: Uuid) -> io::Result<Option<Flaw>> {
         let Some(begins) = self.turn else {
-            return Some(Flaw::Turn(turn));
+            return Ok(Some(Flaw::Turn(turn)));
         };
-        let compacted = self.compacted.iter().any(|(_, at)| *at > begins);
-        let lines = || text[begins..].split(|b| *b == b'\n');
-        let whole = compacted || matches!(fate(lines(), turn), Fate::Ended(_));
-        (!whole).then_some(Flaw::Answer(turn))
+        if self.compacted.iter().any(|(_, at)| *at > begins) {
+            return Ok(None);
+        }
+        text.seek(SeekFrom::Start(begins))?;
+        let mut rest = Vec::new();
+        text.read_to_end(&mut rest)?;
+        let whole = matches!(fate(rest.split(|b| *b == b'\n'), turn), Fate::Ended(_));
+        Ok((!whole).then_some(Flaw::Answer(turn)))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Only where it is and how it reads; the files are read by the broker.
 
 use std::ffi::OsString;
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -256,7 +257,19 @@ pub struct CutOff {
 /// What became of a user line, from the transcript's lines in the file's order.
 #[must_use]
 pub fn fate<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> Fate {
-    match told(lines, user) {
+    fate_told(told(lines, user))
+}
+
+/// The same, read line by line: a transcript may be long.
+///
+/// # Errors
+/// Of the reader.
+pub fn read_fate(text: impl BufRead, user: Uuid) -> io::Result<Fate> {
+    Ok(fate_told(read_told(text, user)?))
+}
+
+fn fate_told(told: Option<Told>) -> Fate {
+    match told {
         None => Fate::Absent,
         Some(told) if told.whole => Fate::Ended(Box::new(told.end())),
         Some(told) => Fate::CutOff(told.cut),
@@ -273,48 +286,70 @@ pub fn answer_of<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> O
     told(lines, user).map(Told::end)
 }
 
+/// The same as [`answer_of`], read line by line.
+///
+/// # Errors
+/// Of the reader.
+pub fn read_answer(text: impl BufRead, user: Uuid) -> io::Result<Option<TurnEnd>> {
+    Ok(read_told(text, user)?.map(Told::end))
+}
+
 fn told<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> Option<Told> {
-    let mut told: Option<Told> = None;
+    let mut told = None;
     for line in lines {
-        let Ok(line) = serde_json::from_slice::<&RawValue>(line.trim_ascii()) else {
-            continue;
-        };
-        let Some(entry) = object::<Entry<'_>>(Some(line)) else {
-            continue;
-        };
-        if flag(entry.isSidechain) == Some(true) {
-            continue;
-        }
-        if entry.is_prompt(user) {
-            // the same line once more: the turn begins anew
-            told = Some(Told {
-                prompt: text(entry.promptId),
-                cut: CutOff {
-                    parent: uuid(entry.parentUuid),
-                    part: uuid(entry.uuid) != Some(user),
-                    ..CutOff::default()
-                },
-                ..Told::default()
-            });
-            continue;
-        }
-        let Some(told) = &mut told else { continue };
-        if uuid(entry.carriesOnTurnOf) == Some(user) {
-            // the client had died, and was told to go on: what it had said stands
-            told.prompt = text(entry.promptId);
-            continue;
-        }
-        match text(entry.kind).as_deref() {
-            Some("assistant") => told.assistant(&entry),
-            Some("user") if told.is_over_with(&entry) => {
-                told.cut.followed = true;
-                break;
-            }
-            Some("user") => told.user(&entry),
-            _ => {}
+        if is_last(line, user, &mut told) {
+            break;
         }
     }
     told
+}
+
+fn read_told(mut text: impl BufRead, user: Uuid) -> io::Result<Option<Told>> {
+    let (mut told, mut line) = (None, Vec::new());
+    while text.read_until(b'\n', &mut line)? > 0 && !is_last(&line, user, &mut told) {
+        line.clear();
+    }
+    Ok(told)
+}
+
+/// Takes a line in; whether nothing behind it is of the turn.
+fn is_last(line: &[u8], user: Uuid, told: &mut Option<Told>) -> bool {
+    let line = serde_json::from_slice::<&RawValue>(line.trim_ascii());
+    let Some(entry) = object::<Entry<'_>>(line.ok()) else {
+        return false;
+    };
+    if flag(entry.isSidechain) == Some(true) {
+        return false;
+    }
+    if entry.is_prompt(user) {
+        // the same line once more: the turn begins anew
+        *told = Some(Told {
+            prompt: text(entry.promptId),
+            cut: CutOff {
+                parent: uuid(entry.parentUuid),
+                part: uuid(entry.uuid) != Some(user),
+                ..CutOff::default()
+            },
+            ..Told::default()
+        });
+        return false;
+    }
+    let Some(told) = told else { return false };
+    if uuid(entry.carriesOnTurnOf) == Some(user) {
+        // the client had died, and was told to go on: what it had said stands
+        told.prompt = text(entry.promptId);
+        return false;
+    }
+    match text(entry.kind).as_deref() {
+        Some("assistant") => told.assistant(&entry),
+        Some("user") if told.is_over_with(&entry) => {
+            told.cut.followed = true;
+            return true;
+        }
+        Some("user") => told.user(&entry),
+        _ => {}
+    }
+    false
 }
 
 impl Entry<'_> {

@@ -5,6 +5,8 @@
 //! agent; then the session goes on with what there is, and says that too. Never in silence, and
 //! never twice for the same.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clsess_claude::condition::{Condition, condition};
@@ -19,6 +21,9 @@ use crate::store::{Damage, SessionRecord};
 /// Bytes of a transcript that is looked at; a longer one is resumed as it is. Measured: 20 MB take
 /// 31 ms on a busy machine, in a thread of its own.
 const MAX_TRANSCRIPT: u64 = 512 * 1024 * 1024;
+
+/// Bytes of it that are read at once.
+const READ: usize = 64 * 1024;
 
 /// Why an agent is not started.
 #[derive(Debug)]
@@ -125,13 +130,17 @@ fn damage(
         tracing::warn!(path = %path.display(), length, "too long a transcript to be looked at");
         return Ok(None);
     }
-    let text = std::fs::read(path).map_err(|error| {
+    let found = File::open(path).and_then(|file| {
+        let text = BufReader::with_capacity(READ, file);
+        condition(text, last)
+    });
+    let found = found.map_err(|error| {
         let message = format!("{} cannot be read: {error}", path.display());
         Failure::new(ErrorCode::AgentStartFailed, message)
     })?;
     let (id, path) = (record.agent_session_id, path.display());
     let code = ErrorCode::ConversationDamaged;
-    Ok(match condition(&text, last) {
+    Ok(match found {
         Condition::Whole => None,
         Condition::Unreadable => {
             let message = format!("nothing of the conversation {id} can be read, in {path}");

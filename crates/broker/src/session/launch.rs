@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::BufReader;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -379,7 +381,7 @@ fn stream_settings(
 /// How a conversation is taken up that has a transcript.
 fn resumed(id: Uuid, path: &Path, cut_off: Option<Uuid>) -> Result<Conversation, Failure> {
     let cut = cut_off.and_then(|turn| match fate_in(path, turn) {
-        Fate::CutOff(cut) if !cut.followed && !cut.part => Some((turn, cut.parent)),
+        Some(Fate::CutOff(cut)) if !cut.followed && !cut.part => Some((turn, cut.parent)),
         _ => None,
     });
     Ok(match cut {
@@ -399,9 +401,9 @@ fn resumed(id: Uuid, path: &Path, cut_off: Option<Uuid>) -> Result<Conversation,
     })
 }
 
-fn fate_in(path: &Path, turn: Uuid) -> Fate {
-    let text = std::fs::read(path).unwrap_or_default();
-    record::fate(text.split(|b| *b == b'\n'), turn)
+/// `None` where it cannot be read.
+fn fate_in(path: &Path, turn: Uuid) -> Option<Fate> {
+    record::read_fate(BufReader::new(File::open(path).ok()?), turn).ok()
 }
 
 /// What became of a line that an agent was given, as its transcript tells it; `None` where there
@@ -409,7 +411,7 @@ fn fate_in(path: &Path, turn: Uuid) -> Fate {
 pub(super) fn fate(home: &Home, record: &SessionRecord, turn: Uuid) -> Option<Fate> {
     let path = transcript(home, Path::new(&record.cwd), record.agent_session_id);
     match path {
-        Some(path) => Some(fate_in(&path, turn)),
+        Some(path) => fate_in(&path, turn),
         None => (!record.began).then_some(Fate::Absent),
     }
 }
@@ -430,11 +432,12 @@ pub(super) fn transcript(home: &Home, cwd: &Path, id: Uuid) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// How a turn that the agent ran earlier ended, as its transcript tells it.
+/// How a turn that the agent ran earlier ended, as its transcript tells it; `None` where that
+/// cannot be read.
 pub(super) fn ended_earlier(home: &Home, record: &SessionRecord, turn: Uuid) -> Option<TurnEnd> {
     let path = transcript(home, Path::new(&record.cwd), record.agent_session_id)?;
-    let text = std::fs::read(path).ok()?;
-    record::answer_of(text.split(|b| *b == b'\n'), turn)
+    let text = BufReader::new(File::open(path).ok()?);
+    record::read_answer(text, turn).ok()?
 }
 
 impl Agents {

@@ -18,6 +18,10 @@ fn id(line: &str) -> Uuid {
     value(line)["uuid"].as_str().unwrap().parse().unwrap()
 }
 
+fn of(text: &str, last: Option<Uuid>) -> Condition {
+    condition(io::Cursor::new(text), last).unwrap()
+}
+
 /// The lines of prompts, from the first turn on.
 fn prompts(lines: &[String]) -> Vec<usize> {
     let is_prompt = |line: &String| value(line)["promptSource"] == "sdk";
@@ -38,7 +42,7 @@ fn three() -> (Vec<String>, Uuid) {
 }
 
 fn check(lines: &[String], last: Option<Uuid>) -> Condition {
-    condition((lines.join("\n") + "\n").as_bytes(), last)
+    of(&(lines.join("\n") + "\n"), last)
 }
 
 fn said(line: &str) -> bool {
@@ -60,9 +64,9 @@ fn what_the_client_writes_is_whole() {
     }
     // What it does itself about the end of a line, and what it reads all the same.
     let text = lines.join("\n");
-    assert_eq!(condition(text.as_bytes(), Some(last)), Condition::Whole);
+    assert_eq!(of(&text, Some(last)), Condition::Whole);
     let text = format!("\u{feff}{}\r\n", lines.join("\r\n"));
-    assert_eq!(condition(text.as_bytes(), Some(last)), Condition::Whole);
+    assert_eq!(of(&text, Some(last)), Condition::Whole);
     for odd in ["5", "[]", "null", "", "{\"type\":\"us", "\0\0\0"] {
         lines.insert(7, odd.to_owned());
     }
@@ -77,9 +81,9 @@ fn a_bad_last_line_is_what_a_client_leaves_that_dies() {
     let (lines, last) = three();
     for bad in ["{\"type\":\"user\",\"uu", "\0\0\0\0", "garbage \u{fffd} {"] {
         let text = format!("{}\n{bad}", lines.join("\n"));
-        assert_eq!(condition(text.as_bytes(), Some(last)), Condition::Whole);
+        assert_eq!(of(&text, Some(last)), Condition::Whole);
         let text = text + "\n";
-        assert_eq!(condition(text.as_bytes(), Some(last)), Condition::Whole);
+        assert_eq!(of(&text, Some(last)), Condition::Whole);
     }
     // Unless the last turn is known to have had its answer there.
     let answer = lines.iter().rposition(|line| said(line)).unwrap();
@@ -93,7 +97,7 @@ fn a_bad_last_line_is_what_a_client_leaves_that_dies() {
 #[test]
 fn nothing_is_left() {
     for text in ["", "\n", "garbage\ngarbage\n", "\0\0\0", "[]\n5\n"] {
-        assert_eq!(condition(text.as_bytes(), None), Condition::Unreadable);
+        assert_eq!(of(text, None), Condition::Unreadable);
     }
     let (mut lines, last) = three();
     lines.retain(|line| value(line)["type"] != "user" && !said(line));
@@ -194,7 +198,7 @@ fn cost() {
     let text = REAL.replace("you said", &"long text \\n of an answer ".repeat(2000));
     let text = text.repeat(20_000_000 / text.len() + 1);
     let begins = std::time::Instant::now();
-    let condition = condition(text.as_bytes(), None);
+    let condition = of(&text, None);
     println!(
         "{} MB: {:?}, {condition:?}",
         text.len() / 1_000_000,
