@@ -92,8 +92,7 @@ struct Rows {
 }
 
 /// How a transcript is. `last`: the uuid of the line of the last turn that is known to have ended
-/// with an answer in this conversation. It is read line by line, since it may be long; only the
-/// last turn is kept.
+/// with an answer in this conversation. It is read line by line, since it may be long.
 ///
 /// # Errors
 /// Of the reader.
@@ -253,9 +252,7 @@ impl Rows {
             return Ok(None);
         }
         text.seek(SeekFrom::Start(begins))?;
-        let mut rest = Vec::new();
-        text.read_to_end(&mut rest)?;
-        let whole = matches!(fate(rest.split(|b| *b == b'\n'), turn), Fate::Ended(_));
+        let whole = matches!(fate(text, turn)?, Fate::Ended(_));
         Ok((!whole).then_some(Flaw::Answer(turn)))
     }
 }

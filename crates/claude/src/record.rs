@@ -254,57 +254,31 @@ pub struct CutOff {
     pub followed: bool,
 }
 
-/// What became of a user line, from the transcript's lines in the file's order.
-#[must_use]
-pub fn fate<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> Fate {
-    fate_told(told(lines, user))
-}
-
-/// The same, read line by line: a transcript may be long.
+/// What became of a user line, from its transcript, which is read line by line: it may be long.
 ///
 /// # Errors
 /// Of the reader.
-pub fn read_fate(text: impl BufRead, user: Uuid) -> io::Result<Fate> {
-    Ok(fate_told(read_told(text, user)?))
-}
-
-fn fate_told(told: Option<Told>) -> Fate {
-    match told {
+pub fn fate(text: impl BufRead, user: Uuid) -> io::Result<Fate> {
+    Ok(match told(text, user)? {
         None => Fate::Absent,
         Some(told) if told.whole => Fate::Ended(Box::new(told.end())),
         Some(told) => Fate::CutOff(told.cut),
-    }
+    })
 }
 
-/// The end of the turn of a user line, from the transcript's lines in the file's order: for a
+/// The end of the turn of a user line, from its transcript, which is read line by line: for a
 /// uuid that the client absorbed without a `result`. `None` if the line is not there.
 ///
 /// The same definition of the answer as [`crate::turn`]'s. A turn without an end has failed, with
 /// [`ErrorKind::NoResult`]. What the transcript does not tell (cost, times) is missing.
-#[must_use]
-pub fn answer_of<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> Option<TurnEnd> {
-    told(lines, user).map(Told::end)
-}
-
-/// The same as [`answer_of`], read line by line.
 ///
 /// # Errors
 /// Of the reader.
-pub fn read_answer(text: impl BufRead, user: Uuid) -> io::Result<Option<TurnEnd>> {
-    Ok(read_told(text, user)?.map(Told::end))
+pub fn answer_of(text: impl BufRead, user: Uuid) -> io::Result<Option<TurnEnd>> {
+    Ok(told(text, user)?.map(Told::end))
 }
 
-fn told<'a>(lines: impl IntoIterator<Item = &'a [u8]>, user: Uuid) -> Option<Told> {
-    let mut told = None;
-    for line in lines {
-        if is_last(line, user, &mut told) {
-            break;
-        }
-    }
-    told
-}
-
-fn read_told(mut text: impl BufRead, user: Uuid) -> io::Result<Option<Told>> {
+fn told(mut text: impl BufRead, user: Uuid) -> io::Result<Option<Told>> {
     let (mut told, mut line) = (None, Vec::new());
     while text.read_until(b'\n', &mut line)? > 0 && !is_last(&line, user, &mut told) {
         line.clear();
@@ -577,8 +551,8 @@ mod tests {
         let tool = r#"{"type":"tool_use","id":"t","name":"Bash","input":{}}"#;
         let first = [user(1, None, "one"), said(2, "end_turn", text)];
         let check = |more: &[String], of: u128| {
-            let lines: Vec<&[u8]> = first.iter().chain(more).map(String::as_bytes).collect();
-            fate(lines, id(of))
+            let lines: Vec<&str> = first.iter().chain(more).map(String::as_str).collect();
+            fate(lines.join("\n").as_bytes(), id(of)).unwrap()
         };
         let second = user(3, Some(2), "two");
         let cut = CutOff {
@@ -656,14 +630,14 @@ mod tests {
         on.push(said(6, "end_turn", text));
         assert!(matches!(check(&on, 3), Fate::Ended(_)));
         let only = [user(1, None, "one")];
-        let lines: Vec<&[u8]> = only.iter().map(String::as_bytes).collect();
-        assert_eq!(fate(lines, id(1)), Fate::CutOff(CutOff::default()));
+        let only = fate(only[0].as_bytes(), id(1)).unwrap();
+        assert_eq!(only, Fate::CutOff(CutOff::default()));
     }
 
     #[test]
     fn a_transcript_without_the_line_has_no_answer() {
         assert_eq!(
-            answer_of([&b"{}"[..], b"", b"nonsense", b"[1]"], Uuid::nil()),
+            answer_of(&b"{}\n\nnonsense\n[1]"[..], Uuid::nil()).unwrap(),
             None
         );
     }

@@ -403,7 +403,7 @@ fn resumed(id: Uuid, path: &Path, cut_off: Option<Uuid>) -> Result<Conversation,
 
 /// `None` where it cannot be read.
 fn fate_in(path: &Path, turn: Uuid) -> Option<Fate> {
-    record::read_fate(BufReader::new(File::open(path).ok()?), turn).ok()
+    record::fate(BufReader::new(File::open(path).ok()?), turn).ok()
 }
 
 /// What became of a line that an agent was given, as its transcript tells it; `None` where there
@@ -437,7 +437,7 @@ pub(super) fn transcript(home: &Home, cwd: &Path, id: Uuid) -> Option<PathBuf> {
 pub(super) fn ended_earlier(home: &Home, record: &SessionRecord, turn: Uuid) -> Option<TurnEnd> {
     let path = transcript(home, Path::new(&record.cwd), record.agent_session_id)?;
     let text = BufReader::new(File::open(path).ok()?);
-    record::read_answer(text, turn).ok()?
+    record::answer_of(text, turn).ok()?
 }
 
 impl Agents {
