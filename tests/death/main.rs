@@ -79,15 +79,8 @@ fn an_agent_that_nobody_holds_finishes_its_turn() {
         .rule("slow", json!([{"text": "to its end", "hold": "h"}]));
     let running = world.clsess(&["send", "work", "slow"]).spawn();
     world.api.wait_hold("h", 1);
-    let holder = u32::try_from(world.show("work")["holder_pid"].as_u64().unwrap()).unwrap();
-    let (broker, agent) = (world.broker(), world.agent("work"));
-    for pid in [broker, holder] {
-        send_signal(pid, Signal::SIGSTOP);
-    }
-    for pid in [broker, holder] {
-        send_signal(pid, Signal::SIGKILL);
-    }
-    until("both are gone", || !alive(broker) && !alive(holder));
+    let agent = world.agent("work");
+    world.kill_broker_and_holders();
     until("another broker waits for it", || {
         let shown = world.clsess(&["show", "--json", "work"]).run();
         shown.code == 0 && shown.json()["state"] == "working"
@@ -114,15 +107,8 @@ fn a_turn_that_somebody_waits_for_goes_on_when_the_agent_that_nobody_holds_dies(
     );
     let running = world.clsess(&["send", "work", "slow"]).spawn();
     world.api.wait_hold("h", 1);
-    let holder = u32::try_from(world.show("work")["holder_pid"].as_u64().unwrap()).unwrap();
-    let (broker, agent) = (world.broker(), world.agent("work"));
-    for pid in [broker, holder] {
-        send_signal(pid, Signal::SIGSTOP);
-    }
-    for pid in [broker, holder] {
-        send_signal(pid, Signal::SIGKILL);
-    }
-    until("both are gone", || !alive(broker) && !alive(holder));
+    let agent = world.agent("work");
+    world.kill_broker_and_holders();
     // Nobody but the one who waits looks for another broker; it has asked before this does.
     until("it is connected again", || has_socket(running.pid));
     assert_eq!(world.show("work")["state"], "working");
