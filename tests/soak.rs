@@ -325,11 +325,14 @@ fn holder(pid: u32) -> Option<Holder> {
         target.to_string_lossy().starts_with("/memfd:")
     });
     let blocks = kept.filter_map(|file| Some(fs::metadata(file).ok()?.blocks()));
-    Some(Holder {
+    let held = Holder {
         files: blocks.sum::<u64>() / 2,
         memory: count::memory_of(pid, "RssAnon")?,
         descriptors: open.len(),
-    })
+    };
+    // What it starts has its name until it is another program: that program's memory is not meant.
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    (name.trim_end() == "clsess-holder").then_some(held)
 }
 
 /// How often sessions fell asleep and were woken, by what was told. `told` is the last number.
