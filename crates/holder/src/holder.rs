@@ -316,15 +316,22 @@ impl Holder {
         }
     }
 
-    /// The last word.
+    /// The last word. A broker that has gone at this very moment has not read what the agent has said: it is kept for
+    /// the next one, unless nobody wants it.
     fn over(&mut self, left: bool) {
-        self.phase = Phase::Over;
         let exit = self
             .agent
             .as_ref()
             .and_then(|agent| agent.exit)
             .unwrap_or(Exit::Unknown);
-        self.say(&Reply::Ended { exit, left });
+        let control = self.control.as_mut();
+        let told = control.map(|control| control.send(&Reply::Ended { exit, left }, &[]));
+        if told != Some(Sent::Whole) && !self.end_asked {
+            // That it has gone is still to be read, and perhaps that it wanted this end.
+            self.lent = false;
+            return;
+        }
+        self.phase = Phase::Over;
     }
 
     fn say(&mut self, reply: &Reply) {
