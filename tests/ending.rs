@@ -103,6 +103,8 @@ fn an_interrupt_that_the_agent_reads_together_with_the_prompt_ends_the_turn() {
     let slowly = json!([{"text": "a long answer", "delta_bytes": 1, "delay_ms": 1000}]);
     world.api.rule("slow", slowly);
     let agent = world.agent("work");
+    // Stopped before it has said that it is ready again, it would not get the prompt at all.
+    world.wait_state("work", "idle");
     send_signal(agent, Signal::SIGSTOP);
     let slow = world.clsess(&["send", "work", "slow"]).spawn();
     world.wait_state("work", "working");
