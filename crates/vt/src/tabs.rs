@@ -1,0 +1,81 @@
+//! Tab stops.
+
+use std::io::Write as _;
+
+/// Where HT stops; none while they are every eight columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tabs {
+    own: Option<Vec<bool>>,
+}
+
+impl Tabs {
+    /// Whether they are every eight columns.
+    pub fn usual(&self) -> bool {
+        self.own.is_none()
+    }
+
+    fn stops(&self, col: u16) -> bool {
+        match &self.own {
+            Some(own) => own.get(usize::from(col)).copied().unwrap_or(col % 8 == 0),
+            None => col % 8 == 0,
+        }
+    }
+
+    /// The column that HT goes to, `count` times.
+    pub fn next(&self, col: u16, count: u16, cols: u16) -> u16 {
+        let stops = (col.saturating_add(1)..cols).filter(|col| self.stops(*col));
+        let at = stops.take(count.into()).enumerate().last();
+        match at {
+            Some((n, col)) if n + 1 == usize::from(count) => col,
+            _ => cols - 1,
+        }
+    }
+
+    /// The column that CBT goes to, `count` times.
+    pub fn back(&self, col: u16, count: u16) -> u16 {
+        let stops = (0..col).rev().filter(|col| self.stops(*col));
+        let at = stops.take(count.into()).enumerate().last();
+        match at {
+            Some((n, col)) if n + 1 == usize::from(count) => col,
+            _ => 0,
+        }
+    }
+
+    /// Sets or clears the stop of a column.
+    pub fn set(&mut self, col: u16, on: bool, cols: u16) {
+        let at = usize::from(col);
+        if self.stops(col) == on {
+            return;
+        }
+        let usual = || (0..cols).map(|col| col % 8 == 0).collect();
+        let own = self.own.get_or_insert_with(usual);
+        for col in own.len()..=at {
+            own.push(col % 8 == 0);
+        }
+        own[at] = on;
+        if own
+            .iter()
+            .enumerate()
+            .all(|(col, on)| *on == (col % 8 == 0))
+        {
+            self.own = None;
+        }
+    }
+
+    /// Clears all.
+    pub fn clear(&mut self, cols: u16) {
+        self.own = Some(vec![false; cols.into()]);
+    }
+
+    /// Writes what sets them, from any; the cursor moves.
+    pub fn write(&self, cols: u16, out: &mut Vec<u8>) {
+        if self.usual() {
+            out.extend_from_slice(b"\x1b[?5W");
+            return;
+        }
+        out.extend_from_slice(b"\x1b[3g");
+        for col in (0..cols).filter(|col| self.stops(*col)) {
+            let _ = write!(out, "\x1b[{}G\x1bH", col + 1);
+        }
+    }
+}
