@@ -33,7 +33,8 @@ impl Terminal {
                 self.may_wrap = false;
                 true
             }
-            b'A' | b'B' | b'D' | b'K' | b'X' => !may_wrap,
+            b'K' => true, // behind the last column nothing is erased
+            b'A' | b'B' | b'D' | b'X' => !may_wrap,
             b'd' => !may_wrap && !self.state.origin,
             b'J' => !may_wrap && params.raw(0) < 3,
             b'P' | b'@' => !may_wrap && !coloured,
@@ -243,13 +244,14 @@ impl Terminal {
         self.state.modes.soft_reset();
         self.set_origin(false);
         self.region(0, self.size().rows - 1);
+        self.grid.say(b"\x1b7"); // where the scroll region has put it, at home
         place(&mut self.grid, row, col);
         self.state.charsets = Default::default();
         let link = self.state.pen.extra.link.take();
         let mut pen = Pen::default();
         pen.extra.link = link;
         self.set_pen(pen);
-        self.state.saved[usize::from(self.alternate())] = None;
+        self.state.saved[usize::from(self.alternate())] = Saved::default();
     }
 
     fn region(&mut self, top: u16, bottom: u16) {
@@ -267,37 +269,22 @@ impl Terminal {
     fn save(&mut self) {
         let (row, col) = self.grid.cursor();
         self.grid.say(b"\x1b7");
-        self.state.saved[usize::from(self.alternate())] = Some(Saved {
+        self.state.saved[usize::from(self.alternate())] = Saved {
             row,
             col,
             pen: self.state.pen.clone(),
             charsets: self.state.charsets,
             origin: self.state.origin,
-        });
+        };
     }
 
     /// DECRC. What was never saved is the home position and no attributes.
     fn restore(&mut self) {
         let saved = self.state.saved[usize::from(self.alternate())].clone();
-        match saved {
-            Some(saved) => {
-                self.grid.say(b"\x1b8");
-                self.set_origin_only(saved.origin);
-                self.state.charsets = saved.charsets;
-                self.set_pen(saved.pen);
-            }
-            None => {
-                self.set_origin(false);
-                place(&mut self.grid, 0, 0);
-                self.state.charsets = Default::default();
-                self.set_pen(Pen::default());
-            }
-        }
-    }
-
-    /// vt100 has restored it with the position.
-    fn set_origin_only(&mut self, on: bool) {
-        self.state.origin = on;
+        self.grid.say(b"\x1b8");
+        self.state.origin = saved.origin;
+        self.state.charsets = saved.charsets;
+        self.set_pen(saved.pen);
     }
 
     /// Goes to a screen. Cursor, scroll region and origin are those of both.
@@ -426,7 +413,7 @@ impl Terminal {
             b'd' => self.row(n),
             b'I' => self.tab(n),
             b'Z' => self.back_tab(n),
-            b'J' | b'K' | b'X' => self.erase(params.raw(0), last),
+            b'J' | b'X' => self.erase(params.raw(0), last),
             b'@' | b'P' => self.shift_cells(n, last),
             b'L' | b'M' => self.shift_rows(n, last),
             b'S' | b'T' if params.len() < 2 => self.scroll(n, last),
@@ -465,16 +452,21 @@ impl Terminal {
         self.say_csi(row, b'd');
     }
 
-    /// ED, EL and ECH. A cursor that is about to wrap is in the last column, and still wraps.
+    /// ED, ECH, and DECSED and DECSEL. A cursor that is about to wrap is in the last column for ED,
+    /// and still wraps.
     fn erase(&mut self, n: u16, last: u8) {
         if last == b'J' && n == 3 {
             self.grid.clear_history();
             return;
         }
+        if last == b'K' {
+            self.grid.say(format!("\x1b[{n}K").as_bytes());
+            return;
+        }
         let wraps = self.grid.wraps();
         self.before_margin();
         self.say_csi(n, last);
-        if wraps && last != b'X' {
+        if wraps && last == b'J' {
             let row = self.grid.cursor().0;
             self.wrap_at(row);
         }

@@ -38,7 +38,7 @@ impl Terminal {
         let size = self.size();
         self.state.margins = (0, size.rows - 1);
         self.state.origin = false;
-        self.state.saved = [None, None];
+        self.state.saved = Default::default();
         self.state.last = None;
         if self.state.entered.mode != 0 {
             self.grid.say(b"\x1b[?47h");

@@ -91,7 +91,7 @@ pub struct Query {
 pub struct Notice(pub Vec<u8>);
 
 /// What DECSC has saved, but for what vt100 saves itself: the position.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Saved {
     row: u16,
     col: u16,
@@ -119,7 +119,7 @@ struct State {
     tabs: Tabs,
     /// Of the main and of the alternate screen.
     kitty: [Kitty; 2],
-    saved: [Option<Saved>; 2],
+    saved: [Saved; 2],
     /// First and last row that scroll.
     margins: (u16, u16),
     origin: bool,
@@ -184,9 +184,9 @@ impl Terminal {
         self.grid.resize(size);
         self.state.margins = (0, size.rows - 1);
         self.state.last = None;
-        for saved in self.state.saved.iter_mut().flatten() {
+        for saved in &mut self.state.saved {
             saved.row = saved.row.min(size.rows - 1);
-            saved.col = saved.col.min(size.cols - 1);
+            saved.col = saved.col.min(size.cols - 1); // as vt100 does
         }
         // its region was that of the old size
         let grid = &mut self.grid;

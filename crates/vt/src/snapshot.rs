@@ -29,9 +29,12 @@ impl Terminal {
     pub fn snapshot(&mut self) -> Vec<u8> {
         let mut brush = Brush::default();
         write_known(&mut brush.out);
-        // the other screen's stack of keyboard flags is cleared too
+        // the other screen has a stack of keyboard flags, too
         brush.out.extend_from_slice(b"\x1b[?1049h");
         write_kitty_off(&mut brush.out);
+        if !self.alternate() {
+            self.state.kitty[1].write(&mut brush.out);
+        }
         brush.out.extend_from_slice(b"\x1b[?1049l");
         write_kitty_off(&mut brush.out);
         self.state.strings.write(&mut brush.out);
@@ -42,24 +45,11 @@ impl Terminal {
         self.state.kitty[0].write(&mut brush.out);
         if self.alternate() {
             self.write_alternate(&mut brush);
-        } else {
-            self.write_hidden_kitty(&mut brush);
         }
         self.write_modes(&mut brush.out);
         self.write_cursor(&mut brush);
         self.write_end(&mut brush);
         brush.out
-    }
-
-    /// The flags of a screen that is not in front.
-    fn write_hidden_kitty(&self, brush: &mut Brush) {
-        let mut said = Vec::new();
-        self.state.kitty[1].write(&mut said);
-        if !said.is_empty() {
-            brush.out.extend_from_slice(b"\x1b[?47h");
-            brush.out.extend_from_slice(&said);
-            brush.out.extend_from_slice(b"\x1b[?47l");
-        }
     }
 
     fn write_alternate(&mut self, brush: &mut Brush) {
@@ -79,9 +69,7 @@ impl Terminal {
 
     /// What DECSC has saved of a screen, which is in front there.
     fn write_saved(&mut self, brush: &mut Brush, screen: usize) {
-        let Some(saved) = self.state.saved[screen].clone() else {
-            return;
-        };
+        let saved = self.state.saved[screen].clone();
         let Saved { row, col, .. } = saved;
         if saved.origin {
             brush.out.extend_from_slice(b"\x1b[?6h");

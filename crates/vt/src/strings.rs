@@ -73,13 +73,14 @@ impl Strings {
     /// Writes what sets title and colours.
     pub fn write(&self, out: &mut Vec<u8>) {
         for title in &self.titles {
-            write_title(title.as_deref().unwrap_or_default(), out);
+            // none: the one that the viewer has by itself
+            if let Some(title) = title {
+                write_title(title, out);
+            }
             out.extend_from_slice(b"\x1b[22;2t");
         }
         if let Some(title) = self.title.as_deref() {
             write_title(title, out);
-        } else if !self.titles.is_empty() {
-            write_title("", out);
         }
         for (number, name) in &self.palette {
             let _ = write!(out, "\x1b]4;{number};{name}\x1b\\");

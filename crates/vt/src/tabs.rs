@@ -69,13 +69,13 @@ impl Tabs {
 
     /// Writes what sets them, from any; the cursor moves.
     pub fn write(&self, cols: u16, out: &mut Vec<u8>) {
-        if self.usual() {
-            out.extend_from_slice(b"\x1b[?5W");
-            return;
-        }
         out.extend_from_slice(b"\x1b[3g");
         for col in (0..cols).filter(|col| self.stops(*col)) {
             let _ = write!(out, "\x1b[{}G\x1bH", col + 1);
+        }
+        if self.usual() {
+            // where it is known: for the columns, too, that the terminal may get
+            out.extend_from_slice(b"\x1b[?5W");
         }
     }
 }

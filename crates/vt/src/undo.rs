@@ -6,6 +6,7 @@ use crate::Terminal;
 use crate::draw::{self, Brush};
 use crate::modes::{write_input_off, write_kitty_off};
 use crate::snapshot::write_plain;
+use crate::tabs::Tabs;
 
 impl Terminal {
     /// Gives a terminal that shows this one back to a shell: on the main screen, with every mode off
@@ -25,7 +26,7 @@ impl Terminal {
         write_input_off(&mut out);
         self.state.strings.write_undo(&mut out);
         if !self.state.tabs.usual() {
-            out.extend_from_slice(b"\x1b[?5W");
+            Tabs::default().write(self.size().cols, &mut out);
         }
         match bottom {
             Some(row) => {

@@ -1,0 +1,144 @@
+//! Splitting changes nothing, snapshots are exact, and nothing panics outward.
+#![allow(missing_docs)]
+
+mod judge;
+
+use clsess_vt::{Size, Terminal};
+use proptest::prelude::*;
+
+fn fed(pieces: &[&[u8]], size: Size) -> Terminal {
+    let mut terminal = Terminal::new(size, 300);
+    for piece in pieces {
+        terminal.feed(piece);
+    }
+    terminal
+}
+
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).escape_debug().to_string()
+}
+
+/// Snapshot and history are the same however the bytes came, and what is saved restores it.
+fn holds(bytes: &[u8], at: usize, size: Size) -> Result<(), TestCaseError> {
+    let mut whole = fed(&[bytes], size);
+    let at = at % (bytes.len() + 1);
+    let mut split = fed(&[&bytes[..at], &bytes[at..]], size);
+    let saved = whole.saved();
+    prop_assert_eq!(shown(&split.saved()), shown(&saved), "split at {}", at);
+    prop_assert_eq!(split.pending(), whole.pending());
+    prop_assert_eq!(split.whole(), whole.whole());
+    let snapshot = whole.snapshot();
+    let mut other = fed(&[&snapshot], size);
+    prop_assert_eq!(shown(&other.snapshot()), shown(&snapshot));
+    let mut restored = fed(&[&saved], size);
+    prop_assert_eq!(restored.text(400), whole.text(400));
+    Ok(())
+}
+
+fn size() -> impl Strategy<Value = Size> {
+    prop_oneof![
+        4 => (1_u16..12, 1_u16..24),
+        1 => Just((24, 80)),
+    ]
+    .prop_map(|(rows, cols)| Size { rows, cols })
+}
+
+fn number() -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => (0_u32..12).prop_map(|n| n.to_string()),
+        2 => (0_u32..30).prop_map(|n| n.to_string()),
+        1 => Just(String::new()),
+        1 => prop_oneof![Just("65535".to_owned()), Just("99999".into()), Just("1000".into())],
+    ]
+}
+
+fn numbers() -> impl Strategy<Value = String> {
+    prop::collection::vec(number(), 0..4).prop_map(|numbers| numbers.join(";"))
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[a-zA-Z ]{1,12}",
+        1 => "[x]{20,50}",
+        2 => "[漢字😀é한]{1,6}",
+        1 => prop_oneof![Just("e\u{301}"), Just("\u{200d}"), Just("❤\u{fe0f}"), Just("\u{fffd}"), Just("\u{301}"), Just("\u{ad}")].prop_map(str::to_owned),
+        3 => prop_oneof![Just("\r\n"), Just("\n"), Just("\r"), Just("\t"), Just("\x08"), Just("\x0e"), Just("\x0f"), Just("\x0b")].prop_map(str::to_owned),
+    ]
+}
+
+fn sgr() -> impl Strategy<Value = String> {
+    let one = prop_oneof![
+        (0_u8..60).prop_map(|n| n.to_string()),
+        (90_u8..108).prop_map(|n| n.to_string()),
+        Just("0".to_owned()),
+        (0_u8..6).prop_map(|n| format!("4:{n}")),
+        Just("48;5;100".into()),
+        Just("38;2;1;2;3".into()),
+        Just("58:2::1:2:3".into()),
+        Just("38:2::9:8:7".into()),
+        Just("44".into()),
+        Just("9".into()),
+    ];
+    prop::collection::vec(one, 0..3).prop_map(|all| format!("\x1b[{}m", all.join(";")))
+}
+
+fn sequence() -> impl Strategy<Value = String> {
+    let last = prop::sample::select("ABCDEFGHIJKLMPSTXZ@`abdefghlrsu".chars().collect::<Vec<_>>());
+    let mode = prop::sample::select(vec![1, 5, 6, 7, 12, 25, 47, 1000, 1004, 1006, 1007, 1047, 1048, 1049, 2004, 2026, 2031]);
+    let escape = prop::sample::select(vec!["7", "8", "D", "E", "M", "H", "=", ">", "(0", "(B", ")0", "#8", "n", "o"]);
+    prop_oneof![
+        6 => (numbers(), last).prop_map(|(n, last)| format!("\x1b[{n}{last}")),
+        2 => (mode, any::<bool>()).prop_map(|(m, on)| format!("\x1b[?{m}{}", if on { 'h' } else { 'l' })),
+        1 => prop_oneof![Just("\x1b[4h"), Just("\x1b[4l"), Just("\x1b[20h"), Just("\x1b[!p"), Just("\x1b[3 q")].prop_map(str::to_owned),
+        3 => escape.prop_map(|e| format!("\x1b{e}")),
+        1 => (0_u8..8, prop::sample::select(vec!['<', '>', '='])).prop_map(|(n, p)| format!("\x1b[{p}{n}u")),
+        1 => prop_oneof![Just("\x1b]8;;http://a\x1b\\"), Just("\x1b]8;;\x07"), Just("\x1b]2;t\x07"), Just("\x1b[22t"), Just("\x1b[23t"), Just("\x1b]11;#123\x07"), Just("\x1b[>4;2m")].prop_map(str::to_owned),
+        2 => (number(), number()).prop_map(|(a, b)| format!("\x1b[{a};{b}r")),
+    ]
+}
+
+fn stream() -> impl Strategy<Value = String> {
+    let part = prop_oneof![4 => text(), 3 => sequence(), 2 => sgr()];
+    prop::collection::vec(part, 0..40).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: std::env::var("VT_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(400), ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequences(bytes in stream(), at in any::<usize>(), size in size()) {
+        holds(bytes.as_bytes(), at, size)?;
+    }
+
+    #[test]
+    fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300), at in any::<usize>(), size in size()) {
+        holds(&bytes, at, size)?;
+    }
+
+    #[test]
+    fn any_sequences_with_resizes(parts in prop::collection::vec((stream(), size()), 1..5)) {
+        let mut terminal = Terminal::new(Size { rows: 5, cols: 9 }, 50);
+        for (bytes, size) in &parts {
+            terminal.feed(bytes.as_bytes());
+            terminal.resize(*size);
+            let snapshot = terminal.snapshot();
+            let mut other = fed(&[&snapshot], *size);
+            prop_assert_eq!(shown(&other.snapshot()), shown(&snapshot));
+            let _ = terminal.undo();
+            terminal.paint(Size { rows: 4, cols: 7 }, &mut Default::default());
+        }
+    }
+}
+
+mod recordings;
+
+#[test]
+fn recordings_are_the_same_in_pieces() {
+    for (name, size, bytes) in recordings::all() {
+        for at in recordings::places(&bytes) {
+            if let Err(error) = holds(&bytes, at, size) {
+                panic!("{name} at {at}: {error}");
+            }
+        }
+    }
+}
