@@ -30,14 +30,8 @@ fn wrapped(grid: &Grid, row: u16) -> bool {
     let Some(cell) = grid.cell(row, last) else {
         return false;
     };
-    if !grid.screen().row_wrapped(row) {
-        return false;
-    }
     let wide = grid.cell(row + 1, 0).is_some_and(Cell::is_wide);
-    match is_filler(cell) {
-        true => wide,
-        false => cell.has_contents() || cell.is_wide_continuation(),
-    }
+    row_wrapped(grid, row) && (wide || !is_filler(cell))
 }
 
 fn is_filler(cell: &Cell) -> bool {
@@ -125,6 +119,7 @@ impl Brush {
             let shown = cell.has_contents() && col + width <= cols;
             let skipped = is_filler(cell) && col + 1 == cols && wrapped(grid, row);
             if skipped {
+                self.reach(at, col);
                 col += 1;
             } else if shown {
                 self.reach(at, col);
@@ -196,9 +191,6 @@ impl Brush {
         while let Some(cell) = grid.cell(row, col).filter(|_| col < cols) {
             let width = 1 + u16::from(cell.is_wide());
             let pen = pens.pen(cell);
-            if is_filler(cell) && col + 1 == grid.size().cols && wrapped(grid, row) {
-                break;
-            }
             if !cell.has_contents() && pen == Pen::default() || col + width > cols {
                 blanks += 1;
                 col += 1;
@@ -220,7 +212,9 @@ impl Brush {
     }
 }
 
-/// Whether a row wrapped, in any place.
+/// Whether a row by itself is full and wrapped.
 pub(crate) fn row_wrapped(grid: &Grid, row: u16) -> bool {
+    let last = grid.cell(row, grid.size().cols - 1);
     grid.screen().row_wrapped(row)
+        && last.is_some_and(|cell| cell.has_contents() || cell.is_wide_continuation())
 }

@@ -21,12 +21,13 @@ const OWN_ROWS: usize = 100;
 pub(crate) struct Kept {
     pub history: History,
     pub marks: Marks,
+    cols: u16,
 }
 
 impl vt100::Callbacks for Kept {
     fn on_scroll(&mut self, row: RowContents<'_>, alternate: bool) {
         if !alternate {
-            self.history.scrolled(&row, &self.marks);
+            self.history.scrolled(&row, &self.marks, self.cols);
         }
     }
 }
@@ -46,6 +47,7 @@ impl Grid {
         let kept = Kept {
             history: History::new(most - own),
             marks: Marks::default(),
+            cols: size.cols,
         };
         Self {
             parser: parser(size, own, kept),
@@ -76,6 +78,7 @@ impl Grid {
         self.size = size;
         let (rows, cols) = numbers(size);
         let parser = &mut self.parser;
+        parser.callbacks_mut().cols = size.cols;
         let done = catch_unwind(AssertUnwindSafe(|| parser.set_size(rows, cols)));
         if done.is_err() {
             self.lose();

@@ -49,7 +49,7 @@ impl History {
     }
 
     /// Takes a row that falls off vt100's own, shorter history.
-    pub fn scrolled(&mut self, row: &RowContents<'_>, marks: &Marks) {
+    pub fn scrolled(&mut self, row: &RowContents<'_>, marks: &Marks, cols: u16) {
         if self.most == 0 {
             return;
         }
@@ -59,7 +59,7 @@ impl History {
         // what it would write next tells whether the row wrapped
         let mut first = First(None);
         let _ = row.write_formatted_basic(&mut first, &mut state);
-        let wrapped = first.0.is_some_and(|c| c != '\n');
+        let wrapped = first.0.is_some_and(|c| c != '\n') && width(&text) >= cols.into();
         self.push(|out| transcode(&text, marks, out), wrapped);
     }
 
@@ -172,6 +172,15 @@ fn transcode(text: &str, marks: &Marks, out: &mut Vec<u8>) {
         rest = after;
     }
     Pen::default().write_after(&written, out);
+}
+
+/// How many columns a row in vt100's form takes.
+fn width(text: &str) -> usize {
+    let mut parts = text.split('\x1b');
+    let first = parts.next().unwrap_or_default();
+    let rest = parts.map(|part| part.split_once('m').map_or("", |(_, text)| text));
+    let chars = std::iter::once(first).chain(rest).flat_map(str::chars);
+    chars.map(|c| usize::from(crate::print::width(c))).sum()
 }
 
 fn follows(c: char) -> bool {

@@ -32,9 +32,6 @@ impl Terminal {
 
     /// Any characters but controls.
     pub(crate) fn print(&mut self, text: &str) {
-        let Some(last) = text.chars().next_back() else {
-            return;
-        };
         let state = &self.state;
         if !state.modes.autowrap || state.modes.insert || state.charsets.maps() {
             text.chars().for_each(|c| self.put(c));
@@ -46,7 +43,8 @@ impl Terminal {
         let ascii = text.is_ascii() && state.pen.bg == Colour::Default;
         if state.mark.is_none() && known && (fits || ascii) {
             self.grid.say(text.as_bytes());
-            self.state.last = Some(last);
+            let last = text.chars().rev().find(|c| !c.is_control() && width(*c) > 0);
+            self.state.last = last.or(self.state.last);
             self.may_wrap = true;
             return;
         }

@@ -27,6 +27,11 @@ impl Terminal {
     /// The state as bytes that give it to any terminal of this size, whatever state that is in. What
     /// is pending is not in it.
     pub fn snapshot(&mut self) -> Vec<u8> {
+        let (row, col) = self.grid.cursor();
+        if col >= self.size().cols && !behind_something(&self.grid, row) {
+            // a cursor gets there only by printing
+            self.wrap_at(row);
+        }
         let mut brush = Brush::default();
         write_known(&mut brush.out);
         // the other screen has a stack of keyboard flags, too
@@ -74,14 +79,17 @@ impl Terminal {
         if saved.origin {
             brush.out.extend_from_slice(b"\x1b[?6h");
         }
-        if col >= self.size().cols {
-            let behind = |grid: &Grid, brush: &mut Brush| brush.behind(grid, row, col, row);
-            match screen {
-                0 => self.grid.on_main(|grid| behind(grid, brush)),
-                _ => behind(&self.grid, brush),
+        let put = |grid: &Grid, brush: &mut Brush| {
+            let cols = grid.size().cols;
+            if col >= cols && behind_something(grid, row) {
+                brush.behind(grid, row, col, row);
+            } else {
+                brush.go(row, col.min(cols - 1));
             }
-        } else {
-            brush.go(row, col);
+        };
+        match screen {
+            0 => self.grid.on_main(|grid| put(grid, brush)),
+            _ => put(&self.grid, brush),
         }
         brush.take(&saved.pen);
         saved.charsets.write(&mut brush.out);
@@ -162,6 +170,7 @@ impl Terminal {
         let mut brush = Brush::default();
         let (mut count, mut last) = (0, false);
         for (row, wrapped) in self.grid.kept().history.last(rows - own) {
+            begin_line(&mut brush.out, last && row.is_empty());
             brush.out.extend_from_slice(row);
             end_line(&mut brush.out, wrapped);
             (count, last) = (count + 1, wrapped);
@@ -169,7 +178,11 @@ impl Terminal {
         let cols = self.size().cols;
         self.grid.own_history(own, |grid| {
             let wrapped = row_wrapped(grid, 0);
+            let at = brush.out.len();
             brush.line(grid, 0, cols);
+            if last && brush.out.len() == at {
+                begin_line(&mut brush.out, true);
+            }
             end_line(&mut brush.out, wrapped);
             (count, last) = (count + 1, wrapped);
         });
@@ -203,6 +216,17 @@ impl Terminal {
         out.extend(self.snapshot());
         out
     }
+}
+
+/// Whether there is anything in the last column.
+fn behind_something(grid: &Grid, row: u16) -> bool {
+    let last = grid.cell(row, grid.size().cols - 1);
+    last.is_some_and(|cell| cell.has_contents() || cell.is_wide_continuation())
+}
+
+/// A blank row behind one that wrapped is reached in no other way.
+fn begin_line(out: &mut Vec<u8>, blank: bool) {
+    end_line(out, !blank);
 }
 
 fn end_line(out: &mut Vec<u8>, wrapped: bool) {
