@@ -34,7 +34,8 @@ fn wrapped(grid: &Grid, row: u16) -> bool {
     row_wrapped(grid, row) && (wide || !is_filler(cell))
 }
 
-fn is_filler(cell: &Cell) -> bool {
+/// Whether it fills the place that a wide character has left.
+pub(crate) fn is_filler(cell: &Cell) -> bool {
     cell.contents().starts_with(FILLER)
 }
 

@@ -184,6 +184,7 @@ impl Terminal {
         self.grid.resize(size);
         self.state.margins = (0, size.rows - 1);
         self.state.last = None;
+        self.state.tabs.resize(size.cols);
         for saved in &mut self.state.saved {
             saved.row = saved.row.min(size.rows - 1);
             saved.col = saved.col.min(size.cols - 1); // as vt100 does

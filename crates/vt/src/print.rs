@@ -6,7 +6,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 use crate::control::place;
 use crate::marks::{self, FILLER, REPLACED};
 use crate::pen::Colour;
-use crate::{Pen, Terminal};
+use crate::{Pen, Terminal, draw};
 
 const EMOJI: char = '\u{FE0F}';
 
@@ -160,7 +160,7 @@ impl Terminal {
         let mut said = Vec::new();
         Pen::of(cell).write_plain(&mut said);
         match cell.contents() {
-            "" => said.push(b' '),
+            contents if contents.is_empty() || draw::is_filler(cell) => said.push(b' '),
             contents => said.extend_from_slice(contents.as_bytes()),
         }
         self.state.pen.write_plain(&mut said);

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::draw::{Brush, row_wrapped};
+use crate::draw::{Brush, is_filler, row_wrapped};
 use crate::grid::Grid;
 use crate::modes::{write_input_off, write_kitty_off};
 use crate::pen::Pen;
@@ -221,7 +221,9 @@ impl Terminal {
 /// Whether there is anything in the last column.
 fn behind_something(grid: &Grid, row: u16) -> bool {
     let last = grid.cell(row, grid.size().cols - 1);
-    last.is_some_and(|cell| cell.has_contents() || cell.is_wide_continuation())
+    last.is_some_and(|cell| {
+        (cell.has_contents() && !is_filler(cell)) || cell.is_wide_continuation()
+    })
 }
 
 /// A blank row behind one that wrapped is reached in no other way.

@@ -53,13 +53,22 @@ impl Tabs {
             own.push(col % 8 == 0);
         }
         own[at] = on;
-        if own
-            .iter()
-            .enumerate()
-            .all(|(col, on)| *on == (col % 8 == 0))
-        {
+        self.forget_usual();
+    }
+
+    fn forget_usual(&mut self) {
+        let own = self.own.iter().flatten().enumerate();
+        if own.into_iter().all(|(col, on)| *on == (col % 8 == 0)) {
             self.own = None;
         }
+    }
+
+    /// Columns that go take their stops along, those that come have the usual ones.
+    pub fn resize(&mut self, cols: u16) {
+        if let Some(own) = &mut self.own {
+            own.truncate(cols.into());
+        }
+        self.forget_usual();
     }
 
     /// Clears all.

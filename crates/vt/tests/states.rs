@@ -14,8 +14,17 @@ fn fed(pieces: &[&[u8]], size: Size) -> Terminal {
     terminal
 }
 
-fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).escape_debug().to_string()
+/// Nothing when they are equal, else what is around the first difference.
+fn difference(a: &[u8], b: &[u8]) -> String {
+    if a == b {
+        return String::new();
+    }
+    let at = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let around = |bytes: &[u8]| {
+        let part = &bytes[at.saturating_sub(60).min(bytes.len())..(at + 60).min(bytes.len())];
+        String::from_utf8_lossy(part).escape_debug().to_string()
+    };
+    format!("DIFF {}\nDIFF {}\n", around(a), around(b))
 }
 
 /// Snapshot and history are the same however the bytes came, and what is saved restores it.
@@ -24,12 +33,12 @@ fn holds(bytes: &[u8], at: usize, size: Size) -> Result<(), TestCaseError> {
     let at = at % (bytes.len() + 1);
     let mut split = fed(&[&bytes[..at], &bytes[at..]], size);
     let saved = whole.saved();
-    prop_assert_eq!(shown(&split.saved()), shown(&saved), "split at {}", at);
+    prop_assert_eq!(difference(&split.saved(), &saved), "", "split at {}", at);
     prop_assert_eq!(split.pending(), whole.pending());
     prop_assert_eq!(split.whole(), whole.whole());
     let snapshot = whole.snapshot();
     let mut other = fed(&[&snapshot], size);
-    prop_assert_eq!(shown(&other.snapshot()), shown(&snapshot));
+    prop_assert_eq!(difference(&other.snapshot(), &snapshot), "");
     let mut restored = fed(&[&saved], size);
     prop_assert_eq!(restored.text(400), whole.text(400));
     Ok(())
@@ -123,7 +132,7 @@ proptest! {
             terminal.resize(*size);
             let snapshot = terminal.snapshot();
             let mut other = fed(&[&snapshot], *size);
-            prop_assert_eq!(shown(&other.snapshot()), shown(&snapshot));
+            prop_assert_eq!(difference(&other.snapshot(), &snapshot), "");
             let _ = terminal.undo();
             terminal.paint(Size { rows: 4, cols: 7 }, &mut Default::default());
         }
