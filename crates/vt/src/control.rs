@@ -1,5 +1,6 @@
 //! Controls and sequences: those that vt100 does otherwise are said in words that it knows.
 
+use crate::feed::ANYWHERE;
 use crate::grid::Grid;
 use crate::params::Params;
 use crate::pen::Colour;
@@ -26,11 +27,23 @@ impl Terminal {
         if params.has_parts() {
             return false;
         }
-        let may_wrap = self.may_wrap;
+        let may_wrap = self.reach >= self.size().cols.into();
         let coloured = self.state.pen.bg != Colour::Default;
         let passes = match last {
-            b'H' | b'f' | b'G' | b'E' | b'F' | b'C' | b'`' => {
-                self.may_wrap = false;
+            b'H' | b'f' => {
+                self.reach = usize::from(params.count_at(1) - 1);
+                true
+            }
+            b'G' | b'`' => {
+                self.reach = usize::from(params.count_at(0) - 1);
+                true
+            }
+            b'E' | b'F' => {
+                self.reach = 0;
+                true
+            }
+            b'C' => {
+                self.reach = self.reach.saturating_add(params.count_at(0).into());
                 true
             }
             b'K' => true, // behind the last column nothing is erased
@@ -43,6 +56,11 @@ impl Terminal {
             _ => return false,
         };
         if passes {
+            // it is not about to wrap; only SGR and modes leave that as it is
+            let last_column = usize::from(self.size().cols) - 1;
+            if last != b'K' && last != b'S' && last != b'T' && self.reach < ANYWHERE {
+                self.reach = self.reach.min(last_column);
+            }
             self.state.last = None;
         }
         passes

@@ -7,6 +7,9 @@ use crate::pen::Colour;
 use crate::scan::{self, ESC, Found, Inside};
 use crate::{Fed, MAX_PENDING, Terminal};
 
+/// A column that the cursor is never behind.
+pub(crate) const ANYWHERE: usize = usize::MAX;
+
 /// A piece of input, and what of it vt100 has not got yet.
 struct Input<'a> {
     bytes: &'a [u8],
@@ -65,6 +68,7 @@ impl Terminal {
             } else if rest[0] < 0x80 {
                 self.flush(&mut input);
                 self.control(rest[0], fed);
+                self.look();
                 input.past(1);
             } else if !self.characters(&mut input) {
                 return;
@@ -100,35 +104,82 @@ impl Terminal {
     /// Printable ASCII, CR and LF.
     fn plain(&mut self, input: &mut Input<'_>, length: usize) {
         let run = &input.bytes[input.at..input.at + length];
-        if self.ordinary() {
+        if self.ordinary() && (self.uncoloured() || self.within_row(run)) {
             input.at += length;
-            if let Some(last) = run.last() {
-                self.state.last = (*last >= 0x20).then_some(char::from(*last));
-                self.may_wrap = self.state.last.is_some() || (self.may_wrap || length > 1);
-            }
+            self.printed(run);
             return;
         }
         self.flush(input);
         self.print_plain(run);
+        self.look();
         input.past(length);
     }
 
-    /// Whether vt100 prints as terminals do.
+    /// What vt100 will print is counted.
+    fn printed(&mut self, run: &[u8]) {
+        let Some(last) = run.last() else { return };
+        match last {
+            b'\r' => self.reach = 0,
+            b'\n' if run.ends_with(b"\r\n") => self.reach = 0,
+            _ => self.reach = self.reach.saturating_add(run.len()),
+        }
+        self.state.last = (*last >= 0x20).then_some(char::from(*last));
+    }
+
+    /// Whether text does not go beyond the row that the cursor is in.
+    fn within_row(&self, run: &[u8]) -> bool {
+        let end = self.reach.saturating_add(run.len());
+        end <= self.size().cols.into() && !run.contains(&b'\n')
+    }
+
+    /// Finds out where the cursor is.
+    fn look(&mut self) {
+        self.reach = self.grid.cursor().1.into();
+    }
+
+    /// Whether vt100 prints as terminals do, but for rows that scroll in coloured.
     fn ordinary(&self) -> bool {
         let state = &self.state;
         state.mark.is_none()
-            && state.pen.bg == Colour::Default
             && state.modes.autowrap
             && !state.modes.insert
             && !state.modes.newline
             && !state.charsets.maps()
     }
 
+    fn uncoloured(&self) -> bool {
+        self.state.pen.bg == Colour::Default
+    }
+
+    /// Text that is not ASCII, and vt100 prints it as terminals do.
+    fn passes_text(&mut self, run: &[u8]) -> bool {
+        // characters of no more columns than bytes, and none that `print` looks at
+        let special = |b: &u8| matches!(b, 0xc2 | 0xcc..=0xcd | 0xe2 | 0xef | 0xf3 | 0xf4);
+        if !self.ordinary() || !self.within_row(run) {
+            return false;
+        }
+        let Ok(text) = std::str::from_utf8(run) else {
+            return false;
+        };
+        if run.iter().any(special) && !text.chars().all(usual) {
+            return false;
+        }
+        self.reach += run.len();
+        let last = text.chars().rev().find(|c| crate::print::width(*c) > 0);
+        self.state.last = last.or(self.state.last);
+        true
+    }
+
     /// Bytes that are not ASCII. Whether there is anything behind them.
     fn characters(&mut self, input: &mut Input<'_>) -> bool {
-        self.flush(input);
         let run = &input.bytes[input.at..];
         let run = &run[..scan::text(run)];
+        if self.passes_text(run) {
+            input.at += run.len();
+            return true;
+        }
+        self.flush(input);
+        self.reach = ANYWHERE;
         let last = input.at + run.len() == input.bytes.len();
         for piece in run.utf8_chunks() {
             self.print(piece.valid());
@@ -146,6 +197,7 @@ impl Terminal {
             }
             self.put('\u{FFFD}');
         }
+        self.look();
         input.past(run.len());
         true
     }
@@ -198,6 +250,7 @@ impl Terminal {
         if let Some(inside) = inside {
             self.obey(inside, fed);
         }
+        self.look();
         input.past(length);
         true
     }
@@ -216,6 +269,13 @@ impl Input<'_> {
         self.at += length;
         self.from = self.at;
     }
+}
+
+/// Whether a character is none that has to be looked at.
+fn usual(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{FE0F}' | '\u{FFFD}' | '\u{10FFFC}'..)
+        && crate::marks::number(c).is_none()
 }
 
 /// Whether it is the beginning of a character of UTF-8.

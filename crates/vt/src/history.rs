@@ -25,6 +25,8 @@ pub(crate) struct History {
     rows: usize,
     bytes: usize,
     pieces: VecDeque<Piece>,
+    /// For the next row, so that it need not be allocated.
+    text: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -54,13 +56,23 @@ impl History {
             return;
         }
         let mut state = BasicFormattedCaptureState::new();
-        let mut text = String::with_capacity(128);
+        let mut text = Text(std::mem::take(&mut self.text));
         let _ = row.write_formatted_basic(&mut text, &mut state);
+        let text = String::from_utf8(text.0).unwrap_or_default();
         // what it would write next tells whether the row wrapped
         let mut first = First(None);
         let _ = row.write_formatted_basic(&mut first, &mut state);
         let wrapped = first.0.is_some_and(|c| c != '\n') && width(&text) >= cols.into();
-        self.push(|out| transcode(&text, marks, out), wrapped);
+        let plain = text.is_ascii() && !text.as_bytes().contains(&0x1b);
+        self.push(
+            |out| match plain {
+                true => out.extend_from_slice(text.as_bytes()),
+                false => transcode(&text, marks, out),
+            },
+            wrapped,
+        );
+        self.text = text.into_bytes();
+        self.text.clear();
     }
 
     /// Takes a row that `write` writes.
@@ -119,6 +131,19 @@ impl History {
             let (end, row) = row.split_last()?;
             Some((row, *end == WRAPPED))
         })
+    }
+}
+
+/// Faster than a string, for the cells come one by one.
+struct Text(Vec<u8>);
+
+impl Write for Text {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        match s.as_bytes() {
+            [byte] => self.0.push(*byte),
+            bytes => self.0.extend_from_slice(bytes),
+        }
+        Ok(())
     }
 }
 

@@ -137,8 +137,8 @@ pub struct Terminal {
     pending: Vec<u8>,
     /// Inside of a sequence that was too long to be kept.
     skipping: Option<Inside>,
-    /// Text was printed since the cursor was put somewhere: it may be about to wrap.
-    may_wrap: bool,
+    /// The cursor is not behind this column; [`feed::ANYWHERE`] when that is not known.
+    reach: usize,
     told: query::Told,
 }
 
@@ -163,7 +163,7 @@ impl Terminal {
             history,
             pending: Vec::new(),
             skipping: None,
-            may_wrap: false,
+            reach: 0,
             told: query::Told::default(),
         }
     }
@@ -184,6 +184,7 @@ impl Terminal {
         self.grid.resize(size);
         self.state.margins = (0, size.rows - 1);
         self.state.last = None;
+        self.reach = feed::ANYWHERE;
         self.state.tabs.resize(size.cols);
         for saved in &mut self.state.saved {
             saved.row = saved.row.min(size.rows - 1);

@@ -43,9 +43,11 @@ impl Terminal {
         let ascii = text.is_ascii() && state.pen.bg == Colour::Default;
         if state.mark.is_none() && known && (fits || ascii) {
             self.grid.say(text.as_bytes());
-            let last = text.chars().rev().find(|c| !c.is_control() && width(*c) > 0);
+            let last = text
+                .chars()
+                .rev()
+                .find(|c| !c.is_control() && width(*c) > 0);
             self.state.last = last.or(self.state.last);
-            self.may_wrap = true;
             return;
         }
         self.walk(text);
@@ -79,7 +81,6 @@ impl Terminal {
             }
         }
         self.grid.say(said.as_bytes());
-        self.may_wrap = true;
     }
 
     /// One character, with all care.
@@ -100,7 +101,6 @@ impl Terminal {
             return;
         }
         self.state.last = Some(c);
-        self.may_wrap = true;
         let (row, col) = self.grid.cursor();
         if col + width > size.cols {
             if self.state.modes.autowrap {

@@ -86,7 +86,9 @@ mod recordings;
 fn recordings_from_anywhere() {
     for (name, size, bytes) in recordings::all() {
         // whether this widens what is before it is a matter of taste
-        let bytes = String::from_utf8_lossy(&bytes).replace('\u{fe0f}', "").into_bytes();
+        let bytes = String::from_utf8_lossy(&bytes)
+            .replace('\u{fe0f}', "")
+            .into_bytes();
         same(&bytes, size);
         for at in recordings::places(&bytes).into_iter().step_by(3) {
             if let Err(error) = judge::same_from(&bytes, at, size) {

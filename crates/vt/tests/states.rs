@@ -92,9 +92,17 @@ fn sgr() -> impl Strategy<Value = String> {
 }
 
 fn sequence() -> impl Strategy<Value = String> {
-    let last = prop::sample::select("ABCDEFGHIJKLMPSTXZ@`abdefghlrsu".chars().collect::<Vec<_>>());
-    let mode = prop::sample::select(vec![1, 5, 6, 7, 12, 25, 47, 1000, 1004, 1006, 1007, 1047, 1048, 1049, 2004, 2026, 2031]);
-    let escape = prop::sample::select(vec!["7", "8", "D", "E", "M", "H", "=", ">", "(0", "(B", ")0", "#8", "n", "o"]);
+    let last = prop::sample::select(
+        "ABCDEFGHIJKLMPSTXZ@`abdefghlrsu"
+            .chars()
+            .collect::<Vec<_>>(),
+    );
+    let mode = prop::sample::select(vec![
+        1, 5, 6, 7, 12, 25, 47, 1000, 1004, 1006, 1007, 1047, 1048, 1049, 2004, 2026, 2031,
+    ]);
+    let escape = prop::sample::select(vec![
+        "7", "8", "D", "E", "M", "H", "=", ">", "(0", "(B", ")0", "#8", "n", "o",
+    ]);
     prop_oneof![
         6 => (numbers(), last).prop_map(|(n, last)| format!("\x1b[{n}{last}")),
         2 => (mode, any::<bool>()).prop_map(|(m, on)| format!("\x1b[?{m}{}", if on { 'h' } else { 'l' })),

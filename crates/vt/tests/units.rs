@@ -19,7 +19,10 @@ fn rows(bytes: &str) -> Vec<String> {
 
 fn answers(bytes: &str) -> Vec<String> {
     let queries = Terminal::new(SIZE, 0).feed(bytes.as_bytes()).queries;
-    queries.into_iter().map(|query| String::from_utf8(query.answer).unwrap()).collect()
+    queries
+        .into_iter()
+        .map(|query| String::from_utf8(query.answer).unwrap())
+        .collect()
 }
 
 #[test]
@@ -34,7 +37,10 @@ fn what_vt100_does_not_know_is_said_in_its_words() {
         ("main\x1b[?1047halt\x1b[?1047lx", vec!["main   x"]),
         ("a\x1b[?1048hbc\x1b[?1048lX", vec!["aXc"]),
         ("abc\r\x1b[4hX\x1b[4lY", vec!["XYbc"]),
-        ("\x1b[?7labcdefghijklmnopqrstuvwxyz", vec!["abcdefghijklmnopqrsz"]),
+        (
+            "\x1b[?7labcdefghijklmnopqrstuvwxyz",
+            vec!["abcdefghijklmnopqrsz"],
+        ),
         ("\x1b(0lqk\x1b(Bq\x0e\x1b)0x\x0fx", vec!["┌─┐q│x"]),
         ("a\x1b[4bb", vec!["aaaaab"]),
         ("\x1b[?6h\x1b[2;3r\x1b[5;1Hx", vec!["", "", "x"]),
@@ -51,14 +57,35 @@ fn questions_are_answered_with_the_state_at_that_point() {
     assert_eq!(answers("\x1b[c"), ["\x1b[?62;22c"]);
     assert_eq!(answers("ab\x1b[6ncd\x1b[6n"), ["\x1b[1;3R", "\x1b[1;5R"]);
     assert_eq!(answers("\x1b[2;4r\x1b[?6h\x1b[2;2H\x1b[6n"), ["\x1b[2;2R"]);
-    assert_eq!(answers("\x1b[5n\x1b[?u\x1b[>3u\x1b[?u"), ["\x1b[0n", "\x1b[?0u", "\x1b[?3u"]);
-    assert_eq!(answers("\x1b[?2004$p\x1b[?2004h\x1b[?2004$p\x1b[?9999$p"), ["\x1b[?2004;2$y", "\x1b[?2004;1$y", "\x1b[?9999;0$y"]);
-    assert_eq!(answers("\x1b[18t\x1b[14t\x1b[16t"), ["\x1b[8;5;20t", "\x1b[4;80;160t", "\x1b[6;16;8t"]);
-    assert_eq!(answers("\x1b]11;?\x07\x1b]11;#fff\x07\x1b]11;?\x07"), ["\x1b]11;rgb:0000/0000/0000\x1b\\", "\x1b]11;#fff\x1b\\"]);
+    assert_eq!(
+        answers("\x1b[5n\x1b[?u\x1b[>3u\x1b[?u"),
+        ["\x1b[0n", "\x1b[?0u", "\x1b[?3u"]
+    );
+    assert_eq!(
+        answers("\x1b[?2004$p\x1b[?2004h\x1b[?2004$p\x1b[?9999$p"),
+        ["\x1b[?2004;2$y", "\x1b[?2004;1$y", "\x1b[?9999;0$y"]
+    );
+    assert_eq!(
+        answers("\x1b[18t\x1b[14t\x1b[16t"),
+        ["\x1b[8;5;20t", "\x1b[4;80;160t", "\x1b[6;16;8t"]
+    );
+    assert_eq!(
+        answers("\x1b]11;?\x07\x1b]11;#fff\x07\x1b]11;?\x07"),
+        ["\x1b]11;rgb:0000/0000/0000\x1b\\", "\x1b]11;#fff\x1b\\"]
+    );
     assert_eq!(answers("\x1b]4;1;?\x07"), [""; 0]);
-    assert_eq!(answers("\x1bP$qm\x1b\\\x1bP+q544e\x1b\\"), ["\x1bP0$r\x1b\\", "\x1bP0+r\x1b\\"]);
+    assert_eq!(
+        answers("\x1bP$qm\x1b\\\x1bP+q544e\x1b\\"),
+        ["\x1bP0$r\x1b\\", "\x1bP0+r\x1b\\"]
+    );
     assert_eq!(answers("\x1b[?996n"), ["\x1b[?997;1n"]);
-    assert_eq!(answers("\x1b[>q"), [format!("\x1bP>|clsess({})\x1b\\", env!("CARGO_PKG_VERSION"))]);
+    assert_eq!(
+        answers("\x1b[>q"),
+        [format!(
+            "\x1bP>|clsess({})\x1b\\",
+            env!("CARGO_PKG_VERSION")
+        )]
+    );
 }
 
 #[test]
@@ -67,7 +94,10 @@ fn a_question_in_pieces_is_placed_in_both() {
     assert_eq!(terminal.feed(b"abc\x1b[").queries, []);
     assert_eq!(terminal.pending(), b"\x1b[");
     let query = &terminal.feed(b"6nx").queries[0];
-    assert_eq!((query.start, query.end, &query.answer[..]), (0, 4, &b"\x1b[1;4R"[..]));
+    assert_eq!(
+        (query.start, query.end, &query.answer[..]),
+        (0, 4, &b"\x1b[1;4R"[..])
+    );
 }
 
 #[test]
@@ -76,8 +106,19 @@ fn colours_and_pixels_that_were_told_are_answered() {
     terminal.set_colours([None, Some("rgb:ffff/ffff/ffff"), Some("\x1bbad")]);
     terminal.set_pixels(200, 100);
     let fed = terminal.feed(b"\x1b]11;?\x07\x1b[?996n\x1b[14t");
-    let answers: Vec<_> = fed.queries.iter().map(|q| String::from_utf8_lossy(&q.answer).into_owned()).collect();
-    assert_eq!(answers, ["\x1b]11;rgb:ffff/ffff/ffff\x1b\\", "\x1b[?997;2n", "\x1b[4;100;200t"]);
+    let answers: Vec<_> = fed
+        .queries
+        .iter()
+        .map(|q| String::from_utf8_lossy(&q.answer).into_owned())
+        .collect();
+    assert_eq!(
+        answers,
+        [
+            "\x1b]11;rgb:ffff/ffff/ffff\x1b\\",
+            "\x1b[?997;2n",
+            "\x1b[4;100;200t"
+        ]
+    );
 }
 
 #[test]
@@ -105,8 +146,20 @@ fn a_string_that_is_too_long_is_followed_to_its_end() {
 #[test]
 fn huge_numbers_take_no_time() {
     let start = std::time::Instant::now();
-    let mut terminal = Terminal::new(Size { rows: 9999, cols: 0 }, 0);
-    assert_eq!(terminal.size(), Size { rows: 1000, cols: 1 });
+    let mut terminal = Terminal::new(
+        Size {
+            rows: 9999,
+            cols: 0,
+        },
+        0,
+    );
+    assert_eq!(
+        terminal.size(),
+        Size {
+            rows: 1000,
+            cols: 1
+        }
+    );
     for last in "@ABCDEFGHIJKLMPSTXZ`abdegr".chars() {
         terminal.feed(format!("x\x1b[65535{last}\x1b[99999;99999{last}").as_bytes());
     }
@@ -130,7 +183,10 @@ fn history_is_the_last_rows_and_bounded() {
     }
     let text = String::from_utf8(terminal.history(1000)).unwrap();
     let lines: Vec<_> = text.split_terminator("\r\n").collect();
-    assert_eq!((lines.len(), lines[0], lines[199]), (200, "line 796", "line 995"));
+    assert_eq!(
+        (lines.len(), lines[0], lines[199]),
+        (200, "line 796", "line 995")
+    );
     assert_eq!(terminal.history(1), b"line 995\r\n");
     terminal.feed(b"\x1b[3J");
     assert_eq!(terminal.history(10), b"");
@@ -144,7 +200,18 @@ fn history_is_the_last_rows_and_bounded() {
 fn undo_leaves_a_plain_terminal() {
     let undo = fed("a\r\nb\x1b[?1049h\x1b[?1003h\x1b[5;5Hfull").undo();
     let undo = String::from_utf8(undo).unwrap();
-    for part in ["\x1b[?1049l", "\x1b[?1003l", "\x1b[?2004l", "\x1b[?1004l", "\x1b[<99u", "\x1b[>4;0m", "\x1b[?25h", "\x1b[r", "\x1b[m", "\x1b[2H\r\n"] {
+    for part in [
+        "\x1b[?1049l",
+        "\x1b[?1003l",
+        "\x1b[?2004l",
+        "\x1b[?1004l",
+        "\x1b[<99u",
+        "\x1b[>4;0m",
+        "\x1b[?25h",
+        "\x1b[r",
+        "\x1b[m",
+        "\x1b[2H\r\n",
+    ] {
         assert!(undo.contains(part), "{part:?}");
     }
 }

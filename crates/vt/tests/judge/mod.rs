@@ -97,17 +97,18 @@ impl Judge {
         let zero: String = cell.zerowidth().unwrap_or_default().iter().collect();
         let link = cell.hyperlink().map(|link| link.uri().to_owned());
         let blank = c == ' ' && zero.is_empty();
-        let shows = Flags::INVERSE
-            | Flags::ALL_UNDERLINES
-            | Flags::STRIKEOUT
-            | Flags::WRAPLINE;
+        let shows = Flags::INVERSE | Flags::ALL_UNDERLINES | Flags::STRIKEOUT | Flags::WRAPLINE;
         if blank {
             flags &= shows; // the rest of a blank cannot be seen
         }
         let seen_fg = !blank || flags.intersects(shows & !Flags::WRAPLINE);
         format!(
             "{c}{zero}|{}|{}|{flags:?}|{:?}|{link:?}",
-            if seen_fg { colour(cell.fg) } else { String::new() },
+            if seen_fg {
+                colour(cell.fg)
+            } else {
+                String::new()
+            },
             colour(cell.bg),
             cell.underline_color().map(colour),
         )
@@ -116,7 +117,8 @@ impl Judge {
     pub fn seen(&self) -> Seen {
         let grid = self.term.grid();
         let row = |row: i32| -> String {
-            let cells = (0..usize::from(self.size.cols)).map(|col| Self::cell(&grid[Line(row)][Column(col)]));
+            let cells = (0..usize::from(self.size.cols))
+                .map(|col| Self::cell(&grid[Line(row)][Column(col)]));
             cells.collect::<Vec<_>>().join(" ")
         };
         let cursor = &grid.cursor;
@@ -125,8 +127,14 @@ impl Judge {
             rows: (0..i32::from(self.size.rows)).map(row).collect(),
             cursor: format!(
                 "{:?} {} {} {} {:?} {:?} {:?} {:?}",
-                cursor.point, cursor.input_needs_wrap, colour(template.fg), colour(template.bg), template.flags,
-                template.underline_color(), template.hyperlink().map(|l| l.uri().to_owned()), self.term.cursor_style(),
+                cursor.point,
+                cursor.input_needs_wrap,
+                colour(template.fg),
+                colour(template.bg),
+                template.flags,
+                template.underline_color(),
+                template.hyperlink().map(|l| l.uri().to_owned()),
+                self.term.cursor_style(),
             ),
             modes: format!("{:?}", self.term.mode()),
             title: self.heard.0.borrow().clone(),
@@ -190,7 +198,11 @@ pub fn same_from(bytes: &[u8], at: usize, size: Size) -> Result<(), String> {
     let mut taken = terminal.snapshot();
     taken.extend_from_slice(terminal.pending());
     let say = |what: &str, difference: String| {
-        Err(format!("{what}: {difference}\n  {}\n  => {}", String::from_utf8_lossy(&bytes[..at.min(3000)]).escape_debug(), String::from_utf8_lossy(&taken).escape_debug()))
+        Err(format!(
+            "{what}: {difference}\n  {}\n  => {}",
+            String::from_utf8_lossy(&bytes[..at.min(3000)]).escape_debug(),
+            String::from_utf8_lossy(&taken).escape_debug()
+        ))
     };
     for probe in std::iter::once(&b""[..]).chain(PROBES.iter().copied()) {
         let mut direct = Judge::new(size);
@@ -203,7 +215,10 @@ pub fn same_from(bytes: &[u8], at: usize, size: Size) -> Result<(), String> {
         late.feed(&bytes[at..]);
         late.feed(probe);
         if let Some(difference) = differs(&direct.seen(), &late.seen()) {
-            return say(&format!("probe {}", String::from_utf8_lossy(probe).escape_debug()), difference);
+            return say(
+                &format!("probe {}", String::from_utf8_lossy(probe).escape_debug()),
+                difference,
+            );
         }
     }
     Ok(())

@@ -35,5 +35,8 @@ pub fn places(bytes: &[u8]) -> Vec<usize> {
         length => length / 60 + 1,
     };
     // not only at multiples of anything
-    (0..bytes.len()).step_by(step).map(|at| (at + at * 7919 % step).min(bytes.len())).collect()
+    (0..bytes.len())
+        .step_by(step)
+        .map(|at| (at + at * 7919 % step).min(bytes.len()))
+        .collect()
 }
