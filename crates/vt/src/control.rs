@@ -348,11 +348,11 @@ impl Terminal {
                 self.switch(true, mode);
                 self.grid.say(b"\x1b[2J");
             }
-            (1049, false) => {
+            (1049, false) if self.alternate() => {
                 self.switch(false, mode);
                 self.restore();
             }
-            (1049, true) => {}
+            (1049, _) => {} // as in alacritty and kitty; others restore the cursor
             _ => self.state.modes.set(mode, on),
         }
     }

@@ -34,13 +34,7 @@ impl Terminal {
         }
         let mut brush = Brush::default();
         write_known(&mut brush.out);
-        // the other screen has a stack of keyboard flags, too
-        brush.out.extend_from_slice(b"\x1b[?1049h");
-        write_kitty_off(&mut brush.out);
-        if !self.alternate() {
-            self.state.kitty[1].write(&mut brush.out);
-        }
-        brush.out.extend_from_slice(b"\x1b[?1049l");
+        self.write_other(&mut brush);
         write_kitty_off(&mut brush.out);
         self.state.strings.write(&mut brush.out);
         self.state.tabs.write(self.size().cols, &mut brush.out);
@@ -55,6 +49,27 @@ impl Terminal {
         self.write_cursor(&mut brush);
         self.write_end(&mut brush);
         brush.out
+    }
+
+    /// What the alternate screen keeps while the main one is in front: keyboard flags, and the
+    /// saved cursor.
+    fn write_other(&self, brush: &mut Brush) {
+        brush.out.extend_from_slice(b"\x1b[?1049h");
+        write_kitty_off(&mut brush.out);
+        if !self.alternate() {
+            self.state.kitty[1].write(&mut brush.out);
+            let saved = &self.state.saved[1];
+            if saved.origin {
+                brush.out.extend_from_slice(b"\x1b[?6h");
+            }
+            brush.go(saved.row, saved.col.min(self.size().cols - 1));
+            brush.take(&saved.pen);
+            saved.charsets.write(&mut brush.out);
+            brush.out.extend_from_slice(b"\x1b7");
+        }
+        brush.out.extend_from_slice(b"\x1b[?1049l");
+        write_plain(&mut brush.out);
+        brush.pen = Pen::default();
     }
 
     fn write_alternate(&mut self, brush: &mut Brush) {
