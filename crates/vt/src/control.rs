@@ -364,6 +364,9 @@ impl Terminal {
         }
         match (params.prefix, params.intermediate, last) {
             (0, 0, b'm') => {
+                if params.controls {
+                    self.sgr(params); // else it was obeyed when it did not pass
+                }
                 self.write_pen();
                 return;
             }

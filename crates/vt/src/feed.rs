@@ -220,7 +220,7 @@ impl Terminal {
             }
             Found::Csi(length, inside, last) => {
                 let params = Params::read(inside);
-                if self.passes(&params, last) && inside.iter().all(|b| *b >= 0x20) {
+                if !params.controls && self.passes(&params, last) {
                     input.at += length;
                     return true;
                 }

@@ -73,13 +73,11 @@ impl Terminal {
         for row in 0..rows {
             let mut brush = Brush::default();
             brush.line(&self.grid, row, size.cols.min(self.size().cols));
-            if let Some(shown) = painted.rows.get_mut(usize::from(row)) {
-                if *shown != brush.out {
-                    let _ = write!(out, "\x1b[{}H", row + 1);
-                    out.extend_from_slice(b"\x1b[2K");
-                    out.extend_from_slice(&brush.out);
-                    *shown = brush.out;
-                }
+            let shown = painted.rows.get_mut(usize::from(row));
+            if let Some(shown) = shown.filter(|shown| **shown != brush.out) {
+                let _ = write!(out, "\x1b[{}H\x1b[2K", row + 1);
+                out.extend_from_slice(&brush.out);
+                *shown = brush.out;
             }
         }
     }

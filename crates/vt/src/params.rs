@@ -12,6 +12,8 @@ pub(crate) struct Params {
     pub intermediate: u8,
     /// It cannot be: a sequence to be ignored.
     pub bad: bool,
+    /// There are controls inside, which are obeyed first.
+    pub controls: bool,
     values: [u16; MOST],
     sub: u32,
     count: usize,
@@ -24,39 +26,45 @@ impl Params {
             prefix: 0,
             intermediate: 0,
             bad: false,
+            controls: false,
             values: [0; MOST],
             sub: 0,
             count: 0,
         };
-        let mut full = false;
+        // the number that is being read; kept at its end, and not where there is no room
+        let mut value: u16 = 0;
         for (at, byte) in bytes.iter().enumerate() {
             match byte {
-                b'0'..=b'9' if !full => params.digit(byte - b'0'),
-                b';' | b':' if !full => full = !params.next(*byte == b':'),
+                b'0'..=b'9' => {
+                    value = value
+                        .saturating_mul(10)
+                        .saturating_add((byte - b'0').into());
+                }
+                b';' | b':' => {
+                    params.keep(value);
+                    value = 0;
+                    if *byte == b':' && params.count < MOST {
+                        params.sub |= 1 << params.count;
+                    }
+                }
                 b'<'..=b'?' if at == 0 => params.prefix = *byte,
                 b'<'..=b'?' => params.bad = true,
                 0x20..=0x2f if params.intermediate == 0 => params.intermediate = *byte,
                 0x20..=0x2f => params.bad = true,
-                _ => {}
+                _ => params.controls |= *byte < 0x20,
             }
+        }
+        if params.count > 0 || bytes.iter().any(u8::is_ascii_digit) {
+            params.keep(value);
         }
         params
     }
 
-    fn digit(&mut self, digit: u8) {
-        self.count = self.count.max(1);
-        let value = &mut self.values[self.count - 1];
-        *value = value.saturating_mul(10).saturating_add(digit.into());
-    }
-
-    fn next(&mut self, sub: bool) -> bool {
-        self.count = self.count.max(1);
-        if self.count == MOST {
-            return false;
+    fn keep(&mut self, value: u16) {
+        if let Some(place) = self.values.get_mut(self.count) {
+            *place = value;
+            self.count += 1;
         }
-        self.sub |= u32::from(sub) << self.count;
-        self.count += 1;
-        true
     }
 
     /// How many there are.

@@ -16,8 +16,11 @@ impl Tabs {
 
     fn stops(&self, col: u16) -> bool {
         match &self.own {
-            Some(own) => own.get(usize::from(col)).copied().unwrap_or(col % 8 == 0),
-            None => col % 8 == 0,
+            Some(own) => own
+                .get(usize::from(col))
+                .copied()
+                .unwrap_or(col.is_multiple_of(8)),
+            None => col.is_multiple_of(8),
         }
     }
 
@@ -47,10 +50,10 @@ impl Tabs {
         if self.stops(col) == on {
             return;
         }
-        let usual = || (0..cols).map(|col| col % 8 == 0).collect();
+        let usual = || (0..cols).map(|col| col.is_multiple_of(8)).collect();
         let own = self.own.get_or_insert_with(usual);
         for col in own.len()..=at {
-            own.push(col % 8 == 0);
+            own.push(col.is_multiple_of(8));
         }
         own[at] = on;
         self.forget_usual();
@@ -58,7 +61,10 @@ impl Tabs {
 
     fn forget_usual(&mut self) {
         let own = self.own.iter().flatten().enumerate();
-        if own.into_iter().all(|(col, on)| *on == (col % 8 == 0)) {
+        if own
+            .into_iter()
+            .all(|(col, on)| *on == (col.is_multiple_of(8)))
+        {
             self.own = None;
         }
     }

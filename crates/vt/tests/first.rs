@@ -1,5 +1,6 @@
 //! What the rest is built on.
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic)] // tests: helpers are not #[test] functions
 
 use clsess_vt::{Size, Terminal};
 

@@ -1,5 +1,6 @@
 //! Snapshots, in a real terminal.
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic)] // tests: helpers are not #[test] functions
 
 mod judge;
 

@@ -1,5 +1,6 @@
 //! The parts, one by one.
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic)] // tests: helpers are not #[test] functions
 
 use clsess_vt::{Painted, Size, Terminal};
 
@@ -262,4 +263,40 @@ fn titles_are_bounded_and_plain() {
     assert_eq!(terminal.title(), Some("abc"));
     terminal.feed(b"\x1b[22;0t\x1b]0;other\x1b\\\x1b[23;0t");
     assert_eq!(terminal.title(), Some("abc"));
+}
+
+/// Bytes of the heap that are in use, as the kernel and malloc tell it, roughly.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("RssAnon"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
+        * 1024
+}
+
+#[test]
+#[ignore = "alone in its process: cargo test -p clsess-vt --test units -- --ignored"]
+fn memory_is_bounded() {
+    let size = Size { rows: 24, cols: 80 };
+    let before = resident();
+    let idle: Vec<_> = (0..100).map(|_| Terminal::new(size, 10_000)).collect();
+    let each = (resident() - before) / 100;
+    println!("idle: {each}");
+    assert!(each < 80 * 1024);
+    drop(idle);
+    let before = resident();
+    let mut full: Vec<_> = (0..10).map(|_| Terminal::new(size, 10_000)).collect();
+    let line = format!("{}\r\n", "x".repeat(76));
+    for terminal in &mut full {
+        (0..12_000).for_each(|_| drop(terminal.feed(line.as_bytes())));
+    }
+    let each = (resident() - before) / 10;
+    println!("10 000 rows: {each}");
+    assert!(each < 1_300_000);
 }
