@@ -92,7 +92,7 @@ fn recordings_from_anywhere() {
             .into_bytes();
         same(&bytes, size);
         for at in recordings::places(&bytes).into_iter().step_by(3) {
-            if let Err(error) = judge::same_from(&bytes, at, size) {
+            if let Err(error) = judge::same_from(&bytes, at, size, true) {
                 panic!("{name} at {at}: {error}");
             }
         }

@@ -181,6 +181,7 @@ fn drawn() -> impl Strategy<Value = String> {
         )
             .prop_map(|(n, last)| match last {
                 'K' => format!("\x1b[{}K", n % 3),
+                'P' => "\x1b[P".to_owned(), // alacritty blanks cells on the left, too, near the margin
                 'E' | 'F' => format!("\x1b[r\x1b[{n}{last}"),
                 last => format!("\x1b[{n}{last}"),
             }),
@@ -226,7 +227,7 @@ proptest! {
     fn a_real_terminal_agrees(bytes in drawn(), at in any::<prop::sample::Index>()) {
         let size = Size { rows: 10, cols: 20 };
         let at = at.index(bytes.len() + 1);
-        let result = judge::same_from(bytes.as_bytes(), at, size);
+        let result = judge::same_from(bytes.as_bytes(), at, size, false);
         prop_assert!(result.is_ok(), "{}", result.unwrap_err());
     }
 }

@@ -4,6 +4,9 @@
 //! - a cell that HT went over holds a tab there: it is a blank here;
 //! - SGR 21 is double underline (as in xterm, kitty, VTE); alacritty ends bold with it;
 //! - emoji with VS16 take two columns (as in kitty and vt100); alacritty leaves them narrow;
+//! - alacritty keeps in a cell that its row wrapped, and moves it along with ICH and DCH;
+//! - alacritty's ED 1 in the second row leaves the first one;
+//! - alacritty's DCH of more than the row has blanks cells in front of the cursor in colour;
 //! - IL and DL put the cursor into the first column (as in xterm, kitty, VTE);
 //! - `CSI ! p`, 47, 1047 and 1048 are not known to alacritty.
 #![allow(dead_code)]
@@ -52,6 +55,8 @@ pub struct Judge {
     parser: Processor,
     heard: Heard,
     size: Size,
+    /// Whether it is looked at which rows wrapped.
+    wraps: bool,
 }
 
 /// All that can be seen of it.
@@ -64,7 +69,7 @@ pub struct Seen {
 }
 
 impl Judge {
-    pub fn new(size: Size) -> Self {
+    pub fn new(size: Size, wraps: bool) -> Self {
         let heard = Heard::default();
         let config = Config {
             kitty_keyboard: true,
@@ -75,6 +80,7 @@ impl Judge {
             parser: Processor::new(),
             heard,
             size,
+            wraps,
         }
     }
 
@@ -83,7 +89,7 @@ impl Judge {
         self.parser.stop_sync(&mut self.term);
     }
 
-    fn cell(cell: &Cell) -> String {
+    fn cell(cell: &Cell, last: bool) -> String {
         let c = match cell.c {
             '\t' | '\0' => ' ',
             c => c,
@@ -91,6 +97,8 @@ impl Judge {
         let mut flags = cell.flags;
         // the last cell before a wide character that did not fit is drawn by the wrap itself
         flags.remove(Flags::LEADING_WIDE_CHAR_SPACER);
+        // it goes along with a cell that is moved, where it means nothing
+        flags.set(Flags::WRAPLINE, last && flags.contains(Flags::WRAPLINE));
         if flags.contains(Flags::WIDE_CHAR_SPACER) {
             return "<".into();
         }
@@ -117,8 +125,12 @@ impl Judge {
     pub fn seen(&self) -> Seen {
         let grid = self.term.grid();
         let row = |row: i32| -> String {
-            let cells = (0..usize::from(self.size.cols))
-                .map(|col| Self::cell(&grid[Line(row)][Column(col)]));
+            let cells = (0..usize::from(self.size.cols)).map(|col| {
+                Self::cell(
+                    &grid[Line(row)][Column(col)],
+                    self.wraps && col + 1 == usize::from(self.size.cols),
+                )
+            });
             cells.collect::<Vec<_>>().join(" ")
         };
         let cursor = &grid.cursor;
@@ -188,8 +200,9 @@ fn differs(a: &Seen, b: &Seen) -> Option<String> {
     None
 }
 
-/// Holds a snapshot to the bytes themselves; the bytes behind `at` are fed live.
-pub fn same_from(bytes: &[u8], at: usize, size: Size) -> Result<(), String> {
+/// Holds a snapshot to the bytes themselves; the bytes behind `at` are fed live. With
+/// `wraps` the same rows must have wrapped, too.
+pub fn same_from(bytes: &[u8], at: usize, size: Size, wraps: bool) -> Result<(), String> {
     let mut terminal = Terminal::new(size, 0);
     let fed = terminal.feed(&bytes[..at]);
     if fed.lost {
@@ -205,10 +218,10 @@ pub fn same_from(bytes: &[u8], at: usize, size: Size) -> Result<(), String> {
         ))
     };
     for probe in std::iter::once(&b""[..]).chain(PROBES.iter().copied()) {
-        let mut direct = Judge::new(size);
+        let mut direct = Judge::new(size, wraps);
         direct.feed(bytes);
         direct.feed(probe);
-        let mut late = Judge::new(size);
+        let mut late = Judge::new(size, wraps);
         late.feed(NASTY);
         late.heard.0.borrow_mut().take();
         late.feed(&taken);
@@ -225,7 +238,7 @@ pub fn same_from(bytes: &[u8], at: usize, size: Size) -> Result<(), String> {
 }
 
 pub fn same(bytes: &[u8], size: Size) {
-    if let Err(error) = same_from(bytes, bytes.len(), size) {
+    if let Err(error) = same_from(bytes, bytes.len(), size, true) {
         panic!("{size:?} {error}");
     }
 }

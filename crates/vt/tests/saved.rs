@@ -1,4 +1,4 @@
-//! What the rest is built on.
+//! A terminal that is saved and restored.
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::panic)] // tests: helpers are not #[test] functions
 
