@@ -164,8 +164,8 @@ fn colour(colour: Color) -> String {
     }
 }
 
-/// A state that nobody wants.
-pub const NASTY: &[u8] = b"\x1b]2;nasty\x07old text\r\n\x1b[3;9r\x1b[?1049h\x1b[5;8r\x1b[?6h\x1b[4h\x1b[20h\x1b[?7l\x1b[41;1;4;9mXX\x1b[?1;1003;1006;1004;2004h\x1b=\x1b[>5u\x1b[>7u\x1b(0\x0e\x1b)0\x1b[3g\x1b[5 q\x1b[?25l\x1b]8;;http://nasty\x1b\\lll\x1b7";
+/// A state that nobody wants. It has no title: where the program has none, the viewer's own is left.
+pub const NASTY: &[u8] = b"old text\r\n\x1b[3;9r\x1b[?1049h\x1b[5;8r\x1b[?6h\x1b[4h\x1b[20h\x1b[?7l\x1b[41;1;4;9mXX\x1b[?1;1003;1006;1004;2004h\x1b=\x1b[>5u\x1b[>7u\x1b(0\x0e\x1b)0\x1b[3g\x1b[5 q\x1b[?25l\x1b]8;;http://nasty\x1b\\lll\x1b7";
 
 /// What shows the state that cannot be seen: each is fed to both behind the rest.
 pub const PROBES: &[&[u8]] = &[
