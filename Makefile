@@ -68,7 +68,7 @@ bench:
 # and any compiler of Rust takes them. What was found is in fuzz-out, a crash as crash-*: run
 # target/fuzz/TRIPLE/fuzz/fuzz-NAME FILE to see it again.
 FUZZ_SECONDS = 60
-FUZZ_TARGETS = stream tracker lines sse frames holder
+FUZZ_TARGETS = stream tracker lines sse frames holder vt
 coverage = --cfg fuzzing -C passes=sancov-module -C link-dead-code $(addprefix -C llvm-args=-sanitizer-coverage-, \
 	level=4 inline-8bit-counters pc-table trace-compares)
 

@@ -44,6 +44,19 @@ fn main() {
     by_hand("sse", &streams(&recordings["tools"]));
     by_hand("frames", &frames());
     by_hand("holder", &holder());
+    by_hand("vt", &terminals());
+}
+
+/// The beginnings of what real programs wrote into a terminal of 24 rows and 80 columns.
+fn terminals() -> Vec<Vec<u8>> {
+    let recordings = here("../../crates/vt/tests/recordings");
+    let mut inputs = Vec::new();
+    for name in ["bash", "fidelity", "htop", "less", "tmux", "vim"] {
+        let bytes = fs::read(recordings.join(format!("{name}.24x80.bin"))).unwrap();
+        let begun = &bytes[..bytes.len().min(3000)];
+        inputs.push([&[24, 80, 2, 6, 99], begun].concat());
+    }
+    inputs
 }
 
 fn here(path: &str) -> PathBuf {

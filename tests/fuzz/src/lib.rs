@@ -7,6 +7,7 @@
 mod agent;
 mod socket;
 mod split;
+mod terminal;
 
 #[path = "../../../crates/broker/src/driver/lines.rs"]
 mod splitter; // the broker's own file: private there, and not public for our sake
@@ -16,16 +17,18 @@ mod watched;
 
 pub use agent::{POOL, lines, sse, stream, tracker};
 pub use socket::{frames, holder};
+pub use terminal::vt;
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their directories in `corpus/`.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("stream", stream),
     ("tracker", tracker),
     ("lines", lines),
     ("sse", sse),
     ("frames", frames),
     ("holder", holder),
+    ("vt", vt),
 ];

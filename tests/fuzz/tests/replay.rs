@@ -34,6 +34,11 @@ fn tracker() {
 }
 
 #[test]
+fn vt() {
+    replay("vt");
+}
+
+#[test]
 fn lines() {
     replay("lines");
 }
