@@ -1,9 +1,9 @@
 //! The agent: how it is started, and what the holder keeps of it.
 //!
-//! It is started with `posix_spawn` and not with std's `Command`, which hands the caller's signal mask on to the
+//! With pipes it is started with `posix_spawn` and not with std's `Command`, which hands the caller's signal mask on to the
 //! child: an agent of a holder, which blocks SIGTERM to read it from a descriptor, could not be ended by SIGTERM.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -15,30 +15,28 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::stat::{Mode, SFlag, stat, umask};
 use nix::unistd::{AccessFlags, Pid, access, chdir};
 
-use crate::protocol::{Exit, Failed, INBOX, NOTES, OUTBOX, PIPES, Reply, Start};
+use crate::protocol::{Exit, Failed, INBOX, MASTER, NOTES, OUTBOX, PIPES, Reply, Start, TERMINAL};
+use crate::terminal;
 
-/// The agent's process, the broker's ends of its pipes, and the files of its life.
+/// The agent's process, and what is lent to brokers.
 pub(crate) struct Agent {
     pub(crate) pid: Pid,
     pub(crate) start_time: u64,
     /// How it exited, once it has been reaped: from then on its pid may be anybody's.
     pub(crate) exit: Option<Exit>,
-    /// Kept for the next broker, until the agent is to end.
-    stdin: Option<OwnedFd>,
-    /// Kept so that a later broker can go on reading where this one stopped.
-    stdout: OwnedFd,
-    stderr: OwnedFd,
-    /// Outbox, inbox and notes.
-    files: [(u8, OwnedFd); 3],
+    /// What is lent, with its number: the broker's ends of what the agent reads and writes, and the files. Kept so that
+    /// a later broker can go on where this one stopped.
+    ends: Vec<(u8, OwnedFd)>,
 }
 
 impl Agent {
     /// Starts it, in steps so that the error names what is wrong: a failed exec says "not found" of a program, its
     /// interpreter and a directory alike.
     pub(crate) fn start(start: Start) -> Result<Self, Failed> {
-        if start.stdio != PIPES {
+        if ![PIPES, TERMINAL].contains(&start.stdio) {
             return Err(failed("stdio", Errno::ENOTSUP, "no such kind of stdio"));
         }
+        let (stdio, window) = (start.stdio, start.window);
         let program = zero_ended("program", start.program)?;
         let cwd = zero_ended("cwd", start.cwd)?;
         let mut args = zero_ended_list("arguments", start.args)?;
@@ -54,12 +52,26 @@ impl Agent {
         let agent = check_program(&program)
             .map_err(|errno| failed("program", errno, &program.to_string_lossy()))
             .and_then(|()| {
-                spawn(&program, &args, &env)
-                    .map_err(|errno| failed("spawn", errno, &program.to_string_lossy()))
+                let spawned = match stdio {
+                    TERMINAL => terminal::spawn(&program, &args, &env, window),
+                    _ => spawn(&program, &args, &env),
+                };
+                spawned.map_err(|errno| failed("spawn", errno, &program.to_string_lossy()))
             });
         umask(mask);
         let _ = chdir("/"); // or the holder would keep the directory's file system busy
         agent
+    }
+
+    /// The one that was just spawned.
+    pub(crate) fn new(pid: Pid, ends: Vec<(u8, OwnedFd)>) -> Self {
+        Self {
+            pid,
+            // It is our child and not reaped: its file is there, be it dead already.
+            start_time: start_time(pid).unwrap_or(0),
+            exit: None,
+            ends,
+        }
     }
 
     /// The reply that tells of it.
@@ -70,27 +82,20 @@ impl Agent {
         }
     }
 
-    /// What is lent: the broker's ends that there are, each with the number of its other end in the agent, and the
-    /// files.
+    /// What is lent.
     pub(crate) fn ends(&self) -> (Vec<u8>, Vec<BorrowedFd<'_>>) {
-        [
-            (0, self.stdin.as_ref()),
-            (1, Some(&self.stdout)),
-            (2, Some(&self.stderr)),
-        ]
-        .into_iter()
-        .filter_map(|(number, end)| Some((number, end?.as_fd())))
-        .chain(
-            self.files
-                .iter()
-                .map(|(number, file)| (*number, file.as_fd())),
-        )
-        .unzip()
+        let ends = self.ends.iter();
+        ends.map(|(number, end)| (*number, end.as_fd())).unzip()
     }
 
-    /// Closes the holder's copy of the agent's stdin: it would keep the end of input from the agent.
+    /// Closes the holder's copy of the agent's stdin: it would keep the end of input from the agent. A terminal is hung
+    /// up instead, as it is when its window is closed: it has no end of input, and shells ignore SIGTERM.
     pub(crate) fn close_stdin(&mut self) {
-        self.stdin = None;
+        self.ends.retain(|(number, _)| *number != 0);
+        if self.ends.iter().any(|(number, _)| *number == MASTER) {
+            self.signal(Signal::SIGHUP);
+            self.signal(Signal::SIGCONT); // or one that is stopped never hears of it
+        }
     }
 
     /// Its pid, while it is its own.
@@ -111,8 +116,7 @@ impl Agent {
 /// holder's is closed by the exec. The holder has `/dev/null` as its own 0, 1 and 2, so that no pipe is one of those.
 fn spawn(program: &CString, args: &[CString], env: &[CString]) -> Result<Agent, Errno> {
     let (stdin, stdout, stderr) = (pipe()?, pipe()?, pipe()?);
-    let file = |name| memfd_create(name, MFdFlags::MFD_CLOEXEC);
-    let kept = [
+    let files_in_memory = [
         (OUTBOX, file(c"clsess-outbox")?),
         (INBOX, file(c"clsess-inbox")?),
         (NOTES, file(c"clsess-notes")?),
@@ -139,20 +143,22 @@ fn spawn(program: &CString, args: &[CString], env: &[CString]) -> Result<Agent, 
     attributes.set_sigdefault(&SigSet::all())?;
 
     let pid = posix_spawn(program.as_c_str(), &files, &attributes, args, env)?;
-    Ok(Agent {
-        pid,
-        // It is our child and not reaped: its file is there, be it dead already.
-        start_time: start_time(pid).unwrap_or(0),
-        exit: None,
-        stdin: Some(stdin.1.into()),
-        stdout: stdout.0.into(),
-        stderr: stderr.0.into(),
-        files: kept,
-    })
+    let mut ends: Vec<(u8, OwnedFd)> = vec![
+        (0, stdin.1.into()),
+        (1, stdout.0.into()),
+        (2, stderr.0.into()),
+    ];
+    ends.extend(files_in_memory);
+    Ok(Agent::new(pid, ends))
+}
+
+/// A file in memory.
+pub(crate) fn file(name: &CStr) -> Result<OwnedFd, Errno> {
+    memfd_create(name, MFdFlags::MFD_CLOEXEC)
 }
 
 /// A pipe whose ends are close-on-exec.
-fn pipe() -> Result<(PipeReader, PipeWriter), Errno> {
+pub(crate) fn pipe() -> Result<(PipeReader, PipeWriter), Errno> {
     io::pipe()
         .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EMFILE as i32)))
 }

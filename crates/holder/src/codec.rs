@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 
 use crate::protocol::{
-    Exit, Failed, MAX_FRAME, Reason, Refused, Reply, Request, Start, Successor, TooLong, kind,
+    Exit, Failed, MAX_FRAME, Reason, Refused, Reply, Request, Start, Successor, TooLong, Window,
+    kind,
 };
 use crate::wire::{Reader, Writer};
 
@@ -34,7 +35,11 @@ pub fn encode_request(request: &Request) -> Vec<u8> {
             .list(&start.env, write_pair)
             .bytes(&start.cwd)
             .u8(start.stdio)
-            .u32(start.umask),
+            .u32(start.umask)
+            .u16(start.window.rows)
+            .u16(start.window.cols)
+            .u16(start.window.width)
+            .u16(start.window.height),
         Request::Lend => Writer::new(kind::LEND),
         Request::End { grace_ms, now } => Writer::new(kind::END).u32(*grace_ms).u8(u8::from(*now)),
         Request::Successor(successor) => Writer::new(kind::SUCCESSOR)
@@ -57,6 +62,7 @@ pub fn decode_request(frame: &[u8]) -> Result<Request, Refused> {
                     cwd: reader.bytes()?,
                     stdio: reader.u8()?,
                     umask: reader.u32()?,
+                    window: read_window(reader)?,
                 }),
                 kind::LEND => Request::Lend,
                 kind::END => Request::End {
@@ -158,6 +164,19 @@ fn write_pair(writer: Writer, (name, value): &(Vec<u8>, Vec<u8>)) -> Writer {
 
 fn read_pair(reader: &mut Reader<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((reader.bytes()?, reader.bytes()?))
+}
+
+/// Absent in version 2.
+fn read_window(reader: &mut Reader<'_>) -> Option<Window> {
+    if reader.0.is_empty() {
+        return Some(Window::default());
+    }
+    Some(Window {
+        rows: reader.u16()?,
+        cols: reader.u16()?,
+        width: reader.u16()?,
+        height: reader.u16()?,
+    })
 }
 
 fn write_exit(writer: Writer, exit: Exit) -> Writer {

@@ -129,6 +129,12 @@ fn received_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
     fds
 }
 
+/// A number that somebody else owns and keeps open, as a descriptor.
+pub(crate) fn borrowed<T: ?Sized>(number: RawFd, _owner: &T) -> BorrowedFd<'_> {
+    // SAFETY: the number is its owner's, who is borrowed for as long as this is used, and closes it only when dropped.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
 /// Starts a program that is no descendant of this process but a sibling of it, in a session of its own, and does not
 /// wait for it: its parent is ours, and so is who reaps it.
 ///

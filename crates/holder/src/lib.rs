@@ -6,7 +6,7 @@
 //! the broker and is then out of the way: what the agent reads and writes never passes through it.
 //!
 //! The broker starts it with a listening `AF_UNIX` stream socket as descriptor 0, to which it has connected already,
-//! `/dev/null` as 1 and 2, an empty environment, `/` as its directory, and not as the leader of a process group. When
+//! `/dev/null` as 1 and 2, an empty environment, and not as the leader of a process group. When
 //! that broker has gone, the next one connects to the same socket. The holder is over when the agent and everything
 //! that descends from it has been reaped, and there is nothing that a broker would still want to know.
 //!
@@ -14,7 +14,7 @@
 //! waits for a broker has started one, and not all holders do it at once.
 //!
 //! The rooms: [`protocol`] is what is said; [`descriptors`] passes descriptors over a socket; `control` is the
-//! holder's end of that socket; `agent` starts the program; `ending` and `tree` are the timetables of ending it and
+//! holder's end of that socket; `agent` starts the program, and `terminal` one with a terminal; `ending` and `tree` are the timetables of ending it and
 //! what it leaves behind, pure and told the time; `holder` is the loop.
 
 mod agent;
@@ -24,6 +24,7 @@ pub mod descriptors;
 mod ending;
 mod holder;
 pub mod protocol;
+mod terminal;
 mod tree;
 mod wire;
 
@@ -77,6 +78,7 @@ fn limit_descriptors() {
 /// Turns the process that was started into one that can hold.
 fn prepare() -> io::Result<(UnixListener, SignalFd)> {
     close_inherited()?;
+    unistd::chdir("/")?; // or it would keep the broker's file system busy
     limit_descriptors();
     // It fails only for the leader of a process group, which already is apart from the broker's signals.
     let _ = unistd::setsid();

@@ -10,17 +10,17 @@
 //!
 //! | kind | request | fields |
 //! |------|---------|--------|
-//! | 1 | Start | `bytes program` (absolute), `list of bytes args` (the first is argument 0; none: the program), `list of (bytes name, bytes value) env` (complete: nothing is inherited), `bytes cwd` (absolute), `u8 stdio` (0: three pipes), `u32 umask` |
+//! | 1 | Start | `bytes program` (absolute), `list of bytes args` (the first is argument 0; none: the program), `list of (bytes name, bytes value) env` (complete: nothing is inherited), `bytes cwd` (absolute), `u8 stdio` (0: three pipes, 1: a terminal), `u32 umask`, `u16 rows`, `u16 cols`, `u16 width`, `u16 height` (the terminal's size, in cells and pixels; absent in version 2) |
 //! | 2 | Lend | |
 //! | 3 | End | `u32 grace_ms`, `u8 flags` (bit 0 `now`: SIGTERM at once) |
 //! | 4 | Successor | `list of bytes args` (the first is the absolute path of the program), `list of (bytes name, bytes value) env` (complete) |
 //!
 //! | kind | reply | fields |
 //! |------|-------|--------|
-//! | 128 | Hello | `u8 version` (2), `u32 pid` (the holder's; absent in version 1): the first frame on every connection, unasked |
+//! | 128 | Hello | `u8 version` (3), `u32 pid` (the holder's; absent in version 1): the first frame on every connection, unasked |
 //! | 129 | Started | `u32 pid`, `u64 start_time` (field 22 of `/proc/PID/stat`) |
 //! | 130 | Failed | `u32 errno`, `bytes step` (`stdio`, `cwd`, `program`, `arguments`, `environment`, `spawn`), `bytes message` |
-//! | 131 | Lent | `bytes ends`: a byte for each descriptor that comes with the frame, in their order: the number it has in the agent (0, 1, 2), or that of a file of the holder's own (128 outbox, 129 inbox, 130 notes) |
+//! | 131 | Lent | `bytes ends`: a byte for each descriptor that comes with the frame, in their order: the number it has in the agent (0, 1, 2), or that of a descriptor of the holder's own (128 outbox, 129 inbox, 130 notes, 131 the terminal, 132 and 133 the ends of a pipe for reading and writing) |
 //! | 132 | Exited | `u8 kind` (0 exited, 1 signalled, 2 unknown), `u32 value` (exit status, signal number, 0): unasked |
 //! | 133 | Ended | `u8 kind`, `u32 value` as in Exited, `u8 flags` (bit 0 `left`: some process could not be ended) |
 //! | 134 | Refused | `u8 reason` (0 unknown kind, 1 malformed, 2 too long, 3 not now), `u8 kind` (of what is refused; 0 when it has none) |
@@ -53,8 +53,16 @@
 //! its death how far it had come; and **notes**, in which it writes what it would not like to forget. The holder never
 //! looks into them.
 //!
-//! End closes the agent's input, sends SIGTERM after half of the grace but 2 s at most (at once with `now`), and
-//! SIGKILL when the grace is over. What the agent leaves behind gets SIGTERM and 0.5 s later SIGKILL, layer by layer;
+//! # A terminal
+//!
+//! An agent that is started with stdio 1 is the leader of a session of its own with a terminal, which is its 0, 1 and
+//! 2. Lent are then the master of that, the inbox, the notes, and a pipe: what the terminal says cannot be moved into
+//! a file by one call, and what a broker has moved into the pipe when it dies, the next one finds there.
+//!
+//! # Ending
+//!
+//! End closes the agent's input, or hangs the terminal up (SIGHUP), sends SIGTERM after half of the grace but 2 s at
+//! most (at once with `now`), and SIGKILL when the grace is over. What the agent leaves behind gets SIGTERM and 0.5 s later SIGKILL, layer by layer;
 //! after 5 s the rest is given up, and `left` says so.
 //!
 //! A refused frame changes nothing: the connection and the agent go on. A frame that is too long is read and dropped.
@@ -73,13 +81,16 @@ use std::fmt;
 
 pub use crate::codec::{decode_reply, decode_request, encode_reply, encode_request, take_frame};
 
-/// The version in Hello. Version 1 had neither pid nor files nor successors, and ended with its broker.
-pub const VERSION: u8 = 2;
+/// The version in Hello. Version 1 had neither pid nor files nor successors, and ended with its broker; version 2 had
+/// no terminals.
+pub const VERSION: u8 = 3;
 /// The longest frame, its length not counted: an environment and arguments travel in Start, and Linux itself takes
 /// no more than 6 MiB of them.
 pub const MAX_FRAME: usize = 8 << 20;
-/// The [`Start::stdio`] of three pipes, the only one so far.
+/// The [`Start::stdio`] of three pipes.
 pub const PIPES: u8 = 0;
+/// The [`Start::stdio`] of a terminal.
+pub const TERMINAL: u8 = 1;
 
 /// The number of the outbox in [`Reply::Lent`]: what is on its way to the agent.
 pub const OUTBOX: u8 = 128;
@@ -87,6 +98,12 @@ pub const OUTBOX: u8 = 128;
 pub const INBOX: u8 = 129;
 /// The number of the notes.
 pub const NOTES: u8 = 130;
+/// The number of the terminal's master.
+pub const MASTER: u8 = 131;
+/// The number of the end for reading of the pipe between terminal and inbox.
+pub const PIPE_READ: u8 = 132;
+/// The number of its end for writing.
+pub const PIPE_WRITE: u8 = 133;
 
 /// The kinds, as the table has them.
 pub(crate) mod kind {
@@ -141,10 +158,25 @@ pub struct Start {
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// The absolute path of the directory to start it in.
     pub cwd: Vec<u8>,
-    /// [`PIPES`].
+    /// [`PIPES`] or [`TERMINAL`].
     pub stdio: u8,
     /// The permissions that files it makes are not to have, as its user's shell has them; the holder's own is 077.
     pub umask: u32,
+    /// The size of the terminal, where there is one.
+    pub window: Window,
+}
+
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Window {
+    /// In cells.
+    pub rows: u16,
+    /// In cells.
+    pub cols: u16,
+    /// In pixels; 0: not known.
+    pub width: u16,
+    /// In pixels; 0: not known.
+    pub height: u16,
 }
 
 /// Arguments and environment can hold secrets, and what has a Debug is logged some day: only counts are shown.
@@ -157,6 +189,7 @@ impl fmt::Debug for Start {
             .field("cwd", &self.cwd.escape_ascii().to_string())
             .field("stdio", &self.stdio)
             .field("umask", &format_args!("{:03o}", self.umask))
+            .field("window", &self.window)
             .finish()
     }
 }

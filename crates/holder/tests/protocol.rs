@@ -2,13 +2,22 @@
 
 use clsess_holder::protocol::{
     Exit, Failed, MAX_FRAME, PIPES, Reason, Refused, Reply, Request, Start, Successor, TooLong,
-    decode_reply, decode_request, encode_reply, encode_request, take_frame,
+    Window, decode_reply, decode_request, encode_reply, encode_request, take_frame,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..20)
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    any::<[u16; 4]>().prop_map(|[rows, cols, width, height]| Window {
+        rows,
+        cols,
+        width,
+        height,
+    })
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -18,16 +27,18 @@ fn request() -> impl Strategy<Value = Request> {
         vec((bytes(), bytes()), 0..5),
         bytes(),
         any::<(u8, u32)>(),
+        window(),
     );
     prop_oneof![
         start.prop_map(
-            |(program, args, env, cwd, (stdio, umask))| Request::Start(Start {
+            |(program, args, env, cwd, (stdio, umask), window)| Request::Start(Start {
                 program,
                 args,
                 env,
                 cwd,
                 stdio,
-                umask
+                umask,
+                window
             })
         ),
         Just(Request::Lend),
@@ -101,7 +112,14 @@ proptest! {
         let kind = frame[0];
         let cut = at.index(frame.len());
         let kind = if cut == 0 { 0 } else { kind };
-        prop_assert_eq!(decode_request(&frame[..cut]), Err(Refused { reason: Reason::Malformed, kind }));
+        // The size of a terminal has come later.
+        let expected = match request {
+            Request::Start(start) if cut + 8 == frame.len() => {
+                Ok(Request::Start(Start { window: Window::default(), ..start }))
+            }
+            _ => Err(Refused { reason: Reason::Malformed, kind }),
+        };
+        prop_assert_eq!(decode_request(&frame[..cut]), expected);
         let frame = &encode_reply(&reply)[4..];
         let decoded = decode_reply(&frame[..at.index(frame.len())]);
         // The pid of a hello has come later.
@@ -141,12 +159,20 @@ fn the_bytes_of_every_kind() {
         cwd: b"/".to_vec(),
         stdio: PIPES,
         umask: 0o022,
+        window: Window {
+            rows: 24,
+            cols: 258,
+            width: 1,
+            height: 2,
+        },
     });
     let program = b"\x00\x00\x00\x02/a";
     let args = b"\x00\x00\x00\x02\x00\x00\x00\x01a\x00\x00\x00\x02-b";
     let env = b"\x00\x00\x00\x01\x00\x00\x00\x01K\x00\x00\x00\x02V=";
     let the_rest = b"\x00\x00\x00\x01/\x00\x00\x00\x00\x12";
-    let expected = [&b"\x00\x00\x00\x2f\x01"[..], program, args, env, the_rest].concat();
+    let window = b"\x00\x18\x01\x02\x00\x01\x00\x02";
+    let head = b"\x00\x00\x00\x37\x01";
+    let expected = [&head[..], program, args, env, the_rest, window].concat();
     assert_eq!(
         encode_request(&start).escape_ascii().to_string(),
         expected.escape_ascii().to_string()
@@ -255,6 +281,7 @@ fn a_secret_in_the_environment_is_not_shown() {
         cwd: b"/".to_vec(),
         stdio: PIPES,
         umask: 0o022,
+        window: Window::default(),
     };
     let shown = format!("{:?}", Request::Start(start));
     assert!(

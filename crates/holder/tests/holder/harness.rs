@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use clsess_holder::descriptors::recv_with_fds;
 use clsess_holder::protocol::{
-    Exit, Failed, PIPES, Reply, Request, Start, VERSION, decode_reply, encode_request, take_frame,
+    Exit, Failed, PIPES, Reply, Request, Start, VERSION, Window, decode_reply, encode_request,
+    take_frame,
 };
 use tempfile::TempDir;
 
@@ -295,6 +296,7 @@ pub fn program(path: &str, args: &[&str]) -> Start {
         cwd: b"/".to_vec(),
         stdio: PIPES,
         umask: 0o027,
+        window: Window::default(),
     }
 }
 
