@@ -2,13 +2,24 @@
 
 use std::mem::take;
 
+use crate::grid::OWN_ROWS;
 use crate::params::Params;
-use crate::pen::Colour;
+use crate::pen::{Colour, Pen};
 use crate::scan::{self, ESC, Found, Inside};
 use crate::{Fed, MAX_PENDING, Terminal};
 
 /// A column that the cursor is never behind.
 pub(crate) const ANYWHERE: usize = usize::MAX;
+
+/// Bytes of a run of plain text in which lines may be passed over.
+const LONG: usize = 16 * 1024;
+
+/// The lines of a run that are passed over.
+#[derive(Clone, Copy)]
+struct Passing {
+    start: usize,
+    end: usize,
+}
 
 /// A piece of input, and what of it vt100 has not got yet.
 struct Input<'a> {
@@ -103,6 +114,15 @@ impl Terminal {
 
     /// Printable ASCII, CR and LF.
     fn plain(&mut self, input: &mut Input<'_>, length: usize) {
+        let length = match self.passes_over(&input.bytes[input.at..input.at + length]) {
+            Some(lines) => {
+                self.flush(input);
+                self.pass_over(&input.bytes[input.at..input.at + length], lines);
+                input.past(lines.end);
+                length - lines.end
+            }
+            None => length,
+        };
         let run = &input.bytes[input.at..input.at + length];
         if self.ordinary() && (self.uncoloured() || self.within_row(run)) {
             input.at += length;
@@ -113,6 +133,53 @@ impl Terminal {
         self.print_plain(run);
         self.look();
         input.past(length);
+    }
+
+    /// The lines of a long run that come and go: they will be in the history, and on no screen that
+    /// anybody sees. Lines before them bring the cursor to the bottom, and push out what is below
+    /// it; lines behind them fill the screen, and vt100's own history.
+    fn passes_over(&self, run: &[u8]) -> Option<Passing> {
+        let rows = usize::from(self.size().rows);
+        if run.len() < LONG
+            || !self.ordinary()
+            || self.alternate()
+            || self.state.pen != Pen::default()
+            || self.state.margins != (0, self.size().rows - 1)
+        {
+            return None;
+        }
+        let mut ends = memchr::memchr_iter(b'\n', run);
+        let start = ends.nth(rows)? + 1;
+        let mut last = memchr::memrchr_iter(b'\n', run);
+        let end = last.nth(rows + OWN_ROWS)? + 1;
+        if end <= start {
+            return None;
+        }
+        let lines = run.get(start - 2..end)?;
+        // each of them ends with CR and LF, and has none of them inside
+        let whole = lines.starts_with(b"\r\n")
+            && lines[2..]
+                .split_inclusive(|byte| *byte == b'\n')
+                .all(|line| {
+                    line.ends_with(b"\r\n") && memchr::memchr(b'\r', line) == Some(line.len() - 2)
+                });
+        whole.then_some(Passing { start, end })
+    }
+
+    fn pass_over(&mut self, run: &[u8], lines: Passing) {
+        self.grid.say(&run[..lines.start]);
+        if self.grid.cursor() != (self.size().rows - 1, 0) {
+            // it was moved by a panic of vt100's: nothing is passed over
+            self.grid.say(&run[lines.start..lines.end]);
+        } else {
+            self.grid.push_out();
+            let cols = usize::from(self.size().cols);
+            let history = &mut self.grid.kept_mut().history;
+            for line in run[lines.start..lines.end].split_inclusive(|byte| *byte == b'\n') {
+                history.push_text(&line[..line.len() - 2], cols);
+            }
+        }
+        self.reach = 0;
     }
 
     /// What vt100 will print is counted.

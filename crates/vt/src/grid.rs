@@ -14,7 +14,7 @@ use crate::history::History;
 use crate::marks::{self, Marks};
 
 /// Rows that vt100 itself keeps, so that a screen that grows gets its rows back.
-const OWN_ROWS: usize = 100;
+pub(crate) const OWN_ROWS: usize = 100;
 
 /// What vt100 tells, and what is needed to understand it.
 #[derive(Debug, Default)]
@@ -113,6 +113,14 @@ impl Grid {
     /// Whether the next character wraps.
     pub fn wraps(&self) -> bool {
         self.cursor().1 >= self.size.cols
+    }
+
+    /// Everything but the row of the cursor, which is blank and at the bottom, goes into the history:
+    /// vt100's own is empty then, and so is the screen, at whose top the cursor is.
+    pub fn push_out(&mut self) {
+        self.say(&vec![b'\n'; usize::from(self.size.rows) - 1]);
+        // it tells of the rows that it forgets
+        self.say(b"\x1b[3J\x1b[H");
     }
 
     /// Forgets the rows that have scrolled off.

@@ -75,8 +75,22 @@ impl History {
         self.text.clear();
     }
 
+    /// Takes a line of printable ASCII, as rows of so many columns.
+    pub fn push_text(&mut self, line: &[u8], cols: usize) {
+        if self.most == 0 {
+            return;
+        }
+        let mut rest = line;
+        while rest.len() > cols {
+            let (row, after) = rest.split_at(cols);
+            self.push(|out| out.extend_from_slice(row), true);
+            rest = after;
+        }
+        self.push(|out| out.extend_from_slice(rest), false);
+    }
+
     /// Takes a row that `write` writes.
-    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>), wrapped: bool) {
+    fn push(&mut self, write: impl FnOnce(&mut Vec<u8>), wrapped: bool) {
         let fresh = self
             .pieces
             .back()
@@ -107,7 +121,7 @@ impl History {
             return;
         };
         let rest = &piece.bytes[piece.start..];
-        let end = rest.iter().position(|b| matches!(*b, WRAPPED | ENDED));
+        let end = memchr::memchr2(WRAPPED, ENDED, rest);
         let length = end.map_or(rest.len(), |end| end + 1);
         piece.start += length;
         piece.rows = piece.rows.saturating_sub(1);

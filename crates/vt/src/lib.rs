@@ -226,6 +226,12 @@ impl Terminal {
         self.grid.screen().alternate_screen()
     }
 
+    /// Whether the program wants the cursor keys in their other form (DECCKM).
+    #[must_use]
+    pub fn application_cursor(&self) -> bool {
+        self.grid.screen().application_cursor()
+    }
+
     /// Kitty's keyboard flags that the program asked for.
     #[must_use]
     pub fn kitty_flags(&self) -> u8 {

@@ -300,3 +300,45 @@ fn memory_is_bounded() {
     println!("10 000 rows: {each}");
     assert!(each < 1_300_000);
 }
+
+/// Rows that come and go in one piece are in the history as those that come in many.
+#[test]
+fn rows_that_pass_over_the_screen_are_in_the_history() {
+    for (rows, cols) in [(24, 80), (5, 20), (1, 7), (60, 33)] {
+        let lines = (0..3000).map(|n| {
+            let words = "some words of it ".repeat(n % 9);
+            format!("{n:05} {words}\r\n")
+        });
+        let odd = "a\r\n\r\n  \r\nb\r";
+        let text = format!(
+            "x{}{odd}{}\x1b[31mred",
+            lines.clone().collect::<String>(),
+            "y".repeat(50)
+        );
+        let size = Size { rows, cols };
+        let mut whole = Terminal::new(size, 1000);
+        let _ = whole.feed(b"before\x1b[3;4Hmore");
+        let _ = whole.feed(text.as_bytes());
+        let mut pieces = Terminal::new(size, 1000);
+        let _ = pieces.feed(b"before\x1b[3;4Hmore");
+        for piece in text.as_bytes().chunks(777) {
+            let _ = pieces.feed(piece);
+        }
+        let (texts, first) = (
+            [whole.text(5000), pieces.text(5000)],
+            |texts: &[String; 2]| {
+                let [one, other] = texts.each_ref().map(|text| text.lines());
+                let pairs = one.zip(other);
+                let differs = pairs.enumerate().find(|(_, (one, other))| one != other);
+                format!("{differs:?}")
+            },
+        );
+        let lines = texts.each_ref().map(|text| text.lines().count());
+        assert!(
+            texts[0] == texts[1],
+            "{rows}x{cols}: {lines:?} {}",
+            first(&texts)
+        );
+        assert!(whole.saved() == pieces.saved(), "{rows}x{cols}");
+    }
+}
