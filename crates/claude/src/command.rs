@@ -147,13 +147,40 @@ pub fn environment(
     session: &str,
     socket: &Path,
 ) -> Vec<(OsString, OsString)> {
+    let ours = [(STATE_EVENTS, OsStr::new("1"))];
+    with_ours(caller, session, socket, &ours, &[])
+}
+
+/// The same of a program in a terminal: which one that is, is ours to say.
+#[must_use]
+pub fn program_environment(
+    caller: impl IntoIterator<Item = (OsString, OsString)>,
+    session: &str,
+    socket: &Path,
+) -> Vec<(OsString, OsString)> {
+    let ours = [
+        ("TERM", OsStr::new("xterm-256color")),
+        ("COLORTERM", OsStr::new("truecolor")),
+    ];
+    with_ours(caller, session, socket, &ours, OF_A_TERMINAL)
+}
+
+fn with_ours(
+    caller: impl IntoIterator<Item = (OsString, OsString)>,
+    session: &str,
+    socket: &Path,
+    ours: &[(&str, &OsStr)],
+    without: &[&str],
+) -> Vec<(OsString, OsString)> {
     let caller: Vec<_> = caller.into_iter().collect();
     let inside = caller.iter().any(|(name, _)| name == "CLAUDECODE");
-    let ours: [(OsString, OsString); 3] = [
-        (STATE_EVENTS.into(), "1".into()),
-        ("CLSESS_SESSION".into(), session.into()),
-        ("CLSESS_SOCKET".into(), socket.into()),
+    let always = [
+        ("CLSESS_SESSION", OsStr::new(session)),
+        ("CLSESS_SOCKET", socket.as_os_str()),
     ];
+    let ours = ours.iter().chain(&always);
+    let ours = ours.map(|(name, value)| (OsString::from(name), value.to_os_string()));
+    let ours: Vec<_> = ours.collect();
     let mut kept: Vec<(OsString, OsString)> = Vec::with_capacity(caller.len() + ours.len());
     let mut seen: std::collections::HashSet<OsString> =
         ours.iter().map(|(name, _)| name.clone()).collect();
@@ -163,13 +190,33 @@ pub fn environment(
                 && PERHAPS_OF_AN_AGENT
                     .iter()
                     .any(|it| name == it.0 && value == it.1);
-        if !of_an_agent && seen.insert(name.clone()) {
+        let left_out = of_an_agent || without.iter().any(|it| name == *it);
+        if !left_out && seen.insert(name.clone()) {
             kept.push((name, value));
         }
     }
     kept.extend(ours);
     kept
 }
+
+/// What is so of the caller's terminal, and not of the session's.
+const OF_A_TERMINAL: &[&str] = &[
+    "LINES",
+    "COLUMNS",
+    "TERMCAP",
+    "TERM_PROGRAM",
+    "TERM_PROGRAM_VERSION",
+    "TERM_SESSION_ID",
+    "WINDOWID",
+    "STY",
+    "TMUX",
+    "TMUX_PANE",
+    "VTE_VERSION",
+    "KITTY_WINDOW_ID",
+    "KITTY_PID",
+    "WEZTERM_PANE",
+    "GNOME_TERMINAL_SCREEN",
+];
 
 /// Where the client may be, best first: the first that is an executable file is it.
 ///

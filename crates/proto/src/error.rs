@@ -67,6 +67,10 @@ pub enum ErrorCode {
     NotAllowed,
     /// The directory is not trusted.
     UntrustedDirectory,
+    /// The session has no terminal, or none that this can be done with; or the client has none.
+    NoTerminal,
+    /// The session runs a program, of which this cannot be asked.
+    NotAnAgent,
     /// There is no such directory, or it cannot be entered.
     BadDirectory,
     /// A file or directory of clsess itself is not as it must be (owner, mode, kind).
@@ -126,6 +130,7 @@ impl ErrorCode {
             E::Interrupted | E::Cancelled | E::Killed | E::Restarted => 10,
             E::BrokerUnreachable | E::BrokerStopping | E::Incompatible | E::UnknownRequest => 11,
             E::TimedOut => 124,
+            E::NoTerminal | E::NotAnAgent => 2,
             E::NotAllowed
             | E::UntrustedDirectory
             | E::BadDirectory

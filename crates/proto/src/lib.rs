@@ -15,6 +15,7 @@ mod hello;
 mod id;
 mod reply;
 mod request;
+mod screen;
 
 pub use error::{ErrorCode, Failure};
 pub use event::{Event, EventKind, Resolution};
@@ -28,6 +29,7 @@ pub use request::{
     New, OnBusy, OnCrash, OnLimit, OnQuestion, Request, Send, Settings, Until, check_prompt,
     valid_name,
 };
+pub use screen::{Attach, DetachReason, Detached, ExitStatus, Program, TerminalModes};
 
 /// Longest prompt, in bytes of UTF-8. Longer ones are refused with
 /// [`ErrorCode::PromptTooLong`], never cut. It is the limit that Claude Code

@@ -1,10 +1,11 @@
 //! What the broker answers.
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Failure, TurnId};
+use crate::{Detached, ExitStatus, Failure, TurnId};
 
 /// The good answer to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +74,13 @@ pub enum Reply {
     Answered {
         /// It.
         question: Box<Question>,
+    },
+    /// A viewer is one no longer, and its terminal is as it was.
+    Detached(Detached),
+    /// What is on the screen: lines, each with a newline at its end.
+    Captured {
+        /// They.
+        screen: ByteBuf,
     },
     /// The broker itself.
     Status(BrokerStatus),
@@ -234,6 +242,8 @@ pub enum State {
     Asleep,
     /// There is no agent, and what waits runs when somebody says so: the machine has died.
     Held,
+    /// The program has exited; `restart` starts it again.
+    Exited,
     /// The agent could not be started; the next `send` tries again.
     Failed,
     /// The session is being ended.
@@ -260,7 +270,7 @@ pub struct SessionRow {
     /// More about the state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// Its body: `stream`.
+    /// Its body: `stream`, or `program`.
     pub driver: String,
     /// Turns that wait.
     pub queue: u64,
@@ -283,10 +293,26 @@ pub struct SessionDetail {
     /// As in a list.
     #[serde(flatten)]
     pub row: SessionRow,
-    /// The agent's own id of the conversation.
-    #[serde(with = "uuid::serde::hyphenated")]
-    pub agent_session_id: Uuid,
-    /// The agent's process.
+    /// The agent's own id of the conversation; absent: it runs a program.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "uuid::serde::hyphenated::option"
+    )]
+    pub agent_session_id: Option<Uuid>,
+    /// The program and its arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// The title that the program has given its terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Rows and columns of the terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<(u16, u16)>,
+    /// How the program exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitStatus>,
+    /// The agent's process, or the program's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     /// The holder's process.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use uuid::Uuid;
 
-use crate::{ErrorCode, Failure, MAX_PROMPT, SessionRow, TurnId};
+use crate::{Attach, ErrorCode, Failure, MAX_PROMPT, Program, SessionRow, TurnId};
 
 /// A request. `op` names it on the wire.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -176,6 +176,55 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<u64>,
     },
+    /// Shows a session's terminal on that of the client, whose descriptor travels with this frame
+    /// (`SCM_RIGHTS`). The broker reads and writes it from then on. Answer: `detached`, when that
+    /// is over and the terminal is as it was.
+    Attach(Box<Attach>),
+    /// The terminal of a viewer has another size. Answer: `done`.
+    Resized {
+        /// Name or id.
+        session: String,
+        /// The viewer.
+        #[serde(with = "uuid::serde::hyphenated")]
+        viewer: Uuid,
+    },
+    /// Detaches a viewer. Answer: `done`; that of its `attach` comes when it is detached.
+    Detach {
+        /// Name or id.
+        session: String,
+        /// The viewer; absent: all of them.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "uuid::serde::hyphenated::option"
+        )]
+        viewer: Option<Uuid>,
+    },
+    /// What is on a session's screen. Answer: `captured`.
+    Capture {
+        /// Name or id.
+        session: String,
+        /// With colours and the like.
+        #[serde(default)]
+        ansi: bool,
+        /// With so many rows of history in front.
+        #[serde(default)]
+        history: u32,
+    },
+    /// Types into a session's terminal. Answer: `done`, when the terminal has all of it.
+    Type {
+        /// Name or id.
+        session: String,
+        /// What.
+        input: ByteBuf,
+    },
+    /// Presses keys in a session's terminal. Answer: `done`, when the terminal has them.
+    Keys {
+        /// Name or id.
+        session: String,
+        /// Their names, as in tmux: `Enter`, `C-c`, `Up`; a single character is itself.
+        keys: Vec<String>,
+    },
     /// The broker itself. Answer: `status`.
     Status {},
     /// Stops the broker. Answer: `done`, after everything has ended; then the
@@ -227,6 +276,9 @@ pub struct New {
     /// How the agent is run.
     #[serde(default)]
     pub settings: Settings,
+    /// Run this program instead of an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
     /// Take up this conversation of the agent instead of beginning one.
     #[serde(
         default,

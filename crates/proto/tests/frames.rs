@@ -75,6 +75,7 @@ fn requests_come_back_as_they_were() {
             max_turns: Some(3),
             ..Settings::default()
         },
+        program: None,
         resume: Some(Uuid::from_u128(1)),
         trust: true,
         exists_ok: false,
@@ -136,7 +137,11 @@ fn answers_and_events_come_back_as_they_were() {
     let detail = SessionDetail {
         questions: Vec::new(),
         row: row(),
-        agent_session_id: Uuid::from_u128(5),
+        agent_session_id: Some(Uuid::from_u128(5)),
+        command: Vec::new(),
+        title: None,
+        size: None,
+        exit: None,
         pid: Some(1),
         holder_pid: None,
         agent_version: Some("2.1.328".into()),

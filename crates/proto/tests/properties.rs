@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use clsess_proto::{
-    CAPABILITIES, ErrorCode, EventKind, Reply, Request, State, ToBroker, ToClient, frame,
+    CAPABILITIES, DetachReason, ErrorCode, EventKind, Reply, Request, State, ToBroker, ToClient,
+    frame,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -108,7 +109,7 @@ proptest! {
         let known = [
             "name", "env", "model", "agent", "max_turns", "history", "resume", "umask", "turn",
             "after", "last", "session", "question", "message", "since", "question_timeout_ms",
-            "stall_after_ms",
+            "stall_after_ms", "program", "scrollback", "viewer", "detach_keys", "modes",
         ];
         each_map(&mut with_nils, &mut |fields| {
             for name in known {
@@ -197,8 +198,10 @@ fn every_reply_is_among_them() {
         Reply::Answered { .. } => 12,
         Reply::Status(_) => 13,
         Reply::Done {} => 14,
+        Reply::Detached(_) => 15,
+        Reply::Captured { .. } => 16,
         // a new one gets this number, and this one the next
-        Reply::Unknown => 15,
+        Reply::Unknown => 17,
     };
     let mut runner = TestRunner::deterministic();
     let made = (0..1000).map(|_| number(&reply().new_tree(&mut runner).unwrap().current()));
@@ -214,4 +217,5 @@ fn every_name_of_an_enum_is_among_them() {
         assert!(codes.iter().any(|code| code == name), "{name} in {codes:?}");
     }
     assert!(names::<State>().contains(&"login-needed".to_owned()));
+    assert!(names::<DetachReason>().contains(&"gone".to_owned()));
 }

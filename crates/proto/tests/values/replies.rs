@@ -1,8 +1,8 @@
 //! What the broker answers.
 
 use clsess_proto::{
-    BrokerStatus, Killed, LogEntry, Question, QueuedTurn, Reply, SessionDetail, SessionRow,
-    TurnReport,
+    BrokerStatus, Detached, ExitStatus, Killed, LogEntry, Question, QueuedTurn, Reply,
+    SessionDetail, SessionRow, TurnReport,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -87,20 +87,44 @@ pub fn row() -> impl Strategy<Value = SessionRow> {
     )
 }
 
+fn exit() -> impl Strategy<Value = ExitStatus> {
+    any::<[Option<u32>; 2]>().prop_map(|[code, signal]| ExitStatus { code, signal })
+}
+
+fn detached() -> impl Strategy<Value = Detached> {
+    (any_of(), option::of(exit())).prop_map(|(reason, exit)| Detached { reason, exit })
+}
+
 fn detail() -> impl Strategy<Value = SessionDetail> {
-    let agent = (uuid(), any::<[Option<u32>; 2]>(), some_text(), some_text());
+    let program = (
+        vec(text(), 0..3),
+        some_text(),
+        any::<Option<(u16, u16)>>(),
+        option::of(exit()),
+    );
+    let agent = (
+        option::of(uuid()),
+        any::<[Option<u32>; 2]>(),
+        some_text(),
+        some_text(),
+    );
     let sums = (
         option::of(usage()),
         option::of(any::<f64>()),
         option::of(failure()),
     );
     let questions = vec(question(), 0..3);
-    (row(), agent, questions, sums).prop_map(|(row, agent, questions, sums)| {
+    (row(), agent, program, questions, sums).prop_map(|(row, agent, program, questions, sums)| {
         let (usage, cost_usd, last_error) = sums;
+        let (command, title, size, exit) = program;
         let (agent_session_id, [pid, holder_pid], agent_version, model) = agent;
         SessionDetail {
             row,
             agent_session_id,
+            command,
+            title,
+            size,
+            exit,
             pid,
             holder_pid,
             agent_version,
@@ -214,6 +238,10 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         vec(question(), 0..3).prop_map(|questions| Reply::Questions { questions }),
         question().prop_map(|question| Reply::Answered {
             question: Box::new(question)
+        }),
+        detached().prop_map(Reply::Detached),
+        vec(any::<u8>(), 0..8).prop_map(|screen| Reply::Captured {
+            screen: screen.into()
         }),
         status().prop_map(Reply::Status),
         Just(Reply::Done {}),

@@ -1,6 +1,6 @@
 //! What clients ask for.
 
-use clsess_proto::{New, Request, Send, Settings};
+use clsess_proto::{Attach, New, Program, Request, Send, Settings, TerminalModes};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -9,9 +9,22 @@ use super::{any_of, some_text, text, turn, uuid};
 
 type Env = Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf)>;
 
+fn bytes() -> impl Strategy<Value = serde_bytes::ByteBuf> {
+    vec(any::<u8>(), 0..6).prop_map(serde_bytes::ByteBuf::from)
+}
+
 fn env() -> impl Strategy<Value = Env> {
-    let bytes = || vec(any::<u8>(), 0..6).prop_map(serde_bytes::ByteBuf::from);
     vec((bytes(), bytes()), 0..3)
+}
+
+fn program() -> impl Strategy<Value = Program> {
+    let terminal = any::<(u16, u16, Option<u32>)>();
+    (vec(bytes(), 0..3), terminal).prop_map(|(args, (rows, cols, scrollback))| Program {
+        args,
+        rows,
+        cols,
+        scrollback,
+    })
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
@@ -59,18 +72,27 @@ fn new() -> impl Strategy<Value = New> {
         some_text(),
         text(),
         env(),
-        settings(),
+        (settings(), option::of(program())),
         [option::of(uuid()), option::of(uuid())],
         flags,
         any::<(u64, Option<u32>)>(),
     )
         .prop_map(
-            |(name, cwd, env, settings, [id, resume], flags, (start_timeout_ms, umask))| New {
+            |(
+                name,
+                cwd,
+                env,
+                (settings, program),
+                [id, resume],
+                flags,
+                (start_timeout_ms, umask),
+            )| New {
                 id,
                 name,
                 cwd,
                 env,
                 settings,
+                program,
                 resume,
                 trust: flags[0],
                 exists_ok: flags[1],
@@ -170,17 +192,67 @@ fn of_questions() -> impl Strategy<Value = Request> {
     ]
 }
 
+fn modes() -> impl Strategy<Value = TerminalModes> {
+    (any::<[u32; 4]>(), bytes()).prop_map(|([input, output, control, local], characters)| {
+        TerminalModes {
+            input,
+            output,
+            control,
+            local,
+            characters,
+        }
+    })
+}
+
+fn attach() -> impl Strategy<Value = Attach> {
+    let how = (
+        any::<[bool; 2]>(),
+        some_text(),
+        option::of(modes()),
+        any::<u32>(),
+    );
+    (text(), uuid(), how).prop_map(
+        |(session, viewer, ([read_only, exclusive], detach_keys, modes, recall))| Attach {
+            session,
+            viewer,
+            read_only,
+            exclusive,
+            detach_keys,
+            recall,
+            modes,
+        },
+    )
+}
+
+fn of_terminals() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        attach().prop_map(|attach| Request::Attach(Box::new(attach))),
+        (text(), uuid()).prop_map(|(session, viewer)| Request::Resized { session, viewer }),
+        (text(), option::of(uuid()))
+            .prop_map(|(session, viewer)| Request::Detach { session, viewer }),
+        (text(), any::<bool>(), any::<u32>()).prop_map(|(session, ansi, history)| {
+            Request::Capture {
+                session,
+                ansi,
+                history,
+            }
+        }),
+        (text(), bytes()).prop_map(|(session, input)| Request::Type { session, input }),
+        (text(), vec(text(), 0..3)).prop_map(|(session, keys)| Request::Keys { session, keys }),
+    ]
+}
+
 /// Any request but those of later versions.
 pub fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         8 => of_the_queue(),
         4 => of_questions(),
+        6 => of_terminals(),
         11 => of_sessions(),
     ]
 }
 
 fn of_sessions() -> impl Strategy<Value = Request> {
-    let program = vec(any::<u8>(), 0..6).prop_map(serde_bytes::ByteBuf::from);
     prop_oneof![
         new().prop_map(|new| Request::New(Box::new(new))),
         send().prop_map(|send| Request::Send(Box::new(send))),
@@ -212,7 +284,7 @@ fn of_sessions() -> impl Strategy<Value = Request> {
         (text(), turn()).prop_map(|(session, turn)| Request::Cancel { session, turn }),
         Just(Request::Status {}),
         any::<u64>().prop_map(|grace_ms| Request::Stop { grace_ms }),
-        (program, text(), any::<bool>(), any::<bool>()).prop_map(
+        (bytes(), text(), any::<bool>(), any::<bool>()).prop_map(
             |(program, version, force, unasked)| Request::Upgrade {
                 program,
                 version,
