@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::disk::{self, Disk};
 use crate::driver::stream::Found;
+use crate::driver::terminal::FoundTerminal;
 use crate::feed::Sequence;
 use crate::journal::{self, Journal};
 use crate::listen::{self, Own, Watch};
@@ -28,7 +29,7 @@ use crate::lock::{Lock, Record};
 use crate::log::LogFile;
 use crate::place::Place;
 use crate::registry::Registry;
-use crate::session::{self, Agents, Command, Seed, now_ms};
+use crate::session::{self, Agents, Command, ProgramSeed, Seed, now_ms};
 use crate::store::SessionRecord;
 use crate::upgrade::{self, Go, Predecessor, Proven, Upgrade, hand_over};
 use crate::warm::Warm;
@@ -535,15 +536,15 @@ async fn load_sessions(shared: &Arc<Shared>, rebooted: bool) {
     // All at once: a holder that does not answer keeps nobody else waiting.
     let agents = records.iter().map(|(record, dir)| async move {
         match record {
-            Ok(_) => session::find(dir, &shared.successor).await,
-            Err(_) => Ok(None),
+            Ok(record) => Left::find(record, dir, &shared.successor).await,
+            Err(_) => Ok(Left::default()),
         }
     });
     let agents = join_all(agents).await;
     for ((record, dir), agent) in records.into_iter().zip(agents) {
         let agent = agent.unwrap_or_else(|error| {
             tracing::error!(dir = %dir.display(), %error, "an agent's holder does not work");
-            None
+            Left::default()
         });
         if let Err(error) =
             record.and_then(|record| load_session(shared, &dir, record, agent, rebooted))
@@ -551,6 +552,28 @@ async fn load_sessions(shared: &Arc<Shared>, rebooted: bool) {
             shared.registry.left_alone();
             tracing::error!(dir = %dir.display(), %error, "a session cannot be taken up; left as it is");
         }
+    }
+}
+
+/// What another broker has left of a session.
+#[derive(Default)]
+struct Left {
+    agent: Option<Found>,
+    program: Option<FoundTerminal>,
+}
+
+impl Left {
+    async fn find(record: &SessionRecord, dir: &Path, successor: &Successor) -> io::Result<Self> {
+        Ok(match record.program {
+            Some(_) => Self {
+                program: session::find_program(dir, successor).await?,
+                agent: None,
+            },
+            None => Self {
+                agent: session::find(dir, successor).await?,
+                program: None,
+            },
+        })
     }
 }
 
@@ -577,7 +600,7 @@ fn load_session(
     shared: &Arc<Shared>,
     dir: &Path,
     record: SessionRecord,
-    found: Option<Found>,
+    left: Left,
     rebooted: bool,
 ) -> io::Result<()> {
     let name = record.name.clone();
@@ -591,6 +614,20 @@ fn load_session(
             "there is a session {name} already"
         )));
     }
+    if let Some(program) = record.program.clone() {
+        let seed = ProgramSeed {
+            record,
+            program,
+            dir: dir.to_owned(),
+            env: None,
+            found: left.program,
+            taken_up: true,
+        };
+        let handle = session::spawn_program(Arc::clone(shared), seed);
+        shared.registry.insert(name, handle);
+        return Ok(());
+    }
+    let found = left.agent;
     let journal = Journal::open(dir, record.settings.history)?;
     if journal.damaged() > 0 {
         tracing::warn!(session = %name, lines = journal.damaged(), "damaged lines in the journal");

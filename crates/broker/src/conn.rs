@@ -6,6 +6,7 @@
 //! sessions do not.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,16 +21,19 @@ use futures_util::{SinkExt, StreamExt};
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::traits::StreamCommon;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use crate::broker::Shared;
 use crate::create;
+use crate::descriptors::{Descriptors, WithDescriptors};
 use crate::journal::Journal;
 use crate::place::Place;
 use crate::requests;
 use crate::rights::Caller;
+use crate::screens;
 use crate::session::{Answer, Command, Decision, Handle, Watched};
 use crate::store::SessionRecord;
 use crate::subscription::Subscription;
@@ -52,10 +56,20 @@ pub async fn serve(shared: Arc<Shared>, stream: Stream) {
     }
     let peer = stream.peer_creds().ok().and_then(|peer| peer.pid());
     let caller = Arc::new(Caller::of(peer.and_then(|pid| u32::try_from(pid).ok())));
-    let (input, output) = tokio::io::split(stream);
+    let (input, output) = match plain(stream) {
+        Ok(stream) => stream.into_split(),
+        Err(error) => {
+            tracing::warn!(%error, "a connection cannot be used");
+            return;
+        }
+    };
+    let input = WithDescriptors::new(input);
     let (frames, outbox) = mpsc::channel(MAX_FRAMES);
     let mut writer = tokio::spawn(write(output, outbox));
-    let out = Out { frames };
+    let out = Out {
+        frames,
+        descriptors: input.descriptors(),
+    };
     let read = read(&shared, &caller, input, &out).await;
     // Requests that are under way end with the writer. What was said last still goes
     // out, as far as the client takes it.
@@ -76,6 +90,13 @@ pub async fn serve(shared: Arc<Shared>, stream: Stream) {
     };
     let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
     writer.abort();
+}
+
+/// The socket itself: descriptors come with its bytes.
+fn plain(stream: Stream) -> std::io::Result<UnixStream> {
+    let Stream::UdSocket(stream) = stream;
+    let socket = OwnedFd::try_from(stream).map_err(|e| std::io::Error::other(e.to_string()))?;
+    UnixStream::from_std(socket.into())
 }
 
 /// Why a connection is at its end.
@@ -245,6 +266,8 @@ enum Outgoing {
 #[derive(Clone)]
 struct Out {
     frames: mpsc::Sender<Outgoing>,
+    /// What the client has sent of those, for the requests that take one.
+    descriptors: Descriptors,
 }
 
 impl Out {
@@ -447,6 +470,33 @@ async fn answer(
         Request::Events { sessions, since } => {
             let subscription = Subscription::new(shared, &sessions, since)?;
             events(shared, id, subscription, out).await
+        }
+        Request::Attach(attach) => {
+            not_stopping(shared)?;
+            screens::attach(shared, *attach, out.descriptors.take()).await
+        }
+        Request::Resized { session, viewer } => {
+            let handle = shared.registry.find(&session)?;
+            ask(&handle, |reply| Command::Resized { viewer, reply }).await?;
+            Ok(Reply::Done {})
+        }
+        Request::Detach { session, viewer } => {
+            let handle = shared.registry.find(&session)?;
+            ask(&handle, |reply| Command::Detach { viewer, reply }).await?;
+            Ok(Reply::Done {})
+        }
+        Request::Capture {
+            session,
+            ansi,
+            history,
+        } => screens::capture(shared, &session, ansi, history).await,
+        Request::Type { session, input } => {
+            screens::type_in(shared, &session, input.into_vec()).await
+        }
+        Request::Keys { session, keys } => {
+            let handle = shared.registry.find(&session)?;
+            ask(&handle, |reply| Command::Keys { keys, reply }).await?;
+            Ok(Reply::Done {})
         }
         Request::List {} => Ok(Reply::Sessions {
             sessions: rows(shared),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clsess_proto::{ErrorCode, Failure, New, Reply, valid_name};
+use clsess_proto::{ErrorCode, Failure, New, Program, Reply, valid_name};
 use serde_bytes::ByteBuf;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::journal::Journal;
 use crate::place::private_dir;
 use crate::registry::MAX_SESSIONS;
 use crate::requests::bad_name;
-use crate::session::{self, Command, Handle, Seed, now_ms, start_timeout, trusted};
+use crate::session::{self, Command, Handle, ProgramSeed, Seed, now_ms, start_timeout, trusted};
 use crate::store::{self, Env, SessionRecord};
 
 /// What the session's own bound of a start gets beyond it, so that it is the one
@@ -163,7 +163,7 @@ pub fn session_reply(handle: &Handle, created: bool) -> Reply {
 
 /// Writes the session's files and begins its task. Nothing waits in here, so two
 /// requests for one name cannot cross.
-fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, [Promise; 3]), Failure> {
+fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Vec<Promise>), Failure> {
     if shared.registry.count() >= MAX_SESSIONS {
         return Err(Failure::new(
             ErrorCode::TooMany,
@@ -173,7 +173,9 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, [Promise; 3]), Failu
     }
     let env = env_of(new.env);
     let cwd = directory(&new.cwd)?;
-    if !new.trust && !trusted(&env, &cwd) {
+    if let Some(program) = &new.program {
+        check_program(program)?;
+    } else if !new.trust && !trusted(&env, &cwd) {
         return Err(untrusted(&cwd));
     }
     if let Some(id) = new.resume {
@@ -206,6 +208,8 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, [Promise; 3]), Failu
         umask: new.umask.unwrap_or(0o022) & 0o777,
         forgotten,
         damage: None,
+        program: new.program.clone(),
+        exit: None,
         settings: new.settings,
     };
     let on_disk = |e: std::io::Error| {
@@ -213,11 +217,31 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, [Promise; 3]), Failu
         let message = format!("cannot write into {}: {e}", dir.display());
         Failure::new(ErrorCode::JournalFailed, message).hint(disk::hint(&e))
     };
-    let journal = Journal::open(&dir, record.settings.history).map_err(on_disk)?;
     let bytes = record.to_bytes().map_err(on_disk)?;
+    if let Some(program) = new.program {
+        // A program dies with its machine: what only that could take is not waited for.
+        let files = [
+            (store::env_path(&dir), store::env_to_bytes(&kept)),
+            (dir.join(store::FILE), bytes),
+        ];
+        for (path, bytes) in files {
+            disk::write_private(&path, &bytes).map_err(on_disk)?;
+        }
+        let seed = ProgramSeed {
+            record,
+            program,
+            dir,
+            env: Some(env),
+            found: None,
+            taken_up: false,
+        };
+        let handle = session::spawn_program(Arc::clone(shared), seed);
+        return Ok((known(shared, &name, handle), Vec::new()));
+    }
+    let journal = Journal::open(&dir, record.settings.history).map_err(on_disk)?;
     let sessions = File::open(shared.place.sessions()).map_err(on_disk)?;
     let (env_path, env_bytes) = (store::env_path(&dir), store::env_to_bytes(&kept));
-    let promises = [
+    let promises = vec![
         // That the session's directory is there is written in this one.
         shared.disk.sync(Arc::new(Synced::new(sessions))),
         shared.disk.replace(env_path, env_bytes),
@@ -235,9 +259,33 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, [Promise; 3]), Failu
         held: false,
     };
     let handle = session::spawn(Arc::clone(shared), seed);
-    shared.registry.insert(name.clone(), handle.clone());
-    tracing::info!(session = %name, %id, "session made");
-    Ok((handle, promises))
+    Ok((known(shared, &name, handle), promises))
+}
+
+/// Makes the session known by its name.
+fn known(shared: &Shared, name: &str, handle: Handle) -> Handle {
+    shared.registry.insert(name.to_owned(), handle.clone());
+    tracing::info!(session = %name, id = %handle.id, "session made");
+    handle
+}
+
+/// Rows and columns of a terminal at most.
+const LARGEST: u16 = 1000;
+
+fn check_program(program: &Program) -> Result<(), Failure> {
+    let bad = |why: String| Err(Failure::new(ErrorCode::BadRequest, why));
+    if program.args.first().is_none_or(|first| first.is_empty()) {
+        return bad("no program is named".to_owned());
+    }
+    if program.args.iter().any(|arg| arg.contains(&0)) {
+        return bad("an argument has a NUL in it".to_owned());
+    }
+    let (rows, cols) = (program.rows, program.cols);
+    if !(1..=LARGEST).contains(&rows) || !(1..=LARGEST).contains(&cols) {
+        let why = format!("a terminal of {cols} columns and {rows} rows; 1 to {LARGEST} of each");
+        return bad(why);
+    }
+    Ok(())
 }
 
 /// The caller's environment.

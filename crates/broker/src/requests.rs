@@ -24,6 +24,8 @@ pub fn is_brief(request: &Request) -> bool {
         R::Questions { .. } | R::Approve { .. } | R::Deny { .. } | R::Answer { .. } => true,
         R::New(_) | R::Send(_) | R::Result { .. } | R::Wait { .. } | R::Events { .. } => false,
         R::Kill { .. } | R::Restart { .. } | R::Cancel { .. } | R::Interrupt { .. } => false,
+        R::Resized { .. } | R::Detach { .. } | R::Capture { .. } => true,
+        R::Attach(_) | R::Type { .. } | R::Keys { .. } => false,
         R::Stop { .. } | R::Upgrade { .. } => false,
     }
 }
@@ -120,11 +122,14 @@ fn is_so(row: &SessionRow, before: &SessionRow, until: Until) -> bool {
         Until::Idle => match row.state {
             State::Idle | State::Asleep | State::LoginNeeded | State::RateLimited => row.queue == 0,
             // Nothing runs before somebody does something about it.
-            State::Failed | State::Held => true,
+            State::Failed | State::Held | State::Exited => true,
             _ => false,
         },
         Until::Question => row.state == State::Question,
-        Until::Exit => matches!(row.state, State::Asleep | State::Held | State::Failed),
+        Until::Exit => matches!(
+            row.state,
+            State::Asleep | State::Held | State::Exited | State::Failed
+        ),
         Until::Change => {
             row.state != before.state || row.queue != before.queue || row.turns != before.turns
         }

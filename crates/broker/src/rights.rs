@@ -6,14 +6,14 @@
 //! talked into something, not a wall against a program of the same user that is after it: that
 //! one can do without us.
 
-use clsess_proto::{ErrorCode, Failure, Request};
+use clsess_proto::{ErrorCode, Failure, Request, SessionRow};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use crate::lock::stat_fields;
 use crate::registry::Registry;
-use crate::session::Handle;
+use crate::session::{Handle, PROGRAM};
 
 /// Ancestors that are looked at; a chain that is longer is nobody's.
 const MAX_ANCESTORS: usize = 256;
@@ -53,13 +53,23 @@ impl Caller {
             return Inside::Unknown;
         };
         let holds = |handle: &Handle| {
-            let holder = handle.row.borrow().holder;
-            holder.is_some_and(|pid| ancestors.contains(&pid))
+            let row = handle.row.borrow();
+            // A shell's commands are its user's own, as in any other terminal.
+            row.row.driver != PROGRAM && is_among(row.holder, ancestors)
         };
         match registry.all().into_iter().find(holds) {
             Some(handle) => Inside::Of(Box::new(handle)),
             None => Inside::No,
         }
+    }
+
+    /// Whether it runs in the program of this session, whose terminal it would be shown on itself.
+    fn is_in(&self, session: &str, registry: &Registry) -> bool {
+        let found = registry.find(session);
+        let holder = found.ok().and_then(|handle| handle.row.borrow().holder);
+        self.ancestors
+            .as_ref()
+            .is_some_and(|chain| is_among(holder, chain))
     }
 
     /// Whether it may ask for this.
@@ -71,7 +81,7 @@ impl Caller {
             return Ok(());
         }
         let handle = match self.inside(registry) {
-            Inside::No => return Ok(()),
+            Inside::No => return self.not_itself(request, registry),
             Inside::Of(handle) => handle,
             Inside::Unknown => {
                 let message = "it cannot be told whether the caller runs inside an agent, since its \
@@ -82,45 +92,66 @@ impl Caller {
             }
         };
         let row = handle.row.borrow();
-        let (from, id) = (&row.row.name, row.row.id.to_string());
         if let Request::Send(send) = request {
-            return may_send(from, &id, &send.session, registry);
+            return may_send(&row.row, &send.session, registry);
         }
         if let Request::Cancel { session, .. } = request
-            && may_send(from, &id, session, registry).is_ok()
+            && may_send(&row.row, session, registry).is_ok()
         {
             return Ok(());
         }
         Err(Failure::new(
             ErrorCode::NotAllowed,
-            format!("this runs inside the agent of {from}, which may not do that"),
+            format!("{}, which may not do that", runs_inside(&row.row)),
         )
         .hint("ask the user to do it from a shell of their own"))
     }
+
+    /// A terminal that is shown on itself never comes to rest.
+    fn not_itself(&self, request: &Request, registry: &Registry) -> Result<(), Failure> {
+        match request {
+            Request::Attach(attach) if self.is_in(&attach.session, registry) => {
+                let message = "this terminal is that of the session itself";
+                Err(Failure::new(ErrorCode::NotAllowed, message))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
-/// Whether the agent of a session may send to another one.
-fn may_send(from: &str, id: &str, to: &str, registry: &Registry) -> Result<(), Failure> {
+fn is_among(holder: Option<u32>, ancestors: &[u32]) -> bool {
+    holder.is_some_and(|pid| ancestors.contains(&pid))
+}
+
+/// Where a caller was found, in words.
+fn runs_inside(from: &SessionRow) -> String {
+    format!("this runs inside the agent of {}", from.name)
+}
+
+/// Whether what runs in a session may send to another one.
+fn may_send(from: &SessionRow, to: &str, registry: &Registry) -> Result<(), Failure> {
     let target = registry.find(to)?;
     let row = target.row.borrow();
-    let name = &row.row.name;
-    if row.row.id.to_string() == id {
-        let message = format!("this runs inside the agent of {from}, which cannot wait for itself");
+    let (name, inside) = (&row.row.name, runs_inside(from));
+    if row.row.id == from.id {
+        let message = format!("{inside}, which cannot wait for itself");
         return Err(Failure::new(ErrorCode::NotAllowed, message));
     }
+    let id = from.id.to_string();
     if row
         .allow_from
         .iter()
-        .any(|allowed| allowed == from || allowed == id)
+        .any(|allowed| *allowed == from.name || *allowed == id)
     {
         return Ok(());
     }
     Err(Failure::new(
         ErrorCode::NotAllowed,
-        format!("this runs inside the agent of {from}, which may not send to {name}"),
+        format!("{inside}, which may not send to {name}"),
     )
     .hint(format!(
-        "if it may: allow_from = [\"{from}\"] in [session.{name}] of the config, before it is made"
+        "if it may: allow_from = [\"{}\"] in [session.{name}] of the config, before it is made",
+        from.name
     )))
 }
 
@@ -135,6 +166,7 @@ fn reads(request: &Request) -> bool {
             | Request::Queue { .. }
             | Request::Log { .. }
             | Request::Questions { .. }
+            | Request::Capture { .. }
             | Request::Events { .. }
             | Request::Status {}
             | Request::Unknown

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use clsess_proto::{Failure, Killed, Settings};
+use clsess_proto::{ExitStatus, Failure, Killed, Program, Settings};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use uuid::Uuid;
@@ -45,6 +45,12 @@ pub struct SessionRecord {
     /// The names of the variables that were not kept.
     #[serde(default)]
     pub forgotten: Vec<String>,
+    /// The program that it runs, where it has no agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
+    /// How that exited; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<ExitStatus>,
     /// What was said to be wrong with the agent's conversation, or one before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<Damage>,

@@ -1,33 +1,18 @@
 //! What comes from the agent.
 //!
-//! The kernel moves it (`splice`) from the agent's pipe into a file of the holder's, whose offset
-//! says to the byte what has come; there it is read, and stays until the session says that it has
-//! accounted for it. So a later broker hears everything since then once more.
+//! The kernel moves it ([`Moved`]); there it stays until the session says that it has accounted for
+//! it. So a later broker hears everything since then once more.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
-
-use nix::errno::Errno;
-use nix::fcntl::{SpliceFFlags, splice};
 
 use super::lines::Lines;
-use super::memory::{give_back, offset};
-
-/// Bytes that one call moves at most.
-const MOVED_AT_ONCE: usize = 256 * 1024;
-/// Bytes that are read from the file at once.
-const READ: usize = 64 * 1024;
+use super::moved::{Moved, READ};
 
 /// The lines that have come.
 #[derive(Debug)]
 pub struct Inbox {
-    file: File,
-    /// Bytes that have come: the file's own offset.
-    come: u64,
-    /// Up to here they are in `lines`.
-    read: u64,
+    moved: Moved,
     lines: Lines,
     buffer: Box<[u8]>,
 }
@@ -39,39 +24,25 @@ impl Inbox {
     /// # Errors
     /// When the file cannot be used.
     pub fn take_up(file: OwnedFd, from: u64) -> io::Result<Self> {
-        let file = File::from(file);
-        let come = offset(&file)?;
         Ok(Self {
-            file,
-            come,
-            read: from.min(come),
+            moved: Moved::take_up(file, from)?,
             lines: Lines::default(),
             buffer: vec![0; READ].into_boxed_slice(),
         })
     }
 
-    /// Moves what the pipe holds; how much, 0 at its end.
+    /// As [`Moved::receive`].
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when it is empty, and when there is no memory.
+    /// As there.
     pub fn receive(&mut self, pipe: &impl AsFd) -> io::Result<usize> {
-        let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
-        loop {
-            match splice(pipe, None, &self.file, None, MOVED_AT_ONCE, flags) {
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-                Ok(moved) => {
-                    self.come += moved as u64;
-                    return Ok(moved);
-                }
-            }
-        }
+        self.moved.receive(pipe)
     }
 
     /// Whether there are bytes that were not looked at.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.read < self.come
+        self.moved.has_more()
     }
 
     /// Reads the next piece of what has come.
@@ -79,17 +50,14 @@ impl Inbox {
     /// # Errors
     /// Of the file.
     pub fn read(&mut self) -> io::Result<()> {
-        let left = usize::try_from(self.come - self.read).unwrap_or(usize::MAX);
-        let piece = &mut self.buffer[..left.min(READ)];
-        self.file.read_exact_at(piece, self.read)?;
-        self.read += piece.len() as u64;
-        self.lines.feed(piece);
+        let n = self.moved.read(&mut self.buffer)?;
+        self.lines.feed(&self.buffer[..n]);
         Ok(())
     }
 
     /// Nothing more of it is read.
     pub fn give_up(&mut self) {
-        self.read = self.come;
+        self.moved.give_up();
         self.lines = Lines::default();
     }
 
@@ -107,12 +75,12 @@ impl Inbox {
     /// Where the line begins that comes next.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.read - self.lines.pending() as u64
+        self.moved.position() - self.lines.pending() as u64
     }
 
     /// Gives back everything before the line that comes next.
     pub fn release(&self) {
-        give_back(&self.file, self.position());
+        self.moved.release(self.position());
     }
 }
 
@@ -120,6 +88,7 @@ impl Inbox {
 mod tests {
     use super::*;
     use nix::sys::memfd::{MFdFlags, memfd_create};
+    use std::fs::File;
     use std::io::{Write, pipe};
     use std::os::unix::fs::MetadataExt;
 

@@ -4,10 +4,12 @@ mod held;
 mod inbox;
 mod lines;
 mod memory;
+mod moved;
 mod notes;
 pub mod orphans;
 mod outbox;
 pub mod stream;
+pub mod terminal;
 
 pub use held::{SOCKET as HOLDER, StartError};
 
@@ -21,7 +23,7 @@ use tokio::io::unix::AsyncFd;
 ///
 /// # Errors
 /// When it cannot be watched.
-fn reactor(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+pub fn reactor(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     #[expect(
         deprecated,
         reason = "its successor is unsafe, for the sake of types whose descriptor can change: this one's cannot"

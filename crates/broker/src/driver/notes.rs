@@ -9,9 +9,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
-/// Bytes of one place; longer notes are refused.
-pub const MAX_NOTES: usize = 64 * 1024 - 2 * FRAME;
-const PLACE: u64 = 64 * 1024;
+/// Bytes of one of the two places, for what is written of an agent without a terminal. A note that
+/// does not fit is refused.
+pub const PLACE: u64 = 64 * 1024;
 /// The number of the note, before and behind it, and its length.
 const FRAME: usize = 12;
 
@@ -19,21 +19,35 @@ const FRAME: usize = 12;
 #[derive(Debug)]
 pub struct Notes {
     file: File,
+    /// Bytes of one of the two places.
+    place: u64,
     /// Notes that there were.
     number: u64,
 }
 
 impl Notes {
-    /// Takes up the file, and the last note in it.
+    /// Takes up the file, and the last note in it. `place`: the bytes of one of the two places,
+    /// always the same for one file.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn take_up(file: OwnedFd) -> io::Result<(Self, Option<Vec<u8>>)> {
+    pub fn take_up(file: OwnedFd, place: u64) -> io::Result<(Self, Option<Vec<u8>>)> {
         let file = File::from(file);
-        let places = [read(&file, 0)?, read(&file, PLACE)?];
+        let places = [read(&file, 0, place)?, read(&file, place, place)?];
         let last = places.into_iter().flatten().max_by_key(|note| note.0);
         let (number, bytes) = last.map_or((0, None), |(number, bytes)| (number, Some(bytes)));
-        Ok((Self { file, number }, bytes))
+        let notes = Self {
+            file,
+            place,
+            number,
+        };
+        Ok((notes, bytes))
+    }
+
+    /// The longest note, in bytes.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        usize::try_from(self.place).unwrap_or(usize::MAX) - 2 * FRAME
     }
 
     /// Replaces the last note.
@@ -41,30 +55,24 @@ impl Notes {
     /// # Errors
     /// When it is too long, or there is no memory; the one before it holds then.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if bytes.len() > MAX_NOTES {
+        if bytes.len() > self.longest() {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let number = self.number + 1;
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let around = number.to_be_bytes();
         let note = [&around[..], &length.to_be_bytes(), bytes, &around].concat();
-        self.file.write_all_at(&note, number % 2 * PLACE)?;
+        self.file.write_all_at(&note, number % 2 * self.place)?;
         self.number = number;
         Ok(())
     }
 }
 
-fn read(file: &File, place: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
-    let mut place_bytes = vec![0; PLACE as usize];
-    let mut length = 0;
-    while length < place_bytes.len() {
-        match file.read_at(&mut place_bytes[length..], place + length as u64)? {
-            0 => break,
-            more => length += more,
-        }
-    }
-    place_bytes.truncate(length);
-    Ok(note(&place_bytes))
+fn read(file: &File, begins: u64, place: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
+    let there = file.metadata()?.len().saturating_sub(begins).min(place);
+    let mut bytes = vec![0; usize::try_from(there).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, begins)?;
+    Ok(note(&bytes))
 }
 
 fn note(bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
@@ -85,16 +93,17 @@ mod tests {
     #[test]
     fn the_last_whole_note_is_read() {
         let file = memfd_create("notes", MFdFlags::MFD_CLOEXEC).unwrap();
-        let take_up = || Notes::take_up(file.try_clone().unwrap()).unwrap();
+        let take_up = || Notes::take_up(file.try_clone().unwrap(), PLACE).unwrap();
         let (mut notes, before) = take_up();
         assert_eq!(before, None);
         for text in ["first", "second", "a third one that is longer"] {
             notes.write(text.as_bytes()).unwrap();
             assert_eq!(take_up().1.as_deref(), Some(text.as_bytes()));
         }
-        notes.write(&vec![b'x'; MAX_NOTES]).unwrap();
-        assert!(notes.write(&vec![b'x'; MAX_NOTES + 1]).is_err());
-        assert_eq!(take_up().1.map(|note| note.len()), Some(MAX_NOTES));
+        let longest = notes.longest();
+        notes.write(&vec![b'x'; longest]).unwrap();
+        assert!(notes.write(&vec![b'x'; longest + 1]).is_err());
+        assert_eq!(take_up().1.map(|note| note.len()), Some(longest));
 
         // Killed in the middle of the fifth: at each byte the fourth is there.
         notes.write(b"the fourth").unwrap();

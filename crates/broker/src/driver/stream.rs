@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use clsess_holder::protocol::{Exit, Reply, Start, Successor};
+use clsess_holder::protocol::{Exit, INBOX, NOTES, OUTBOX, Reply, Start, Successor};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::unix::pipe;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::held::{Held, Lent, StartError};
 use super::inbox::Inbox;
-use super::notes::Notes;
+use super::notes::{Notes, PLACE};
 use super::orphans::{self, Process};
 use super::outbox::Outbox;
 use super::reactor;
@@ -112,23 +112,27 @@ impl StreamBody {
             .transpose()
     }
 
-    fn around(held: Held, lent: Lent, position: impl FnOnce(&[u8]) -> u64) -> io::Result<Found> {
-        let stdin = lent
-            .stdin
-            .map(|stdin| not_blocking(stdin, Interest::WRITABLE));
-        let (notes, noted) = Notes::take_up(lent.notes)?;
+    fn around(
+        held: Held,
+        mut lent: Lent,
+        position: impl FnOnce(&[u8]) -> u64,
+    ) -> io::Result<Found> {
+        let stdin = lent.take_if_there(0);
+        let stdin = stdin.map(|stdin| not_blocking(stdin, Interest::WRITABLE));
+        let stdout = lent.take(1)?;
+        let (notes, noted) = Notes::take_up(lent.take(NOTES)?, PLACE)?;
         let from = noted.as_deref().map_or(0, position);
-        let mut inbox = Inbox::take_up(lent.inbox, from)?;
+        let mut inbox = Inbox::take_up(lent.take(INBOX)?, from)?;
         // What it said to nobody is heard before anything is done: one piece is all that a pipe holds.
-        let _ = inbox.receive(&lent.stdout);
+        let _ = inbox.receive(&stdout);
         let body = Self {
             held,
             stdin: stdin.transpose()?,
-            outbox: Outbox::take_up(lent.outbox)?,
+            outbox: Outbox::take_up(lent.take(OUTBOX)?)?,
             closing: false,
-            stdout: Some(not_blocking(lent.stdout, Interest::READABLE)?),
+            stdout: Some(not_blocking(stdout, Interest::READABLE)?),
             inbox,
-            stderr: Some(pipe::Receiver::from_owned_fd(lent.stderr)?),
+            stderr: Some(pipe::Receiver::from_owned_fd(lent.take(2)?)?),
             stderr_tail: Vec::new(),
             notes,
             end: None,

@@ -15,7 +15,7 @@ use clsess_claude::command::{self, Conversation, StreamSettings};
 use clsess_claude::record::{self, Fate, Home};
 use clsess_claude::turn::TurnEnd;
 use clsess_claude::version::{MIN_EXACT, Version};
-use clsess_holder::protocol::{PIPES, Start, Successor};
+use clsess_holder::protocol::{PIPES, Start, Successor, Window};
 use clsess_proto::{ErrorCode, Failure};
 use nix::sys::signal::Signal;
 use tokio::io::AsyncReadExt;
@@ -123,11 +123,12 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
         cwd: record.cwd.into_bytes(),
         stdio: PIPES,
         umask: record.umask,
+        window: Window::default(),
     };
     let body = StreamBody::start(&dir, start, &shared.successor)
         .await
         .map_err(|e| not_started(&program, &e))?;
-    remember(&dir, &body);
+    remember(&dir, body.agent(), body.holder());
     Ok(Launched {
         body,
         version: version.to_string(),
@@ -200,17 +201,16 @@ const AWAKE: &str = "awake";
 
 /// Writes which processes the session's agent and its holder are, so that a later broker can tell
 /// whether they still live.
-pub(super) fn remember(dir: &Path, body: &StreamBody) {
-    write_agent(dir, body, AWAKE);
+pub(super) fn remember(dir: &Path, agent: Process, holder: Process) {
+    write_agent(dir, agent, holder, AWAKE);
 }
 
 /// Writes that the session's agent falls asleep: that it is gone soon is no accident.
 pub(super) fn remember_sleep(dir: &Path, body: &StreamBody) {
-    write_agent(dir, body, SLEEPS);
+    write_agent(dir, body.agent(), body.holder(), SLEEPS);
 }
 
-fn write_agent(dir: &Path, body: &StreamBody, more: &str) {
-    let (agent, holder) = (body.agent(), body.holder());
+fn write_agent(dir: &Path, agent: Process, holder: Process, more: &str) {
     let text = format!(
         "{} {} {} {more} {} {}\n",
         agent.pid,
@@ -304,7 +304,7 @@ pub fn trusted(env: &Env, cwd: &Path) -> bool {
         .is_some_and(|text| record::trusted(&text, cwd, git_root))
 }
 
-fn kept_env(record: &SessionRecord, dir: &Path) -> Result<Env, Failure> {
+pub(super) fn kept_env(record: &SessionRecord, dir: &Path) -> Result<Env, Failure> {
     if !record.forgotten.is_empty() {
         return Err(Failure::new(
             ErrorCode::EnvironmentForgotten,

@@ -8,6 +8,7 @@ mod launch;
 pub mod life;
 mod limits;
 mod notes;
+mod program;
 mod questions;
 mod queue;
 mod report;
@@ -18,12 +19,13 @@ mod turns;
 pub mod view;
 mod writers;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clsess_proto::{
-    Failure, Killed, LogEntry, Question, QueuedTurn, Send, SessionDetail, SessionRow, TurnId,
-    TurnReport,
+    Attach, Detached, Failure, Killed, LogEntry, Question, QueuedTurn, Send, SessionDetail,
+    SessionRow, TurnId, TurnReport,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
@@ -34,6 +36,7 @@ use crate::store::Env;
 
 pub use launch::{Agents, died_warm, end_previous, found_agent, remembered, trusted};
 pub use notes::find;
+pub use program::{DRIVER as PROGRAM, ProgramSeed, find as find_program, spawn as spawn_program};
 pub use questions::Decision;
 pub use task::{Seed, spawn, start_timeout};
 
@@ -166,11 +169,91 @@ pub enum Command {
         /// When it is gone.
         reply: Answer<()>,
     },
+    /// Show the terminal on this one.
+    Attach {
+        /// The request.
+        attach: Box<Attach>,
+        /// The client's terminal.
+        terminal: OwnedFd,
+        /// When it has been given back.
+        left: Answer<Detached>,
+    },
+    /// A viewer's terminal has another size.
+    Resized {
+        /// Which.
+        viewer: Uuid,
+        /// When it is known.
+        reply: Answer<()>,
+    },
+    /// Give terminals back.
+    Detach {
+        /// Whose; absent: everybody's.
+        viewer: Option<Uuid>,
+        /// When it is begun.
+        reply: Answer<()>,
+    },
+    /// What is on the screen.
+    Capture {
+        /// With colours.
+        ansi: bool,
+        /// With so many rows of history.
+        history: u32,
+        /// Here it is.
+        reply: Answer<Vec<u8>>,
+    },
+    /// Type into the terminal.
+    Type {
+        /// What.
+        input: Vec<u8>,
+        /// When the terminal has it.
+        reply: Answer<()>,
+    },
+    /// Press keys.
+    Keys {
+        /// Their names.
+        keys: Vec<String>,
+        /// When the terminal has them.
+        reply: Answer<()>,
+    },
     /// Everything about the session.
     Detail {
         /// Here it is.
         reply: Answer<SessionDetail>,
     },
+}
+
+impl Command {
+    /// Answers that it cannot be done here.
+    pub fn refuse(self, why: impl FnOnce() -> Failure) {
+        fn tell<T>(reply: Answer<T>, failure: Failure) {
+            let _ = reply.send(Err(failure));
+        }
+        match self {
+            Self::Send { reply, .. } | Self::Result { reply, .. } | Self::Cancel { reply, .. } => {
+                tell(reply, why());
+            }
+            Self::Knows { reply, .. } => tell(reply, why()),
+            Self::Interrupt { reply, .. } => tell(reply, why()),
+            Self::Queue { reply } => tell(reply, why()),
+            Self::QueueRemove { reply, .. } => tell(reply, why()),
+            Self::QueueRun { reply }
+            | Self::Wake { reply, .. }
+            | Self::Restart { reply, .. }
+            | Self::Stop { reply, .. }
+            | Self::Resized { reply, .. }
+            | Self::Detach { reply, .. }
+            | Self::Type { reply, .. }
+            | Self::Keys { reply, .. } => tell(reply, why()),
+            Self::Log { reply, .. } => tell(reply, why()),
+            Self::Rename { reply, .. } => tell(reply, why()),
+            Self::Questions { reply } => tell(reply, why()),
+            Self::Decide { reply, .. } => tell(reply, why()),
+            Self::Kill { reply, .. } => tell(reply, why()),
+            Self::Attach { left, .. } => tell(left, why()),
+            Self::Capture { reply, .. } => tell(reply, why()),
+            Self::Detail { reply } => tell(reply, why()),
+        }
+    }
 }
 
 /// Where an answer goes.

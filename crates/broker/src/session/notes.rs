@@ -261,7 +261,7 @@ impl Session {
         self.agent_home = launch::home(&self.record, &self.dir);
         self.tracker = Tracker::from(self.accounted.tracker.clone());
         if launch::remembered(&self.dir) != Some(body.agent()) {
-            launch::remember(&self.dir, &body);
+            launch::remember(&self.dir, body.agent(), body.holder());
         }
         self.body = Some(body);
         self.keep_given();

@@ -742,7 +742,20 @@ impl Session {
             Command::Detail { reply } => {
                 let _ = reply.send(Ok(self.detail()));
             }
+            other @ (Command::Attach { .. }
+            | Command::Resized { .. }
+            | Command::Detach { .. }
+            | Command::Capture { .. }
+            | Command::Type { .. }
+            | Command::Keys { .. }) => other.refuse(|| self.without_terminal()),
         }
+    }
+
+    fn without_terminal(&self) -> Failure {
+        let name = &self.record.name;
+        let message = format!("the agent of {name} has no terminal");
+        Failure::new(ErrorCode::NoTerminal, message)
+            .hint(format!("what it says: clsess log -f {name}"))
     }
 
     fn await_start(&mut self, timeout_ms: u64, reply: Answer<()>) {

@@ -160,7 +160,11 @@ impl Session {
         let any = totals.turns > 0;
         SessionDetail {
             row: self.row.borrow().told(),
-            agent_session_id: self.record.agent_session_id,
+            agent_session_id: Some(self.record.agent_session_id),
+            command: Vec::new(),
+            title: None,
+            size: None,
+            exit: None,
             pid: self.body.as_ref().map(|body| body.agent().pid),
             holder_pid: self.body.as_ref().map(|body| body.holder().pid),
             agent_version: self.agent_version.clone(),

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::thread;
 
 use clsess_holder::descriptors::send_with_fds;
-use clsess_holder::protocol::{Exit, PIPES};
+use clsess_holder::protocol::{Exit, INBOX, NOTES, OUTBOX, PIPES, Window};
 
 use super::*;
 
@@ -93,14 +93,11 @@ fn number_in(descriptor: OwnedFd) -> u8 {
     byte[0]
 }
 
-fn each_is_itself(lent: Lent) {
-    let stdin = lent.stdin.map(number_in);
-    assert_eq!(
-        (stdin, number_in(lent.stdout), number_in(lent.stderr)),
-        (Some(0), 1, 2)
-    );
-    let files = [lent.outbox, lent.inbox, lent.notes].map(number_in);
-    assert_eq!(files, [OUTBOX, INBOX, NOTES]);
+fn each_is_itself(mut lent: Lent) {
+    for number in [0, 1, 2, OUTBOX, INBOX, NOTES] {
+        assert_eq!(number_in(lent.take(number).unwrap()), number);
+        assert!(lent.take(number).is_err());
+    }
 }
 
 /// As it was recorded.
@@ -127,6 +124,7 @@ fn start() -> Start {
         cwd: bytes("/"),
         stdio: PIPES,
         umask: 0o022,
+        window: Window::default(),
     }
 }
 

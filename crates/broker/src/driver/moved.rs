@@ -1,0 +1,122 @@
+//! Bytes that the kernel has moved into a file of the holder's.
+//!
+//! The file's own offset says to the byte what has come, whenever a broker dies; what a broker has
+//! not said to be done with stays, and is read once more by the next one.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{SpliceFFlags, splice};
+
+use super::memory::{give_back, offset};
+
+/// Bytes that one call moves at most.
+const MOVED_AT_ONCE: usize = 256 * 1024;
+/// Bytes that are read from the file at once.
+pub const READ: usize = 64 * 1024;
+
+/// The file, and how far it was read.
+#[derive(Debug)]
+pub struct Moved {
+    file: File,
+    /// Bytes that have come: the file's own offset.
+    come: u64,
+    /// Up to here they were read.
+    read: u64,
+    /// Up to here an earlier broker has read them.
+    heard: u64,
+}
+
+impl Moved {
+    /// Takes up what an earlier broker has left, if there was one, from the byte `from`.
+    ///
+    /// # Errors
+    /// When the file cannot be used.
+    pub fn take_up(file: OwnedFd, from: u64) -> io::Result<Self> {
+        let file = File::from(file);
+        let come = offset(&file)?;
+        Ok(Self {
+            file,
+            come,
+            read: from.min(come),
+            heard: come,
+        })
+    }
+
+    /// Moves what the pipe holds; how much, 0 at its end.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when it is empty, and when there is no memory.
+    pub fn receive(&mut self, pipe: &impl AsFd) -> io::Result<usize> {
+        let moved = move_bytes(pipe, &self.file)?;
+        self.come += moved as u64;
+        Ok(moved)
+    }
+
+    /// Whether there are bytes that were not read.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.read < self.come
+    }
+
+    /// How many those are.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        usize::try_from(self.come - self.read).unwrap_or(usize::MAX)
+    }
+
+    /// Whether what was read last was read by an earlier broker, too.
+    #[must_use]
+    pub fn is_repeated(&self) -> bool {
+        self.read <= self.heard
+    }
+
+    /// Reads the next of them into `buffer`, [`READ`] at most; how many. They are all repeated, or
+    /// none of them is.
+    ///
+    /// # Errors
+    /// Of the file.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut n = self.unread().min(READ).min(buffer.len());
+        if self.read < self.heard {
+            n = n.min(usize::try_from(self.heard - self.read).unwrap_or(n));
+        }
+        self.file.read_exact_at(&mut buffer[..n], self.read)?;
+        self.read += n as u64;
+        Ok(n)
+    }
+
+    /// Nothing more of it is read.
+    pub fn give_up(&mut self) {
+        self.read = self.come;
+    }
+
+    /// Up to where it was read.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.read
+    }
+
+    /// Gives back everything before this position.
+    pub fn release(&self, position: u64) {
+        give_back(&self.file, position);
+    }
+}
+
+/// Moves bytes between a pipe and something else; how many, 0 at the end.
+///
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`] when there are none, and those of both ends.
+pub fn move_bytes(from: &impl AsFd, to: &impl AsFd) -> io::Result<usize> {
+    let flags = SpliceFFlags::SPLICE_F_NONBLOCK;
+    loop {
+        match splice(from, None, to, None, MOVED_AT_ONCE, flags) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+            Ok(moved) => return Ok(moved),
+        }
+    }
+}

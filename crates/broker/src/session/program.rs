@@ -1,0 +1,863 @@
+//! A session that runs a program in a terminal: a shell, a REPL, another agent.
+//!
+//! Nobody knows what such a program does, so it has no turns and no queue. It is there or it has
+//! exited, and who looks at it or types is as with any terminal.
+
+use std::ffi::{OsStr, OsString};
+use std::future::{Future, pending};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use clsess_claude::command;
+use clsess_holder::protocol::{Exit, Start, Successor, TERMINAL, Window};
+use clsess_proto::{
+    DetachReason, Detached, ErrorCode, EventKind, ExitStatus, Failure, Program, SessionDetail,
+    SessionRow, State,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::ending::{DEFAULT_GRACE_MS, END_SLACK, EndWaiter, EndWhy};
+use super::{Answer, COMMANDS, Command, Handle, Row, launch, now_ms};
+use crate::broker::Shared;
+use crate::disk;
+use crate::driver::StartError;
+use crate::driver::terminal::{FoundTerminal, TerminalBody, TerminalEvent};
+use crate::feed::Feed;
+use crate::screen::{Face, Screen, encoded};
+use crate::store::{self, Env, SessionRecord};
+
+/// What the driver of such a session is called.
+pub const DRIVER: &str = "program";
+
+/// Rows of history that are kept when the session does not say.
+const SCROLLBACK: u32 = 10_000;
+/// Rows of history that one answer gives at most.
+const MOST_HISTORY: u32 = 100_000;
+/// Bytes of an answer of `capture`; earlier rows are left out.
+const MAX_CAPTURE: usize = 16 * 1024 * 1024;
+
+/// Bytes that one key sends at most; more is pasted.
+const ONE_KEY: usize = 16;
+
+/// What a session of a program is begun from.
+#[derive(Debug)]
+pub struct ProgramSeed {
+    /// As it is kept.
+    pub record: SessionRecord,
+    /// Its program.
+    pub program: Program,
+    /// Its directory under the state directory.
+    pub dir: PathBuf,
+    /// The environment for the first start; absent: the kept one.
+    pub env: Option<Env>,
+    /// Its program, where an earlier broker's lives.
+    pub found: Option<FoundTerminal>,
+    /// Whether it is taken up from an earlier broker.
+    pub taken_up: bool,
+}
+
+/// Everything that can wake the task.
+enum Wake {
+    Command(Option<Command>),
+    Launched(Box<Result<TerminalBody, Failure>>),
+    Body(TerminalEvent),
+    Face(Face),
+    Deadline,
+}
+
+type Launching = Pin<Box<dyn Future<Output = Result<TerminalBody, Failure>> + Send>>;
+
+/// The session as its task holds it.
+struct ProgramSession {
+    shared: Arc<Shared>,
+    record: SessionRecord,
+    program: Program,
+    dir: PathBuf,
+    env: Option<Env>,
+    feed: Arc<Feed>,
+    row: watch::Sender<Row>,
+    since: u64,
+    active_at: u64,
+    screen: Screen,
+    body: Option<TerminalBody>,
+    launching: Option<Launching>,
+    start_deadline: Option<Instant>,
+    start_waiters: Vec<Answer<()>>,
+    /// Why the program is being ended.
+    ending: Option<EndWhy>,
+    end_waiters: Vec<EndWaiter>,
+    /// When the holder has had long enough to end it.
+    end_deadline: Option<Instant>,
+    last_error: Option<Failure>,
+    /// The session is no more.
+    gone: bool,
+    /// Who waits for that, with the session kept for the next broker.
+    stopped: Vec<EndWaiter>,
+}
+
+/// Begins the task of a session that runs a program.
+#[must_use]
+pub fn spawn(shared: Arc<Shared>, seed: ProgramSeed) -> Handle {
+    let (commands, inbox) = mpsc::channel(COMMANDS);
+    let feed = Arc::new(Feed::new(Arc::clone(&shared.sequence), seed.taken_up));
+    let now = now_ms();
+    let window = Window {
+        rows: seed.program.rows,
+        cols: seed.program.cols,
+        ..Window::default()
+    };
+    let scrollback = seed.program.scrollback.unwrap_or(SCROLLBACK);
+    let mut session = ProgramSession {
+        row: watch::Sender::new(first_row(&seed.record, now)),
+        screen: Screen::new(window, scrollback as usize),
+        shared,
+        record: seed.record,
+        program: seed.program,
+        dir: seed.dir,
+        env: seed.env,
+        feed: Arc::clone(&feed),
+        since: now,
+        active_at: now,
+        body: None,
+        launching: None,
+        start_deadline: None,
+        start_waiters: Vec::new(),
+        ending: None,
+        end_waiters: Vec::new(),
+        end_deadline: None,
+        last_error: None,
+        gone: false,
+        stopped: Vec::new(),
+    };
+    if let Some(found) = seed.found {
+        session.take_up(found);
+    } else if seed.taken_up && session.record.exit.is_none() {
+        // It was there, and is not any more: nobody has seen how it ended.
+        session.record.exit = Some(ExitStatus::default());
+        session.save_record();
+    }
+    let handle = Handle {
+        id: session.record.id,
+        commands,
+        row: session.row.subscribe(),
+        feed,
+    };
+    session.publish();
+    tokio::spawn(session.run(inbox));
+    handle
+}
+
+/// Finds the program that an earlier broker has left.
+///
+/// # Errors
+/// When there is one whose holder does not do what it should: it is killed, and the program is to be
+/// ended.
+pub async fn find(dir: &Path, successor: &Successor) -> std::io::Result<Option<FoundTerminal>> {
+    let found = TerminalBody::find(dir, successor).await;
+    if found.is_err() {
+        launch::kill_holder(dir);
+    }
+    found
+}
+
+fn first_row(record: &SessionRecord, now: u64) -> Row {
+    Row {
+        row: SessionRow {
+            name: record.name.clone(),
+            id: record.id,
+            state: State::Exited,
+            since: now,
+            detail: None,
+            driver: DRIVER.to_owned(),
+            queue: 0,
+            turns: 0,
+            attached: 0,
+            background: 0,
+            idle_s: 0,
+            cwd: record.cwd.clone(),
+        },
+        active_at: now,
+        agent_session_id: record.agent_session_id,
+        holder: None,
+        allow_from: Arc::from([]),
+        waits_for_room: false,
+        unwritten: false,
+    }
+}
+
+impl ProgramSession {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        while !self.gone {
+            match self.wait(&mut inbox).await {
+                Wake::Command(Some(command)) => self.command(command),
+                // The broker drops its handles only when it ends.
+                Wake::Command(None) => break,
+                Wake::Launched(launched) => self.launched(*launched),
+                Wake::Body(event) => self.body_event(event),
+                Wake::Face(face) => self.face(face),
+                Wake::Deadline => self.deadlines(Instant::now()),
+            }
+            self.publish();
+        }
+        self.last_looks().await;
+        self.stopped.into_iter().for_each(EndWaiter::stopped);
+    }
+
+    /// The terminals of those who still look are put back into order, and they are told why. One
+    /// that does not read is not waited for much longer than a moment.
+    async fn last_looks(&mut self) {
+        let why = match self.stopped.is_empty() {
+            true => DetachReason::Killed,
+            false => DetachReason::Stopped,
+        };
+        self.screen.detach_all(&Detached::because(why));
+        while self.screen.attached() > 0 {
+            // What they type meanwhile is for nobody.
+            let _ = self.screen.next(false).await;
+        }
+    }
+
+    async fn wait(&mut self, inbox: &mut mpsc::Receiver<Command>) -> Wake {
+        let deadlines = [self.end_deadline, self.start_deadline];
+        let deadline = deadlines.into_iter().flatten().min();
+        let reads = self.body.as_ref().is_none_or(TerminalBody::takes_more);
+        tokio::select! {
+            command = inbox.recv() => Wake::Command(command),
+            launched = of_launch(self.launching.as_mut()) => {
+                self.launching = None;
+                Wake::Launched(Box::new(launched))
+            }
+            face = self.screen.next(reads) => Wake::Face(face),
+            event = of_body(self.body.as_mut()) => Wake::Body(event),
+            () = until(deadline) => Wake::Deadline,
+        }
+    }
+
+    // ---- the program ----
+
+    /// Takes up what an earlier broker has left.
+    fn take_up(&mut self, found: FoundTerminal) {
+        if let Some(state) = &found.state {
+            self.screen.restore(state);
+        }
+        self.body = Some(found.body);
+    }
+
+    fn launch(&mut self) {
+        if self.body.is_some() || self.launching.is_some() {
+            return;
+        }
+        if self.record.exit.take().is_some() {
+            self.save_record();
+        }
+        self.last_error = None;
+        let plan = Plan {
+            record: self.record.clone(),
+            program: self.program.clone(),
+            window: self.screen.window(),
+            dir: self.dir.clone(),
+            env: self.env.take(),
+        };
+        let shared = Arc::clone(&self.shared);
+        self.launching = Some(Box::pin(async move { start(&shared, plan).await }));
+    }
+
+    fn launched(&mut self, launched: Result<TerminalBody, Failure>) {
+        self.start_deadline = None;
+        match launched {
+            Ok(body) => {
+                tracing::info!(session = %self.record.name, pid = body.program().pid, "program started");
+                launch::remember(&self.dir, body.program(), body.holder());
+                // The size may be another one by now.
+                body.resize(self.screen.window());
+                self.body = Some(body);
+                for waiter in self.start_waiters.drain(..) {
+                    let _ = waiter.send(Ok(()));
+                }
+                if self.ending.is_some() {
+                    self.end_body(DEFAULT_GRACE_MS);
+                }
+            }
+            Err(failure) => self.not_started(failure),
+        }
+    }
+
+    fn not_started(&mut self, failure: Failure) {
+        let error = failure.clone();
+        self.feed
+            .push(&self.record.name, None, EventKind::Error { error });
+        for waiter in self.start_waiters.drain(..) {
+            let _ = waiter.send(Err(failure.clone()));
+        }
+        self.last_error = Some(failure);
+        if self.ending.is_some() {
+            self.after_end();
+        }
+    }
+
+    fn body_event(&mut self, event: TerminalEvent) {
+        match event {
+            TerminalEvent::Output => {
+                self.active_at = now_ms();
+                self.output();
+            }
+            // Whoever types more is read again.
+            TerminalEvent::TakesMore => {}
+            TerminalEvent::Unreadable(why) => {
+                let message = format!("what the program says cannot be read: {why}");
+                self.last_error = Some(Failure::new(ErrorCode::Internal, message));
+                self.ending = self.ending.max(Some(EndWhy::Sleep));
+                self.end_body(DEFAULT_GRACE_MS);
+            }
+            // What it has said last is still to be read.
+            TerminalEvent::Exited(exit) => self.record.exit = Some(status(exit)),
+            TerminalEvent::Gone { exit, left } => self.program_gone(exit, left),
+        }
+    }
+
+    /// The program has said something.
+    fn output(&mut self) {
+        let Some(body) = &mut self.body else { return };
+        let answers = self.screen.feed(body.piece());
+        // An answer that comes twice would be typed into whatever runs by then.
+        if !answers.is_empty() && !body.is_repeated() {
+            body.put(&answers, None);
+        }
+        if body.wants_saving()
+            && let Err(error) = body.save(&self.screen.saved())
+        {
+            tracing::error!(session = %self.record.name, %error, "the screen cannot be saved");
+        }
+    }
+
+    fn program_gone(&mut self, exit: Exit, left: bool) {
+        let status = status(exit);
+        tracing::info!(session = %self.record.name, %status, left, "program gone");
+        self.body = None;
+        self.record.exit = Some(status);
+        launch::forget(&self.dir);
+        // Of a session that is killed nothing is kept.
+        if self.ending != Some(EndWhy::Kill) {
+            self.save_record();
+        }
+        let why = match self.ending {
+            Some(EndWhy::Kill) => DetachReason::Killed,
+            Some(EndWhy::Stop) => DetachReason::Stopped,
+            Some(EndWhy::Restart) => DetachReason::Restarted,
+            Some(EndWhy::Sleep) | None => DetachReason::Exited,
+        };
+        let exit = Some(status);
+        self.screen.detach_all(&Detached { reason: why, exit });
+        self.after_end();
+    }
+
+    // ---- its end ----
+
+    fn end(&mut self, why: EndWhy, grace_ms: u64, waiter: EndWaiter) {
+        self.ending = self.ending.max(Some(why));
+        self.end_waiters.push(waiter);
+        if self.launching.is_none() {
+            self.end_body(grace_ms);
+        }
+    }
+
+    fn end_body(&mut self, grace_ms: u64) {
+        let Some(body) = &mut self.body else {
+            return self.after_end();
+        };
+        body.end(u32::try_from(grace_ms).unwrap_or(u32::MAX), false);
+        let by = Instant::now() + Duration::from_millis(grace_ms) + END_SLACK;
+        self.end_deadline = Some(by);
+    }
+
+    fn after_end(&mut self) {
+        self.end_deadline = None;
+        let why = self.ending.take();
+        let waiters = std::mem::take(&mut self.end_waiters);
+        match why {
+            Some(EndWhy::Kill) => self.forget(waiters),
+            Some(EndWhy::Stop) => {
+                self.gone = true;
+                self.stopped = waiters;
+            }
+            Some(EndWhy::Restart) => {
+                for waiter in waiters {
+                    if let EndWaiter::Restart(reply) = waiter {
+                        self.start_waiters.push(reply);
+                    }
+                }
+                self.begin_again();
+            }
+            Some(EndWhy::Sleep) | None => {}
+        }
+    }
+
+    /// Begins the program anew, on an empty screen.
+    fn begin_again(&mut self) {
+        let window = self.screen.window();
+        let scrollback = self.program.scrollback.unwrap_or(SCROLLBACK);
+        self.screen.begin_anew(window, scrollback as usize);
+        self.launch();
+    }
+
+    fn forget(&mut self, waiters: Vec<EndWaiter>) {
+        let mut killed = self.record.killed();
+        self.shared.registry.remove(self.record.id);
+        if let Err(error) = self.shared.bury(&self.dir, self.record.id, false) {
+            let message = format!("{} cannot be forgotten: {error}", self.record.name);
+            let failure = Failure::new(ErrorCode::JournalFailed, message);
+            killed.error = Some(failure.hint(disk::hint(&error)));
+        }
+        for waiter in waiters {
+            waiter.killed(&killed);
+        }
+        self.gone = true;
+    }
+
+    fn deadlines(&mut self, now: Instant) {
+        if self.start_deadline.take_if(|at| *at <= now).is_some() {
+            // Dropped, it ends what it has begun.
+            self.launching = None;
+            self.not_started(super::start_timeout());
+        }
+        if self.end_deadline.take_if(|at| *at <= now).is_some()
+            && let Some(body) = &mut self.body
+        {
+            tracing::error!(session = %self.record.name, "the holder does not end the program");
+            self.end_deadline = Some(now + END_SLACK);
+            body.abandon();
+        }
+    }
+
+    // ---- who looks at it ----
+
+    fn face(&mut self, face: Face) {
+        match face {
+            Face::Typed(bytes) => {
+                self.active_at = now_ms();
+                if let Some(body) = &mut self.body
+                    && !bytes.is_empty()
+                {
+                    body.put(&bytes, None);
+                    if bytes.len() <= ONE_KEY {
+                        body.await_echo();
+                    }
+                }
+            }
+            Face::Answered(bytes) => {
+                if let Some(body) = &mut self.body {
+                    body.put(&bytes, None);
+                }
+            }
+            Face::Resized(window) => self.resize(window),
+            Face::Left => {}
+        }
+    }
+
+    fn resize(&mut self, window: Window) {
+        self.screen.resize(window);
+        if let Some(body) = &mut self.body {
+            body.resize(window);
+            // Bytes before and after mean something else: they are not to be read once more.
+            if let Err(error) = body.save(&self.screen.saved()) {
+                tracing::error!(session = %self.record.name, %error, "the screen cannot be saved");
+            }
+        }
+        (self.program.rows, self.program.cols) = (window.rows, window.cols);
+        self.save_record();
+    }
+
+    fn attach(
+        &mut self,
+        attach: &clsess_proto::Attach,
+        terminal: OwnedFd,
+        left: oneshot::Sender<Result<Detached, Failure>>,
+    ) {
+        if self.body.is_none() && self.launching.is_none() {
+            let exit = self.record.exit;
+            let reason = DetachReason::Exited;
+            let _ = left.send(match &self.last_error {
+                Some(failure) => Err(failure.clone()),
+                None => Ok(Detached { reason, exit }),
+            });
+            return;
+        }
+        self.screen.attach(attach, terminal, left);
+    }
+
+    fn capture(&mut self, ansi: bool, history: u32) -> Vec<u8> {
+        let rows = history.min(MOST_HISTORY) as usize;
+        let terminal = self.screen.terminal();
+        let mut screen = match ansi {
+            true => terminal.ansi(rows),
+            false => terminal.text(rows).into_bytes(),
+        };
+        if screen.len() > MAX_CAPTURE {
+            let from = screen.len() - MAX_CAPTURE;
+            let line = screen[from..].iter().position(|byte| *byte == b'\n');
+            screen.drain(..from + line.map_or(0, |line| line + 1));
+        }
+        screen
+    }
+
+    /// Types, and answers when the terminal has all of it.
+    fn type_in(&mut self, bytes: &[u8], reply: Answer<()>) {
+        let Some(body) = &mut self.body else {
+            let _ = reply.send(Err(self.not_running()));
+            return;
+        };
+        let (done, typed) = oneshot::channel();
+        body.put(bytes, Some(done));
+        let gone = self.has_exited();
+        tokio::spawn(async move {
+            let _ = reply.send(typed.await.map_err(|_| gone));
+        });
+    }
+
+    /// Why nothing can be typed.
+    fn not_running(&self) -> Failure {
+        if self.launching.is_none() {
+            return self.last_error.clone().unwrap_or_else(|| self.has_exited());
+        }
+        let message = format!("the program of {} is still being started", self.record.name);
+        Failure::new(ErrorCode::NoTerminal, message)
+    }
+
+    fn has_exited(&self) -> Failure {
+        let name = &self.record.name;
+        Failure::new(
+            ErrorCode::NoTerminal,
+            format!("the program of {name} has exited"),
+        )
+        .hint(format!("clsess restart {name}"))
+    }
+
+    // ---- what is asked ----
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Attach {
+                attach,
+                terminal,
+                left,
+            } => self.attach(&attach, terminal, left),
+            Command::Resized { viewer, reply } => {
+                self.screen.measure(viewer);
+                let _ = reply.send(Ok(()));
+            }
+            Command::Detach { viewer, reply } => {
+                let why = Detached::because(DetachReason::Asked);
+                match viewer {
+                    Some(viewer) => self.screen.detach(viewer, why),
+                    None => self.screen.detach_all(&why),
+                }
+                let _ = reply.send(Ok(()));
+            }
+            Command::Capture {
+                ansi,
+                history,
+                reply,
+            } => drop(reply.send(Ok(self.capture(ansi, history)))),
+            Command::Type { input, reply } => self.type_in(&input, reply),
+            Command::Keys { keys, reply } => match encoded(&keys, self.screen.terminal()) {
+                Ok(input) => self.type_in(&input, reply),
+                Err(failure) => drop(reply.send(Err(failure))),
+            },
+            Command::Wake { timeout_ms, reply } => self.wake(timeout_ms, reply),
+            Command::Restart {
+                first_asked,
+                env,
+                timeout_ms,
+                reply,
+                ..
+            } => self.restart(first_asked, env, timeout_ms, reply),
+            Command::Kill { grace_ms, reply } => {
+                self.end(EndWhy::Kill, grace_ms, EndWaiter::Kill(reply));
+            }
+            Command::Stop { grace_ms, reply } => {
+                self.end(EndWhy::Stop, grace_ms, EndWaiter::Stop(reply));
+            }
+            Command::Rename { name, reply } => drop(reply.send(self.rename(name))),
+            Command::Detail { reply } => drop(reply.send(Ok(self.detail()))),
+            other => other.refuse(|| {
+                let name = &self.record.name;
+                Failure::new(
+                    ErrorCode::NotAnAgent,
+                    format!("{name} runs a program, which takes no prompts"),
+                )
+                .hint(format!("clsess attach {name}, or clsess type {name} TEXT"))
+            }),
+        }
+    }
+
+    fn wake(&mut self, timeout_ms: u64, reply: Answer<()>) {
+        if self.body.is_some() {
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        if self.record.exit.is_some() {
+            let _ = reply.send(Err(self.has_exited()));
+            return;
+        }
+        self.start_waiters.push(reply);
+        self.start_within(timeout_ms);
+        self.launch();
+    }
+
+    fn start_within(&mut self, timeout_ms: u64) {
+        if timeout_ms > 0 {
+            let by = Instant::now() + Duration::from_millis(timeout_ms);
+            self.start_deadline = self.start_deadline.max(Some(by));
+        }
+    }
+
+    fn restart(
+        &mut self,
+        first_asked: Option<u64>,
+        env: Option<Env>,
+        timeout_ms: u64,
+        reply: Answer<()>,
+    ) {
+        let age = self.body.as_ref().and_then(|body| body.program().age());
+        let age = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let began = age.map(|age| now_ms().saturating_sub(age));
+        if began
+            .zip(first_asked)
+            .is_some_and(|(began, at)| began >= at)
+        {
+            // It is this one that was asked for.
+            let _ = reply.send(Ok(()));
+            return;
+        }
+        if let Some(env) = env {
+            self.keep_env(env);
+        }
+        self.start_within(timeout_ms);
+        self.end(EndWhy::Restart, DEFAULT_GRACE_MS, EndWaiter::Restart(reply));
+    }
+
+    fn keep_env(&mut self, env: Env) {
+        let (kept, forgotten) = store::split_forgotten(&env, &self.record.settings.env_forget);
+        self.record.forgotten = forgotten;
+        let bytes = store::env_to_bytes(&kept);
+        drop(self.shared.disk.replace(store::env_path(&self.dir), bytes));
+        self.env = Some(env);
+    }
+
+    fn rename(&mut self, name: String) -> Result<crate::disk::Promise, Failure> {
+        let renamed = EventKind::Renamed { name: name.clone() };
+        self.feed.push(&self.record.name, None, renamed);
+        self.record.name = name;
+        self.saved_record()
+            .map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))
+    }
+
+    fn saved_record(&mut self) -> std::io::Result<crate::disk::Promise> {
+        self.record.program = Some(self.program.clone());
+        let bytes = self.record.to_bytes()?;
+        Ok(self.shared.disk.replace(self.dir.join(store::FILE), bytes))
+    }
+
+    fn save_record(&mut self) {
+        if let Err(error) = self.saved_record() {
+            tracing::error!(%error, "cannot write a session's record");
+        }
+    }
+
+    // ---- as others see it ----
+
+    fn state(&self) -> State {
+        match (&self.body, self.ending) {
+            (_, Some(EndWhy::Restart)) => State::Restarting,
+            (_, Some(EndWhy::Kill | EndWhy::Stop)) => State::Ending,
+            (Some(_), _) => State::Idle,
+            (None, _) if self.launching.is_some() => State::Starting,
+            (None, _) if self.last_error.is_some() => State::Failed,
+            (None, _) => State::Exited,
+        }
+    }
+
+    fn state_detail(&self, state: State) -> Option<String> {
+        match state {
+            State::Exited => self.record.exit.map(|exit| exit.to_string()),
+            State::Failed => self.last_error.as_ref().map(|f| f.message.clone()),
+            _ => None,
+        }
+    }
+
+    fn publish(&mut self) {
+        let state = if self.gone { State::Gone } else { self.state() };
+        let detail = self.state_detail(state);
+        let before = self.row.borrow().clone();
+        if before.row.state != state {
+            self.since = now_ms();
+        }
+        if before.row.state != state || before.row.detail != detail {
+            let detail = detail.clone();
+            let kind = EventKind::State { state, detail };
+            self.feed.push(&self.record.name, None, kind);
+        }
+        let row = Row {
+            row: SessionRow {
+                name: self.record.name.clone(),
+                state,
+                since: self.since,
+                detail,
+                attached: self.screen.attached() as u64,
+                ..before.row.clone()
+            },
+            active_at: self.active_at,
+            holder: self.body.as_ref().map(|body| body.holder().pid),
+            ..before
+        };
+        self.row.send_if_modified(|old| {
+            let changed = *old != row;
+            *old = row;
+            changed
+        });
+    }
+
+    fn detail(&mut self) -> SessionDetail {
+        self.publish();
+        let title = self.screen.terminal().title().map(str::to_owned);
+        let window = self.screen.window();
+        let args = self.program.args.iter();
+        SessionDetail {
+            row: self.row.borrow().told(),
+            agent_session_id: None,
+            command: args
+                .map(|arg| String::from_utf8_lossy(arg).into_owned())
+                .collect(),
+            title,
+            size: Some((window.rows, window.cols)),
+            exit: self.record.exit,
+            pid: self.body.as_ref().map(|body| body.program().pid),
+            holder_pid: self.body.as_ref().map(|body| body.holder().pid),
+            agent_version: None,
+            model: None,
+            usage: None,
+            cost_usd: None,
+            questions: Vec::new(),
+            last_error: self.last_error.clone(),
+        }
+    }
+}
+
+fn status(exit: Exit) -> ExitStatus {
+    match exit {
+        Exit::Exited(code) => ExitStatus {
+            code: Some(code),
+            signal: None,
+        },
+        Exit::Signalled(signal) => ExitStatus {
+            code: None,
+            signal: Some(signal),
+        },
+        Exit::Unknown => ExitStatus::default(),
+    }
+}
+
+// ---- starting it ----
+
+/// What a start needs to know.
+struct Plan {
+    record: SessionRecord,
+    program: Program,
+    window: Window,
+    dir: PathBuf,
+    env: Option<Env>,
+}
+
+async fn start(shared: &Shared, plan: Plan) -> Result<TerminalBody, Failure> {
+    let Plan {
+        record,
+        program,
+        window,
+        dir,
+        env,
+    } = plan;
+    let env = match env {
+        Some(env) => env,
+        None => launch::kept_env(&record, &dir)?,
+    };
+    let cwd = PathBuf::from(&record.cwd);
+    if !cwd.is_dir() {
+        let message = format!("{} is gone or no directory", record.cwd);
+        return Err(Failure::new(ErrorCode::BadDirectory, message));
+    }
+    let args: Vec<OsString> = program
+        .args
+        .into_iter()
+        .map(|arg| OsString::from_vec(arg.into_vec()))
+        .collect();
+    let path = located(args.first().map_or(OsStr::new(""), |arg| arg), &env, &cwd)?;
+    launch::end_previous(&dir, &shared.successor).await;
+    let socket = &shared.place.socket;
+    let bytes = |text: &OsStr| text.as_bytes().to_vec();
+    let start = Start {
+        program: bytes(path.as_os_str()),
+        args: args.iter().map(|arg| bytes(arg)).collect(),
+        env: command::program_environment(env, &record.name, socket)
+            .iter()
+            .map(|(name, value)| (bytes(name), bytes(value)))
+            .collect(),
+        cwd: record.cwd.into_bytes(),
+        stdio: TERMINAL,
+        umask: record.umask,
+        window,
+    };
+    let started = TerminalBody::start(&dir, start, &shared.successor).await;
+    started.map_err(|error| not_started(&path, &error))
+}
+
+fn not_started(program: &Path, error: &StartError) -> Failure {
+    let message = format!("{} cannot be started: {error}", program.display());
+    Failure::new(ErrorCode::AgentStartFailed, message)
+}
+
+/// The program, as a shell finds it: by the PATH of the session's environment, or as a path from
+/// its directory.
+fn located(program: &OsStr, env: &Env, cwd: &Path) -> Result<PathBuf, Failure> {
+    let can_run = |path: &PathBuf| {
+        std::fs::metadata(path)
+            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    let missing = || {
+        let message = format!("{}: no such program", Path::new(program).display());
+        Failure::new(ErrorCode::AgentNotFound, message).hint("a path, or a name in your PATH")
+    };
+    if program.as_bytes().contains(&b'/') {
+        return Some(cwd.join(program)).filter(can_run).ok_or_else(missing);
+    }
+    let path = env.iter().rfind(|(name, _)| name == "PATH");
+    let path = path.map_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"), |(_, path)| path);
+    let found = std::env::split_paths(path).map(|dir| cwd.join(dir).join(program));
+    let mut found = found.filter(|_| !program.is_empty());
+    found.find(can_run).ok_or_else(missing)
+}
+
+async fn of_launch(launching: Option<&mut Launching>) -> Result<TerminalBody, Failure> {
+    match launching {
+        Some(launching) => launching.await,
+        None => pending().await,
+    }
+}
+
+async fn of_body(body: Option<&mut TerminalBody>) -> TerminalEvent {
+    match body {
+        Some(body) => body.next().await,
+        None => pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
+    }
+}
