@@ -13,6 +13,7 @@ use serde::Deserialize;
 /// A background broker owns named sessions of Claude Code and keeps them warm; this command talks
 /// to it and starts it when it is needed. Exit 0 of `send` is a proof: this prompt became this
 /// turn, once, and stdout is its answer, byte for byte. Every failure has an exit code of its own.
+/// A session can also run any other program, in a terminal that one attaches to.
 #[derive(Debug, Parser)]
 #[command(name = "clsess", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -101,6 +102,14 @@ pub enum Command {
     Ls(Ls),
     /// Show everything about one session
     Show(Show),
+    /// Look at a session's terminal and type into it; Ctrl-\ detaches
+    Attach(Attach),
+    /// Print what is on a session's screen
+    Capture(Capture),
+    /// Type text into a session's terminal
+    Type(Type),
+    /// Press keys in a session's terminal
+    Keys(Keys),
     /// Wait until sessions are idle, ask something, or have ended
     Wait(Wait),
     /// List the turns of a session: when, prompt, answer, outcome, cost
@@ -123,7 +132,7 @@ pub enum Command {
     Rename(Rename),
     /// End sessions and forget them; says how to take up their conversations again
     Kill(Kill),
-    /// Start a session's agent again; the conversation is kept
+    /// Start a session's agent or program again; a conversation is kept
     Restart(Restart),
     /// The background broker itself
     Broker(Broker),
@@ -160,7 +169,7 @@ pub struct AgentOptions {
     /// Rounds of the model in one turn at most
     #[arg(long, value_name = "N")]
     pub max_turns: Option<u32>,
-    /// Set a variable in the agent's environment (repeatable)
+    /// Set a variable in the environment of the agent or program (repeatable)
     #[arg(short = 'e', long = "env", value_name = "K=V", value_parser = key_value)]
     pub env: Vec<(String, String)>,
     /// Another argument for the agent, as it is (repeatable)
@@ -192,6 +201,62 @@ pub struct New {
     /// Print the session as JSON
     #[arg(long)]
     pub json: bool,
+    /// Attach to it at once
+    #[arg(short = 'a', long, conflicts_with = "json")]
+    pub attach: bool,
+    /// Size of the terminal while nobody is attached (default: 80x24)
+    #[arg(long, value_name = "COLSxROWS", value_parser = size, requires = "command")]
+    pub size: Option<(u16, u16)>,
+    /// Run this program in a terminal instead of an agent
+    #[arg(last = true, value_name = "CMD", conflicts_with_all = ["resume", "model",
+        "permission_mode", "system_prompt", "append_system_prompt", "agent", "max_turns",
+        "agent_args"])]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub struct Attach {
+    /// The session
+    pub name: String,
+    /// Only look: what is typed is not for the program
+    #[arg(short, long)]
+    pub read_only: bool,
+    /// Detach the others
+    #[arg(short = 'x', long)]
+    pub exclusive: bool,
+    /// The keys that detach, as C-\ or C-b d (default: C-\)
+    #[arg(long, value_name = "KEYS")]
+    pub detach_keys: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Capture {
+    /// The session
+    pub name: String,
+    /// With colours and the like
+    #[arg(long)]
+    pub ansi: bool,
+    /// With so many lines of history in front
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub history: u32,
+}
+
+#[derive(Args, Debug)]
+pub struct Type {
+    /// The session
+    pub name: String,
+    /// The text; without words it is read from stdin. No Enter is pressed behind it
+    #[arg(trailing_var_arg = true, value_name = "TEXT")]
+    pub words: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub struct Keys {
+    /// The session
+    pub name: String,
+    /// The keys: Enter, Escape, Up, F1, C-c, M-x, or a character
+    #[arg(required = true, trailing_var_arg = true, value_name = "KEY")]
+    pub keys: Vec<String>,
 }
 
 /// What is printed of a turn.
@@ -351,11 +416,11 @@ pub struct Wait {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Until {
-    /// Nothing runs and nothing is queued; a session that is asleep counts
+    /// Nothing runs and nothing is queued; a session that is asleep counts, and any program
     Idle,
     /// The agent asks something
     Question,
-    /// There is no agent
+    /// There is no agent, or the program has exited
     Exit,
     /// The state, the queue or the number of turns is another one than now
     Change,
@@ -493,7 +558,7 @@ pub struct Kill {
     /// Every session
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
-    /// How long an agent may take to end by itself
+    /// How long an agent or program may take to end by itself
     #[arg(long, value_name = "DUR", value_parser = duration, default_value = "10s")]
     pub grace: Duration,
     /// Print JSON
@@ -540,7 +605,7 @@ pub enum BrokerCommand {
     },
     /// Stop the broker and its agents; returns when everything is gone
     Stop {
-        /// How long agents may take to end by themselves
+        /// How long agents and programs may take to end by themselves
         #[arg(long, value_name = "DUR", value_parser = duration, default_value = "10s")]
         grace: Duration,
     },
@@ -585,6 +650,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
     humantime::parse_duration(text)
         .map_err(|e| format!("{e}; write it like 90s, 5m or 1h30m, a bare number is seconds"))
+}
+
+/// `80x24`: columns and rows; gives rows and columns.
+fn size(text: &str) -> Result<(u16, u16), String> {
+    let read = |text: &str| text.parse::<u16>().ok().filter(|n| (1..=1000).contains(n));
+    let size = text.split_once('x');
+    let size = size.and_then(|(cols, rows)| Some((read(rows)?, read(cols)?)));
+    size.ok_or_else(|| "write it like 80x24: columns and rows, 1 to 1000 of each".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

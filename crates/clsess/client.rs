@@ -1,10 +1,12 @@
 //! A connection to the broker: frames, requests and their answers.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clsess_broker::lock::{self, Record};
+use clsess_holder::descriptors::send_with_fds;
 use clsess_proto::{
     ErrorCode, Event, Failure, Hello, Reply, Request, ToBroker, ToClient, compatible, frame,
 };
@@ -109,6 +111,34 @@ impl Client {
         };
         self.write(&message).await?;
         Ok(self.last_id)
+    }
+
+    /// Sends a request, and a descriptor with it; its id.
+    ///
+    /// # Errors
+    /// When the broker is gone.
+    pub async fn ask_with(
+        &mut self,
+        request: Request,
+        descriptor: BorrowedFd<'_>,
+    ) -> Result<u64, Failure> {
+        self.last_id += 1;
+        let message = ToBroker::Request {
+            id: self.last_id,
+            first_asked: None,
+            request: Box::new(request),
+        };
+        let wire = frame::to_wire(&message)
+            .map_err(|e| Failure::new(ErrorCode::BadRequest, e.to_string()))?;
+        // Nothing is on its way before it: what was asked was sent to its end.
+        let Stream::UdSocket(socket) = self.frames.get_ref();
+        let sent = send_with_fds(&socket.as_fd(), &wire, &[descriptor]);
+        match sent {
+            Ok(sent) if sent == wire.len() => Ok(self.last_id),
+            // A small frame is taken whole or not at all.
+            Ok(_) => Err(gone("it takes nothing")),
+            Err(error) => Err(gone(&error.to_string())),
+        }
     }
 
     /// What comes next for the request `wanted`; what belongs to others is skipped.

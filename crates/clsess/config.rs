@@ -67,6 +67,9 @@ struct Options {
     stall_after: Option<Duration>,
     allow_from: Option<Vec<String>>,
     history: Option<u32>,
+    /// Rows of history of a program's terminal.
+    scrollback: Option<u32>,
+    detach_keys: Option<String>,
     env_forget: Option<Vec<String>>,
 }
 
@@ -181,6 +184,33 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Rows of history of the terminal of a session's program.
+    #[must_use]
+    pub fn scrollback(&self, name: Option<&str>, profile: Option<&str>) -> Option<u32> {
+        self.strongest(name, profile, |options| options.scrollback)
+    }
+
+    /// The keys that detach from a session.
+    #[must_use]
+    pub fn detach_keys(&self, name: &str) -> Option<String> {
+        self.strongest(Some(name), None, |options| options.detach_keys.clone())
+    }
+
+    /// What `[session.NAME]` says, else the profile, else `[defaults]`.
+    fn strongest<T>(
+        &self,
+        name: Option<&str>,
+        profile: Option<&str>,
+        of: impl Fn(&Options) -> Option<T>,
+    ) -> Option<T> {
+        let session = name.and_then(|name| self.session.get(name));
+        let own = session.and_then(|session| session.profile.as_ref());
+        let profile = profile.or(own.map(|own| own.get_ref().as_str()));
+        let profile = profile.and_then(|profile| self.profile.get(profile));
+        let layers = [session, profile, Some(&self.defaults)];
+        layers.into_iter().flatten().find_map(of)
     }
 
     /// Whether `[session.NAME]` is there.

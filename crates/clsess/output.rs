@@ -98,6 +98,13 @@ pub fn print(text: &str) {
     }
 }
 
+/// The same of bytes that need not be text.
+pub fn print_bytes(bytes: &[u8]) {
+    if let Err(error) = write_all(io::stdout(), bytes) {
+        cannot_print(&error);
+    }
+}
+
 /// The exit code of a program whose reader is gone: 128 and SIGPIPE.
 const BROKEN_PIPE: i32 = 141;
 

@@ -1,6 +1,7 @@
 //! One file for each verb.
 
 mod answer;
+mod attach;
 mod broker;
 mod doctor;
 mod events;
@@ -14,6 +15,7 @@ mod queue;
 mod rename;
 mod restart;
 mod result;
+mod screen;
 mod send;
 mod show;
 mod turn;
@@ -49,6 +51,7 @@ impl Command {
             Self::Deny(deny) => deny.json,
             Self::Answer(answer) => answer.json,
             Self::Interrupt(_) | Self::Rename(_) => false,
+            Self::Attach(_) | Self::Capture(_) | Self::Type(_) | Self::Keys(_) => false,
             Self::Broker(broker) => matches!(broker.command, B::Status { json: true }),
             Self::Doctor(doctor) => doctor.json,
             Self::Version(version) => version.json,
@@ -70,6 +73,10 @@ pub fn run(cli: Cli, surroundings: &Surroundings, output: &Output) -> u8 {
         Command::Result(result) => wait_for(result::run(result, surroundings, output)),
         Command::Ls(ls) => wait_for(ls::run(ls, surroundings)),
         Command::Show(show) => wait_for(show::run(show, surroundings)),
+        Command::Attach(attach) => wait_for(attach::run(attach, surroundings)),
+        Command::Capture(capture) => wait_for(screen::capture(capture, surroundings)),
+        Command::Type(typed) => wait_for(screen::type_in(typed, surroundings)),
+        Command::Keys(keys) => wait_for(screen::keys(keys, surroundings)),
         Command::Wait(options) => wait_for(wait::run(options, surroundings)),
         Command::Log(log) => wait_for(log::run(log, surroundings)),
         Command::Events(events) => wait_for(events::run(events, surroundings)),

@@ -1,17 +1,18 @@
 //! `clsess new`, and how `send` makes a session on demand.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use clsess_proto::{ErrorCode, Failure, Reply, Request, SessionRow};
+use clsess_proto::{ErrorCode, Failure, Program, Reply, Request, SessionRow};
 use serde_bytes::ByteBuf;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::ms;
-use crate::cli::{AgentOptions, New};
+use super::{attach, ms};
+use crate::cli::{AgentOptions, Attach, New};
 use crate::client::{Start, unexpected};
 use crate::config::{Config, Resolved};
 use crate::link::Link;
@@ -26,13 +27,48 @@ pub async fn run(new: New, surroundings: &Surroundings) -> Result<u8, Failure> {
     request.trust |= new.trust;
     request.exists_ok = new.exists_ok;
     request.wait = !new.no_wait;
+    request.program = program(
+        new.command,
+        new.size,
+        config.scrollback(new.name.as_deref(), new.agent.profile.as_deref()),
+    );
     let row = make(&mut link, request).await?;
+    if new.attach {
+        let attach = Attach {
+            name: row.name,
+            read_only: false,
+            exclusive: false,
+            detach_keys: None,
+        };
+        return attach::run(attach, surroundings).await;
+    }
     if new.json {
         print_json(&row);
     } else {
         print(&format!("{}\n", row.name));
     }
     Ok(0)
+}
+
+/// Rows and columns of a terminal that nobody looks at.
+const SIZE: (u16, u16) = (24, 80);
+
+fn program(
+    command: Vec<OsString>,
+    size: Option<(u16, u16)>,
+    scrollback: Option<u32>,
+) -> Option<Program> {
+    let (rows, cols) = size.unwrap_or(SIZE);
+    let args = command
+        .into_iter()
+        .map(|word| ByteBuf::from(word.into_vec()));
+    let args: Vec<ByteBuf> = args.collect();
+    (!args.is_empty()).then_some(Program {
+        args,
+        rows,
+        cols,
+        scrollback,
+    })
 }
 
 /// The request that makes this session as the command line and the config say.
@@ -56,6 +92,7 @@ pub fn request(
         cwd: text.to_owned(),
         env: environment(&resolved.env),
         settings: resolved.settings,
+        program: None,
         resume: None,
         trust: config.names_directory(&cwd),
         exists_ok: false,
