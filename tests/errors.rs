@@ -268,7 +268,10 @@ fn usage_errors_are_exit_2_and_start_nothing() {
         &["kill"],
         &["kill", "--all", "work"],
         &["ls", "--json", "-F", "x"],
-        &["attach", "work"],
+        &["attach"],
+        &["keys", "work"],
+        &["capture", "--history", "all", "work"],
+        &["new", "work", "--size", "80", "--", "cat"],
         &["broker"],
         &[],
     ] {

@@ -493,7 +493,7 @@ fn install_claude() -> Result<PathBuf, String> {
 }
 
 /// Finds a system program.
-fn find(name: &str) -> Option<PathBuf> {
+pub fn find(name: &str) -> Option<PathBuf> {
     let dirs = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
     let files = dirs.iter().map(|dir| Path::new(dir).join(name));
     files.into_iter().find(|file| file.is_file())
@@ -596,6 +596,11 @@ impl Cmd {
     pub fn cwd(mut self, dir: impl AsRef<Path>) -> Self {
         self.command.current_dir(dir);
         self
+    }
+
+    /// As the system starts it.
+    pub fn command(&self) -> &Command {
+        &self.command
     }
 
     /// Runs it to its end.

@@ -115,11 +115,14 @@ class Wire:
             if ready & select.POLLOUT:
                 data = data[self.sock.send(data, sockets.MSG_DONTWAIT):]
 
-    def send(self, message):
-        """Write one map as a frame."""
+    def send(self, message, descriptor=None):
+        """Write one map as a frame, and a descriptor with it."""
         if len(body := pack(message)) > MAX_FRAME:
             raise BrokerError("bad_request", "the request is longer than 48 MiB")
-        self.send_bytes(struct.pack(">I", len(body)) + body)
+        data = struct.pack(">I", len(body)) + body
+        if descriptor is not None:
+            data = data[sockets.send_fds(self.sock, [data], [descriptor]):]
+        self.send_bytes(data)
 
     def receive(self, timeout=None):
         """Read one frame's map; TimeoutError if the broker is silent for so many seconds."""
@@ -236,7 +239,7 @@ class Broker:
                 wire.sock.close()
         return self.wire is not None
 
-    def submit(self, op, on_event=None, first_asked=None, **fields):
+    def submit(self, op, on_event=None, first_asked=None, descriptor=None, **fields):
         """Send a request; returns its id for `wait`. Fields that are None are left out."""
         number, self.next_id = self.next_id, self.next_id + 1
         self.callbacks[number] = on_event
@@ -246,7 +249,7 @@ class Broker:
         if first_asked is not None:
             envelope["first_asked"] = first_asked
         try:
-            self.wire.send(envelope)
+            self.wire.send(envelope, descriptor)
         except OSError:
             pass  # the broker has closed: its last words are still to be read, by `wait`
         return number
@@ -334,6 +337,24 @@ class Broker:
         """End sessions; returns what became of each."""
         reply = self.request("kill", sessions=sessions, all=everything, grace_ms=grace_ms)
         return reply["sessions"]
+
+    def attach(self, session, terminal, viewer=None, **more):
+        """Show a session on this terminal, a descriptor that nobody else has; returns the request's
+        id, for `wait`. `more`: read_only, exclusive, detach_keys, modes."""
+        more |= {"session": session, "viewer": viewer or str(uuid.uuid4())}
+        return self.submit("attach", descriptor=terminal, **more)
+
+    def capture(self, session, ansi=False, history=0):
+        """What is on a session's screen, as bytes."""
+        return self.request("capture", session=session, ansi=ansi, history=history)["screen"]
+
+    def type(self, session, text):
+        """Type bytes into a session's terminal."""
+        self.request("type", session=session, input=text)
+
+    def keys(self, session, *keys):
+        """Press keys in a session's terminal."""
+        self.request("keys", session=session, keys=keys)
 
     def status(self):
         """About the broker itself."""

@@ -8,12 +8,15 @@ import fcntl
 import json
 import os
 import pathlib
+import pty
+import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import unittest
 import uuid
@@ -22,7 +25,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from client import MAX_FRAME, PROTOCOL, Broker, BrokerError, Wire, pack, unpack  # noqa: E402
 
 CLSESS = os.environ.get("CLSESS_BIN", "clsess")
-REQUESTS = {"new", "send", "result", "list", "show", "kill", "restart", "cancel", "status", "stop"}
+REQUESTS = {"new", "send", "result", "list", "show", "kill", "restart", "cancel", "status", "stop",
+            "attach", "resized", "detach", "capture", "type", "keys"}
 
 
 def new_id():
@@ -333,7 +337,7 @@ class Errors(Live):
 
     def test_unknown_request(self):
         """It ends neither the connection nor anything else."""
-        self.refused("unknown_request", self.broker.request, "attach", session=self.name)
+        self.refused("unknown_request", self.broker.request, "teleport", session=self.name)
         self.assertEqual(self.broker.status()["reply"], "status")
 
     def test_unknown_fields(self):
@@ -523,6 +527,140 @@ def lives(pid):
             return stat.read().rpartition(") ")[2][:1] != "Z"
     except FileNotFoundError:
         return False
+
+
+class Terminal(Live):
+    """Programs, and terminals that are handed over."""
+
+    SCRIPT = b"echo before; while read line; do echo \"<$line>\"; done; exit 3"
+
+    def program(self, *args, **more):
+        """A session that runs this."""
+        program = {"args": args, "rows": 24, "cols": 80, **more}
+        return self.session(program=program)["name"]
+
+    def until(self, condition):
+        """Look until it is so."""
+        end = time.monotonic() + 60
+        while not (found := condition()):
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+        return found
+
+    def terminal(self, rows=24, cols=80):
+        """A terminal of our own: what its user holds, and what programs have."""
+        user, own = pty.openpty()
+        for descriptor in (user, own):
+            self.addCleanup(os.close, descriptor)
+        termios.tcsetwinsize(own, (rows, cols))
+        return user, own
+
+    def attached(self, name, own, **more):
+        """Attach, and wait until the broker has the terminal."""
+        attach = self.broker.attach(name, own, **more)
+        self.until(lambda: self.broker.show(name)["attached"] == 1)
+        return attach
+
+    def reads(self, user, text):
+        """Read what is shown until this is in it."""
+        shown = b""
+        while text not in shown:
+            self.assertTrue(select.select([user], [], [], 60)[0], shown)
+            shown += os.read(user, 65536)
+        return shown
+
+    def test_program(self):
+        """It is started, typed at, looked at, ended and begun anew."""
+        name = self.program(b"sh", b"-c", self.SCRIPT)
+        self.broker.type(name, b"one")
+        self.broker.keys(name, "Enter")
+        self.until(lambda: b"<one>\n" in self.broker.capture(name))
+        detail = self.broker.show(name)
+        self.assertEqual((detail["driver"], detail["state"]), ("program", "idle"))
+        self.assertEqual((detail["command"][0], detail["size"]), ("sh", [24, 80]))
+        self.assertNotIn("agent_session_id", detail)
+        self.broker.keys(name, "C-d")
+        row = self.broker.request("wait", sessions=[name], until="exit")["sessions"][0]
+        self.assertEqual((row["state"], row["detail"]), ("exited", "exit 3"))
+        self.assertEqual(self.broker.show(name)["exit"], {"code": 3})
+        self.refused("no_terminal", self.broker.type, name, b"x")
+        self.assertEqual(self.broker.restart(name)["state"], "idle")
+        self.until(lambda: self.broker.capture(name).startswith(b"before\n"))
+
+    def test_refused(self):
+        """What programs do not take, what agents do not have, and what is no terminal."""
+        name = self.program(b"cat")
+        self.refused("not_an_agent", self.broker.send, name, "hello")
+        self.refused("not_an_agent", self.broker.result, name)
+        self.refused("bad_request", self.broker.keys, name, "Entr")
+        self.refused("bad_request", self.broker.type, name, b"x" * (1024 * 1024 + 1))
+        self.refused("no_terminal", self.broker.capture, self.name)
+        self.refused("no_terminal", self.broker.type, self.name, b"x")
+        self.refused("agent_not_found", self.program, b"no-such-program")
+        for bad in ({"args": []}, {"rows": 0}, {"cols": 1001}, {"args": [b"a\0b"]}):
+            self.refused("bad_request", self.program, *bad.pop("args", [b"cat"]), **bad)
+        viewer = new_id()
+        self.refused("no_terminal", self.broker.request, "attach", session=name, viewer=viewer)
+        with open(os.devnull, "rb+") as null:
+            attach = self.broker.attach(name, null.fileno())
+            self.refused("no_terminal", self.broker.wait, attach)
+        _, own = self.terminal()
+        self.refused("no_terminal", self.broker.wait, self.broker.attach(self.name, own))
+        attach = self.broker.attach(name, own, detach_keys="d")
+        self.refused("bad_request", self.broker.wait, attach)
+        for gone in ("resized", "detach"):
+            self.broker.request(gone, session=name, viewer=new_id())
+
+    def test_attach(self):
+        """The screen is shown, what is typed arrives, and the terminal is given back."""
+        name = self.program(b"sh", b"-c", self.SCRIPT)
+        self.until(lambda: b"before" in self.broker.capture(name))
+        user, own = self.terminal()
+        before, viewer = termios.tcgetattr(own), new_id()
+        attach = self.broker.attach(name, own, viewer)
+        self.reads(user, b"before")
+        self.assertEqual(self.broker.show(name)["attached"], 1)
+        self.assertFalse(termios.tcgetattr(own)[3] & termios.ICANON)
+        os.write(user, b"hello\r")
+        self.reads(user, b"<hello>")
+
+        termios.tcsetwinsize(own, (30, 100))
+        self.broker.request("resized", session=name, viewer=viewer)
+        self.until(lambda: self.broker.show(name)["size"] == [30, 100])
+
+        self.broker.request("detach", session=name, viewer=viewer)
+        self.assertEqual(self.broker.wait(attach), {"reply": "detached", "reason": "asked"})
+        self.assertEqual(termios.tcgetattr(own), before)
+        attach = self.attached(name, own)
+        os.write(user, b"\x1c")
+        self.assertEqual(self.broker.wait(attach)["reason"], "keys")
+
+        attach = self.attached(name, own)
+        self.broker.keys(name, "C-d")
+        gone = {"reply": "detached", "reason": "exited", "exit": {"code": 3}}
+        self.assertEqual(self.broker.wait(attach), gone)
+        self.assertEqual(termios.tcgetattr(own), before)
+        self.assertEqual(self.broker.wait(self.broker.attach(name, own)), gone)
+
+    def test_several(self):
+        """One that only looks, one that wants to be alone, and a client that vanishes."""
+        name = self.program(b"cat")
+        (looks, looked), (user, own) = self.terminal(10, 40), self.terminal()
+        before = termios.tcgetattr(looked)
+        attach = self.attached(name, looked, read_only=True)
+        os.write(looks, b"nobody hears\r")
+        self.broker.type(name, b"somebody\r")
+        self.reads(looks, b"somebody")
+        self.assertNotIn(b"nobody", self.broker.capture(name))
+        self.assertEqual(self.broker.show(name)["size"], [24, 80])
+
+        other = Broker()
+        other.attach(name, own, exclusive=True)
+        self.assertEqual(self.broker.wait(attach)["reason"], "replaced")
+        self.reads(user, b"somebody")
+        other.close()
+        self.until(lambda: self.broker.show(name)["attached"] == 0)
+        self.assertEqual(termios.tcgetattr(own), before)
 
 
 class Stop(unittest.TestCase):

@@ -174,6 +174,7 @@ fn sessions_are_made_and_killed_once() {
             cwd: world.project().to_str().unwrap().to_owned(),
             env: env.collect(),
             settings: clsess_proto::Settings::default(),
+            program: None,
             resume: None,
             trust: true,
             exists_ok: false,

@@ -10,7 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clsess_holder::protocol::{
-    Exit, Failed, PIPES, Reason, Refused, Reply, Request, Start, encode_reply, encode_request,
+    Exit, Failed, PIPES, Reason, Refused, Reply, Request, Start, Window, encode_reply,
+    encode_request,
 };
 use clsess_proto::{New, Settings, ToBroker, frame};
 use serde_json::{Value, json};
@@ -377,6 +378,7 @@ fn new_session() -> ToBroker {
             env_forget: vec!["*_KEY".into()],
             ..Settings::default()
         },
+        program: None,
         resume: Some(uuid::Uuid::from_u128(1)),
         trust: true,
         exists_ok: false,
@@ -400,6 +402,7 @@ fn holder() -> Vec<Vec<u8>> {
         cwd: b"/".to_vec(),
         stdio: PIPES,
         umask: 0o022,
+        window: Window::default(),
     };
     let end = Request::End {
         grace_ms: 258,

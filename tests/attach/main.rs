@@ -1,0 +1,101 @@
+//! `clsess attach` with real terminals: what a person sees who attaches, detaches, comes back with
+//! another terminal, is slow, or is not alone.
+//!
+//! `CLSESS_ATTACH_SECONDS` is how long many clients do all of that at random, `CLSESS_DEATHS` how
+//! often the broker is killed under them (`make soak` says more than `make test`);
+//! `CLSESS_TEST_SEED` the seed, which is printed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+#[path = "../harness/terminal.rs"]
+mod terminal;
+
+mod deaths;
+mod drawing;
+mod input;
+mod many;
+mod restored;
+mod same;
+mod size;
+mod slow;
+mod viewers;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use harness::{Cmd, World, until};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use terminal::{Size, Terminal};
+
+/// The size that most terminals here have.
+const USUAL: Size = Size(24, 80);
+
+/// The key that detaches.
+const DETACH: &[u8] = b"\x1c";
+
+/// A program that says what it is told to, byte by byte, and reads nothing.
+struct Speaker {
+    fifo: File,
+    path: PathBuf,
+}
+
+impl Speaker {
+    /// One that was not started yet.
+    fn new(world: &World, name: &str) -> Self {
+        let path = world.project().join(format!("{name}.fifo"));
+        let _ = std::fs::remove_file(&path);
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        // With a reader of its own nobody waits for the other end.
+        let mut fifo = File::options();
+        fifo.read(true).write(true);
+        let fifo = fifo.open(&path).unwrap();
+        Self { fifo, path }
+    }
+
+    /// A session in which it runs.
+    fn session(world: &World, name: &str, size: Size) -> Self {
+        let speaker = Self::new(world, name);
+        session(world, name, size, &speaker.script());
+        speaker
+    }
+
+    /// It, as a script.
+    fn script(&self) -> String {
+        format!("stty raw -echo; exec cat {}", self.path.display())
+    }
+
+    fn say(&self, bytes: impl AsRef<[u8]>) {
+        (&self.fifo).write_all(bytes.as_ref()).unwrap();
+    }
+}
+
+/// A session in which this script runs, in a terminal of this size.
+fn session(world: &World, name: &str, size: Size, script: &str) {
+    let size = format!("{}x{}", size.1, size.0);
+    let new = ["new", name, "--size", &size, "--", "bash", "-c", script];
+    world.clsess(&new).run().ok();
+}
+
+/// `clsess attach NAME` in a terminal of its own.
+fn attach(world: &World, name: &str, size: Size) -> Terminal {
+    attach_with(world, &["attach", name], size)
+}
+
+fn attach_with(world: &World, args: &[&str], size: Size) -> Terminal {
+    Terminal::start(&world.clsess(args), size)
+}
+
+/// A command in the world that runs this script.
+fn script(world: &World, script: &str) -> Cmd {
+    world.program("bash", &["-c", script])
+}
+
+/// Waits until so many look at the session.
+fn wait_attached(world: &World, name: &str, count: u64) {
+    until(&format!("{count} attached"), || {
+        world.show(name)["attached"] == count
+    });
+}
