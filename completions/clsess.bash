@@ -22,8 +22,14 @@ _clsess() {
             clsess,approve)
                 cmd="clsess__subcmd__approve"
                 ;;
+            clsess,attach)
+                cmd="clsess__subcmd__attach"
+                ;;
             clsess,broker)
                 cmd="clsess__subcmd__broker"
+                ;;
+            clsess,capture)
+                cmd="clsess__subcmd__capture"
                 ;;
             clsess,deny)
                 cmd="clsess__subcmd__deny"
@@ -39,6 +45,9 @@ _clsess() {
                 ;;
             clsess,interrupt)
                 cmd="clsess__subcmd__interrupt"
+                ;;
+            clsess,keys)
+                cmd="clsess__subcmd__keys"
                 ;;
             clsess,kill)
                 cmd="clsess__subcmd__kill"
@@ -75,6 +84,9 @@ _clsess() {
                 ;;
             clsess,show)
                 cmd="clsess__subcmd__show"
+                ;;
+            clsess,type)
+                cmd="clsess__subcmd__type"
                 ;;
             clsess,version)
                 cmd="clsess__subcmd__version"
@@ -130,8 +142,14 @@ _clsess() {
             clsess__subcmd__help,approve)
                 cmd="clsess__subcmd__help__subcmd__approve"
                 ;;
+            clsess__subcmd__help,attach)
+                cmd="clsess__subcmd__help__subcmd__attach"
+                ;;
             clsess__subcmd__help,broker)
                 cmd="clsess__subcmd__help__subcmd__broker"
+                ;;
+            clsess__subcmd__help,capture)
+                cmd="clsess__subcmd__help__subcmd__capture"
                 ;;
             clsess__subcmd__help,deny)
                 cmd="clsess__subcmd__help__subcmd__deny"
@@ -147,6 +165,9 @@ _clsess() {
                 ;;
             clsess__subcmd__help,interrupt)
                 cmd="clsess__subcmd__help__subcmd__interrupt"
+                ;;
+            clsess__subcmd__help,keys)
+                cmd="clsess__subcmd__help__subcmd__keys"
                 ;;
             clsess__subcmd__help,kill)
                 cmd="clsess__subcmd__help__subcmd__kill"
@@ -180,6 +201,9 @@ _clsess() {
                 ;;
             clsess__subcmd__help,show)
                 cmd="clsess__subcmd__help__subcmd__show"
+                ;;
+            clsess__subcmd__help,type)
+                cmd="clsess__subcmd__help__subcmd__type"
                 ;;
             clsess__subcmd__help,version)
                 cmd="clsess__subcmd__help__subcmd__version"
@@ -257,7 +281,7 @@ _clsess() {
 
     case "${cmd}" in
         clsess)
-            opts="-S -L -v -q -h -V --socket --label --config --verbose --quiet --color --help --version new send result ls list show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help"
+            opts="-S -L -v -q -h -V --socket --label --config --verbose --quiet --color --help --version new send result ls list show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -361,6 +385,59 @@ _clsess() {
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -S)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        clsess__subcmd__attach)
+            opts="-r -x -S -L -v -q -h --read-only --exclusive --detach-keys --socket --label --config --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --detach-keys)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -870,6 +947,59 @@ _clsess() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        clsess__subcmd__capture)
+            opts="-S -L -v -q -h --ansi --history --socket --label --config --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --history)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -S)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         clsess__subcmd__deny)
             opts="-m -S -L -v -q -h --message --json --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1030,7 +1160,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__help)
-            opts="new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help"
+            opts="new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1058,6 +1188,20 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__help__subcmd__approve)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        clsess__subcmd__help__subcmd__attach)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1169,6 +1313,20 @@ _clsess() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        clsess__subcmd__help__subcmd__capture)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         clsess__subcmd__help__subcmd__deny)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1226,6 +1384,20 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__help__subcmd__interrupt)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        clsess__subcmd__help__subcmd__keys)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1449,6 +1621,20 @@ _clsess() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        clsess__subcmd__help__subcmd__type)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         clsess__subcmd__help__subcmd__version)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1478,6 +1664,55 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__interrupt)
+            opts="-S -L -v -q -h --socket --label --config --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -S)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        clsess__subcmd__keys)
             opts="-S -L -v -q -h --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1694,7 +1929,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__new)
-            opts="-c -e -A -S -L -v -q -h --cwd --profile --model --permission-mode --system-prompt --append-system-prompt --agent --max-turns --env --agent-arg --start-timeout --resume --trust --no-wait --json --socket --label --config --verbose --quiet --color --help"
+            opts="-c -e -A -a -S -L -v -q -h --cwd --profile --model --permission-mode --system-prompt --append-system-prompt --agent --max-turns --env --agent-arg --start-timeout --resume --trust --no-wait --json --attach --size --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1759,6 +1994,10 @@ _clsess() {
                     return 0
                     ;;
                 --resume)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --size)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2466,6 +2705,55 @@ _clsess() {
             ;;
         clsess__subcmd__show)
             opts="-S -L -v -q -h --json --socket --label --config --verbose --quiet --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -S)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -L)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        clsess__subcmd__type)
+            opts="-S -L -v -q -h --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

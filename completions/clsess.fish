@@ -40,6 +40,10 @@ complete -c clsess -n "__fish_clsess_needs_command" -f -a "result" -d 'Print the
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "ls" -d 'List the sessions'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "list" -d 'List the sessions'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "show" -d 'Show everything about one session'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "attach" -d 'Look at a session\'s terminal and type into it; Ctrl-\\ detaches'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "capture" -d 'Print what is on a session\'s screen'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "type" -d 'Type text into a session\'s terminal'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "keys" -d 'Press keys in a session\'s terminal'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "wait" -d 'Wait until sessions are idle, ask something, or have ended'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "log" -d 'List the turns of a session: when, prompt, answer, outcome, cost'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "events" -d 'Print everything that happens, a line of JSON each'
@@ -51,7 +55,7 @@ complete -c clsess -n "__fish_clsess_needs_command" -f -a "deny" -d 'Say no to a
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "answer" -d 'Answer a question of an agent'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "rename" -d 'Give a session another name'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "kill" -d 'End sessions and forget them; says how to take up their conversations again'
-complete -c clsess -n "__fish_clsess_needs_command" -f -a "restart" -d 'Start a session\'s agent again; the conversation is kept'
+complete -c clsess -n "__fish_clsess_needs_command" -f -a "restart" -d 'Start a session\'s agent or program again; a conversation is kept'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "broker" -d 'The background broker itself'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "doctor" -d 'Say what is wrong around the broker and its agents, and what to do about it'
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "version" -d 'Print the versions of this command and of the running broker'
@@ -64,10 +68,11 @@ complete -c clsess -n "__fish_clsess_using_subcommand new" -l system-prompt -d '
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l append-system-prompt -d 'Add to the agent\'s system prompt' -r
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l agent -d 'The agent\'s persona of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l max-turns -d 'Rounds of the model in one turn at most' -r
-complete -c clsess -n "__fish_clsess_using_subcommand new" -s e -l env -d 'Set a variable in the agent\'s environment (repeatable)' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -s e -l env -d 'Set a variable in the environment of the agent or program (repeatable)' -r
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l agent-arg -d 'Another argument for the agent, as it is (repeatable)' -r
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l start-timeout -d 'How long the agent may take to be ready (default: 60s)' -r
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l resume -d 'Take up this conversation of the agent' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l size -d 'Size of the terminal while nobody is attached (default: 80x24)' -r
 complete -c clsess -n "__fish_clsess_using_subcommand new" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand new" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
@@ -78,6 +83,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand new" -l trust -d 'Vouch fo
 complete -c clsess -n "__fish_clsess_using_subcommand new" -s A -d 'Fine if it exists already'
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l no-wait -d 'Do not wait until the agent is ready'
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l json -d 'Print the session as JSON'
+complete -c clsess -n "__fish_clsess_using_subcommand new" -s a -l attach -d 'Attach to it at once'
 complete -c clsess -n "__fish_clsess_using_subcommand new" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand new" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand new" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -160,9 +166,50 @@ complete -c clsess -n "__fish_clsess_using_subcommand show" -l json -d 'Print JS
 complete -c clsess -n "__fish_clsess_using_subcommand show" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand show" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c clsess -n "__fish_clsess_using_subcommand wait" -l for -d 'What to wait for' -r -f -a "idle\t'Nothing runs and nothing is queued; a session that is asleep counts'
+complete -c clsess -n "__fish_clsess_using_subcommand attach" -l detach-keys -d 'The keys that detach, as C-\\ or C-b d (default: C-\\)' -r
+complete -c clsess -n "__fish_clsess_using_subcommand attach" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand attach" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand attach" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand attach" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand attach" -s r -l read-only -d 'Only look: what is typed is not for the program'
+complete -c clsess -n "__fish_clsess_using_subcommand attach" -s x -l exclusive -d 'Detach the others'
+complete -c clsess -n "__fish_clsess_using_subcommand attach" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand attach" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand attach" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand capture" -l history -d 'With so many lines of history in front' -r
+complete -c clsess -n "__fish_clsess_using_subcommand capture" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand capture" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand capture" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand capture" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand capture" -l ansi -d 'With colours and the like'
+complete -c clsess -n "__fish_clsess_using_subcommand capture" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand capture" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand capture" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand type" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand type" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand type" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand type" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand type" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand type" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand type" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand keys" -s S -l socket -d 'The broker\'s socket' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand keys" -s L -l label -d 'A separate broker of this name' -r
+complete -c clsess -n "__fish_clsess_using_subcommand keys" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
+complete -c clsess -n "__fish_clsess_using_subcommand keys" -l color -d 'Whether the word before an error is red; auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal'
+always\t''
+never\t''"
+complete -c clsess -n "__fish_clsess_using_subcommand keys" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
+complete -c clsess -n "__fish_clsess_using_subcommand keys" -s q -l quiet -d 'Say nothing but errors'
+complete -c clsess -n "__fish_clsess_using_subcommand keys" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c clsess -n "__fish_clsess_using_subcommand wait" -l for -d 'What to wait for' -r -f -a "idle\t'Nothing runs and nothing is queued; a session that is asleep counts, and any program'
 question\t'The agent asks something'
-exit\t'There is no agent'
+exit\t'There is no agent, or the program has exited'
 change\t'The state, the queue or the number of turns is another one than now'"
 complete -c clsess -n "__fish_clsess_using_subcommand wait" -l timeout -d 'End with exit code 124 after this time (0: never)' -r
 complete -c clsess -n "__fish_clsess_using_subcommand wait" -s S -l socket -d 'The broker\'s socket' -r -F
@@ -330,7 +377,7 @@ never\t''"
 complete -c clsess -n "__fish_clsess_using_subcommand rename" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand rename" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand rename" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c clsess -n "__fish_clsess_using_subcommand kill" -l grace -d 'How long an agent may take to end by itself' -r
+complete -c clsess -n "__fish_clsess_using_subcommand kill" -l grace -d 'How long an agent or program may take to end by itself' -r
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand kill" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
@@ -391,7 +438,7 @@ complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_su
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from start" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -l grace -d 'How long agents may take to end by themselves' -r
+complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -l grace -d 'How long agents and programs may take to end by themselves' -r
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s S -l socket -d 'The broker\'s socket' -r -F
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -s L -l label -d 'A separate broker of this name' -r
 complete -c clsess -n "__fish_clsess_using_subcommand broker; and __fish_seen_subcommand_from stop" -l config -d 'The config file (default: $XDG_CONFIG_HOME/clsess/config.toml)' -r -F
@@ -458,27 +505,31 @@ complete -c clsess -n "__fish_clsess_using_subcommand version" -l json -d 'Print
 complete -c clsess -n "__fish_clsess_using_subcommand version" -s v -l verbose -d 'Log more (twice: everything); only `broker start` and `broker run` log'
 complete -c clsess -n "__fish_clsess_using_subcommand version" -s q -l quiet -d 'Say nothing but errors'
 complete -c clsess -n "__fish_clsess_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "new" -d 'Make a session and wait until it is ready; prints its name'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "send" -d 'Run a prompt in a session; prints its answer'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "result" -d 'Print the answer of a turn, and wait for it while it runs'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "ls" -d 'List the sessions'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "show" -d 'Show everything about one session'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "wait" -d 'Wait until sessions are idle, ask something, or have ended'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "log" -d 'List the turns of a session: when, prompt, answer, outcome, cost'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "events" -d 'Print everything that happens, a line of JSON each'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "queue" -d 'List, take back or run the prompts that wait in a session'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "interrupt" -d 'End the running turn; the session stays'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "questions" -d 'List the questions of agents that wait for an answer'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "approve" -d 'Allow what an agent asks to do, or its plan'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "deny" -d 'Say no to an agent: to what it asks to do, its plan, or its question'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "answer" -d 'Answer a question of an agent'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "rename" -d 'Give a session another name'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "kill" -d 'End sessions and forget them; says how to take up their conversations again'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "restart" -d 'Start a session\'s agent again; the conversation is kept'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "broker" -d 'The background broker itself'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "doctor" -d 'Say what is wrong around the broker and its agents, and what to do about it'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "version" -d 'Print the versions of this command and of the running broker'
-complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "new" -d 'Make a session and wait until it is ready; prints its name'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "send" -d 'Run a prompt in a session; prints its answer'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "result" -d 'Print the answer of a turn, and wait for it while it runs'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "ls" -d 'List the sessions'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "show" -d 'Show everything about one session'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "attach" -d 'Look at a session\'s terminal and type into it; Ctrl-\\ detaches'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "capture" -d 'Print what is on a session\'s screen'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "type" -d 'Type text into a session\'s terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "keys" -d 'Press keys in a session\'s terminal'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "wait" -d 'Wait until sessions are idle, ask something, or have ended'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "log" -d 'List the turns of a session: when, prompt, answer, outcome, cost'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "events" -d 'Print everything that happens, a line of JSON each'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "queue" -d 'List, take back or run the prompts that wait in a session'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "interrupt" -d 'End the running turn; the session stays'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "questions" -d 'List the questions of agents that wait for an answer'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "approve" -d 'Allow what an agent asks to do, or its plan'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "deny" -d 'Say no to an agent: to what it asks to do, its plan, or its question'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "answer" -d 'Answer a question of an agent'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "rename" -d 'Give a session another name'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "kill" -d 'End sessions and forget them; says how to take up their conversations again'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "restart" -d 'Start a session\'s agent or program again; a conversation is kept'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "broker" -d 'The background broker itself'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "doctor" -d 'Say what is wrong around the broker and its agents, and what to do about it'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "version" -d 'Print the versions of this command and of the running broker'
+complete -c clsess -n "__fish_clsess_using_subcommand help; and not __fish_seen_subcommand_from new send result ls show attach capture type keys wait log events queue interrupt questions approve deny answer rename kill restart broker doctor version help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "ls" -d 'List the turns that wait (the default)'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "rm" -d 'Take a turn back that waits'
 complete -c clsess -n "__fish_clsess_using_subcommand help; and __fish_seen_subcommand_from queue" -f -a "clear" -d 'Take back all turns that wait'

@@ -132,6 +132,7 @@ fn new_session() -> New {
             model: Some("opus".to_owned()),
             ..Settings::default()
         },
+        program: None,
         resume: None,
         trust: true,
         exists_ok: false,
