@@ -8,12 +8,13 @@ units = $(DESTDIR)$(PREFIX)/$(if $(filter $(HOME)/%,$(PREFIX)/),share,lib)/syste
 service = sed 's|/usr/local/|$(PREFIX)/|' crates/clsess/service/
 
 # Linked statically: the command is started anew for every prompt, and a dynamic one spends 1 ms of
-# each start on finding its libraries (measured beside make bench). It takes a target's name.
+# each start on finding its libraries (measured beside make bench). Not relocatable: each holder is
+# this program too, and would have 120 KiB of relocated pages of its own. It takes a target's name.
 target = $(shell rustc -vV | sed -n 's/^host: //p')
 release = target/$(target)/release
-static = RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target $(target)
+static = RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' cargo build --release --target $(target)
 
-.PHONY: build test check chaos soak demo bench fuzz docs install clean
+.PHONY: build test check chaos soak demo bench bench-terminal fuzz docs install clean
 
 # The command, the man pages and the completions are all there is; see install.
 build:
@@ -44,12 +45,14 @@ chaos:
 	CLSESS_CHAOS_TURNS=$(CHAOS_TURNS) cargo test --test chaos -- --nocapture
 
 # A long time of it, with the program as it is installed: sessions that sleep and wake, a broker and
-# agents that are killed. `make test` has a short form of both.
+# agents that are killed, many clients that attach. `make test` has a short form of all.
 SOAK_TURNS = 2000
 DEATHS = 50
+ATTACH_SECONDS = 60
 
 soak:
 	CLSESS_DEATHS=$(DEATHS) cargo test --release --test death -- --nocapture
+	CLSESS_DEATHS=$(DEATHS) CLSESS_ATTACH_SECONDS=$(ATTACH_SECONDS) cargo test --release --test attach -- --nocapture
 	CLSESS_SOAK_TURNS=$(SOAK_TURNS) cargo test --release --test soak -- --nocapture
 
 # With REAL=1 your own logged-in claude, else the real client with a loopback API.
@@ -63,6 +66,18 @@ bench:
 	mkdir -p bench-out
 	$(release)/clsess-bench --json bench-out/bench.json >bench-out/bench.md
 	cat bench-out/bench.md
+
+# Terminals side by side with tmux, screen and dtach, where they are installed; some ten minutes. The
+# table of BENCHMARKS.md. What screens show is compared by pyte: python3 -m venv v, then
+# v/bin/pip install pyte, and PYTHON=v/bin/python.
+PYTHON = python3
+
+bench-terminal:
+	$(static) -p clsess
+	mkdir -p bench-out
+	CLSESS_BIN=$(abspath $(release))/clsess $(PYTHON) tests/bench/terminal/term_bench.py \
+		--only raw,dtach,screen,tmux,clsess --json bench-out/terminal.json --md bench-out/terminal.md
+	cat bench-out/terminal.md
 
 # Each target for a minute. It needs a C++ compiler, for libFuzzer; the flags are those of cargo-fuzz,
 # and any compiler of Rust takes them. What was found is in fuzz-out, a crash as crash-*: run
