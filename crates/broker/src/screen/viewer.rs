@@ -90,6 +90,8 @@ pub struct Viewer {
     waiting: Vec<u8>,
     /// So many of those are written.
     written: usize,
+    /// Something before those that are not was.
+    begun: bool,
     /// What is asked in those, up to where, and what we would answer.
     asked: Vec<(usize, Vec<u8>)>,
     /// Our answers to what was dropped: its terminal has never heard of it.
@@ -134,6 +136,7 @@ impl Viewer {
             next_frame: Instant::now(),
             waiting: Vec::new(),
             written: 0,
+            begun: false,
             asked: Vec::new(),
             unanswered: Vec::new(),
             torn: false,
@@ -181,6 +184,13 @@ impl Viewer {
             self.follows = Follows::Stale;
             return;
         }
+        if self.written > WAITING {
+            // One that is always a little late would never be done with it.
+            self.waiting.drain(..self.written);
+            self.asked.retain(|(end, _)| *end > self.written);
+            let written = std::mem::take(&mut self.written);
+            self.asked.iter_mut().for_each(|(end, _)| *end -= written);
+        }
         let from = self.waiting.len();
         let asked = queries.iter();
         self.asked
@@ -190,7 +200,8 @@ impl Viewer {
     }
 
     fn drop_waiting(&mut self) {
-        self.torn |= self.written > 0 && self.written < self.waiting.len();
+        self.torn |= self.begun && self.written < self.waiting.len();
+        self.begun = false;
         for (end, answer) in self.asked.drain(..) {
             if end > self.written {
                 self.unanswered.extend(answer);
@@ -272,7 +283,8 @@ impl Viewer {
             return Poll::Pending;
         }
         if self.keys_due.take_if(|due| *due <= now).is_some() {
-            return Poll::Ready(Seen::Typed(self.keys.release()));
+            let waited = self.keys.release();
+            return Poll::Ready(self.typed_by_its_user(waited));
         }
         match reads {
             true => self.poll_read(context, terminal),
@@ -310,13 +322,17 @@ impl Viewer {
     fn write(&mut self) -> io::Result<()> {
         while self.written < self.waiting.len() {
             match rustix::io::write(self.terminal.get_ref(), &self.waiting[self.written..]) {
-                Ok(written) => self.written += written,
+                Ok(written) => {
+                    self.written += written;
+                    self.begun = true;
+                }
                 Err(rustix::io::Errno::AGAIN) => return self.is_full(),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         self.full = None;
+        self.begun = false;
         self.waiting.clear();
         self.written = 0;
         self.asked.clear();
@@ -397,9 +413,13 @@ impl Viewer {
             self.keys_due = None;
             self.leave(Detached::because(DetachReason::Keys), terminal);
         }
+        self.typed_by_its_user(passed)
+    }
+
+    fn typed_by_its_user(&self, bytes: Vec<u8>) -> Seen {
         match self.read_only {
             true => Seen::Nothing,
-            false => Seen::Typed(passed),
+            false => Seen::Typed(bytes),
         }
     }
 
