@@ -25,14 +25,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clsess_proto::{
     Attach, Detached, Failure, Killed, LogEntry, Question, QueuedTurn, Send, SessionDetail,
-    SessionRow, TurnId, TurnReport,
+    SessionRow, State, TurnId, TurnReport,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::disk::Promise;
 use crate::feed::Feed;
-use crate::store::Env;
+use crate::store::{Env, SessionRecord};
 
 pub use launch::{Agents, died_warm, end_previous, found_agent, remembered, trusted};
 pub use notes::find;
@@ -313,6 +313,32 @@ pub struct Row {
 }
 
 impl Row {
+    /// That of a session in which nothing has happened yet.
+    fn first(record: &SessionRecord, driver: &str, state: State, now: u64) -> Self {
+        Self {
+            row: SessionRow {
+                name: record.name.clone(),
+                id: record.id,
+                state,
+                since: now,
+                detail: None,
+                driver: driver.to_owned(),
+                queue: 0,
+                turns: 0,
+                attached: 0,
+                background: 0,
+                idle_s: 0,
+                cwd: record.cwd.clone(),
+            },
+            active_at: now,
+            agent_session_id: record.agent_session_id,
+            holder: None,
+            allow_from: record.settings.allow_from.clone().into(),
+            waits_for_room: false,
+            unwritten: false,
+        }
+    }
+
     /// The row as it is told at this moment.
     #[must_use]
     pub fn told(&self) -> SessionRow {

@@ -3,33 +3,32 @@
 //! Nobody knows what such a program does, so it has no turns and no queue. It is there or it has
 //! exited, and who looks at it or types is as with any terminal.
 
-use std::ffi::{OsStr, OsString};
 use std::future::{Future, pending};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use clsess_claude::command;
-use clsess_holder::protocol::{Exit, Start, Successor, TERMINAL, Window};
+use clsess_holder::protocol::{Exit, Successor, Window};
 use clsess_proto::{
     DetachReason, Detached, ErrorCode, EventKind, ExitStatus, Failure, Program, SessionDetail,
     SessionRow, State,
 };
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant};
 
 use super::ending::{DEFAULT_GRACE_MS, END_SLACK, EndWaiter, EndWhy};
+use super::task::until;
 use super::{Answer, COMMANDS, Command, Handle, Row, launch, now_ms};
 use crate::broker::Shared;
 use crate::disk;
-use crate::driver::StartError;
 use crate::driver::terminal::{FoundTerminal, TerminalBody, TerminalEvent};
 use crate::feed::Feed;
 use crate::screen::{Face, Screen, encoded};
 use crate::store::{self, Env, SessionRecord};
+use start::{Plan, start};
+
+mod start;
 
 /// What the driver of such a session is called.
 pub const DRIVER: &str = "program";
@@ -113,7 +112,7 @@ pub fn spawn(shared: Arc<Shared>, seed: ProgramSeed) -> Handle {
     };
     let scrollback = seed.program.scrollback.unwrap_or(SCROLLBACK);
     let mut session = ProgramSession {
-        row: watch::Sender::new(first_row(&seed.record, now)),
+        row: watch::Sender::new(Row::first(&seed.record, DRIVER, State::Exited, now)),
         screen: Screen::new(window, scrollback as usize),
         shared,
         record: seed.record,
@@ -163,31 +162,6 @@ pub async fn find(dir: &Path, successor: &Successor) -> std::io::Result<Option<F
         launch::kill_holder(dir);
     }
     found
-}
-
-fn first_row(record: &SessionRecord, now: u64) -> Row {
-    Row {
-        row: SessionRow {
-            name: record.name.clone(),
-            id: record.id,
-            state: State::Exited,
-            since: now,
-            detail: None,
-            driver: DRIVER.to_owned(),
-            queue: 0,
-            turns: 0,
-            attached: 0,
-            background: 0,
-            idle_s: 0,
-            cwd: record.cwd.clone(),
-        },
-        active_at: now,
-        agent_session_id: record.agent_session_id,
-        holder: None,
-        allow_from: Arc::from([]),
-        waits_for_room: false,
-        unwritten: false,
-    }
 }
 
 impl ProgramSession {
@@ -762,85 +736,6 @@ fn status(exit: Exit) -> ExitStatus {
     }
 }
 
-// ---- starting it ----
-
-/// What a start needs to know.
-struct Plan {
-    record: SessionRecord,
-    program: Program,
-    window: Window,
-    dir: PathBuf,
-    env: Option<Env>,
-}
-
-async fn start(shared: &Shared, plan: Plan) -> Result<TerminalBody, Failure> {
-    let Plan {
-        record,
-        program,
-        window,
-        dir,
-        env,
-    } = plan;
-    let env = match env {
-        Some(env) => env,
-        None => launch::kept_env(&record, &dir)?,
-    };
-    let cwd = PathBuf::from(&record.cwd);
-    if !cwd.is_dir() {
-        let message = format!("{} is gone or no directory", record.cwd);
-        return Err(Failure::new(ErrorCode::BadDirectory, message));
-    }
-    let args: Vec<OsString> = program
-        .args
-        .into_iter()
-        .map(|arg| OsString::from_vec(arg.into_vec()))
-        .collect();
-    let path = located(args.first().map_or(OsStr::new(""), |arg| arg), &env, &cwd)?;
-    launch::end_previous(&dir, &shared.successor).await;
-    let socket = &shared.place.socket;
-    let bytes = |text: &OsStr| text.as_bytes().to_vec();
-    let start = Start {
-        program: bytes(path.as_os_str()),
-        args: args.iter().map(|arg| bytes(arg)).collect(),
-        env: command::program_environment(env, &record.name, socket)
-            .iter()
-            .map(|(name, value)| (bytes(name), bytes(value)))
-            .collect(),
-        cwd: record.cwd.into_bytes(),
-        stdio: TERMINAL,
-        umask: record.umask,
-        window,
-    };
-    let started = TerminalBody::start(&dir, start, &shared.successor).await;
-    started.map_err(|error| not_started(&path, &error))
-}
-
-fn not_started(program: &Path, error: &StartError) -> Failure {
-    let message = format!("{} cannot be started: {error}", program.display());
-    Failure::new(ErrorCode::AgentStartFailed, message)
-}
-
-/// The program, as a shell finds it: by the PATH of the session's environment, or as a path from
-/// its directory.
-fn located(program: &OsStr, env: &Env, cwd: &Path) -> Result<PathBuf, Failure> {
-    let can_run = |path: &PathBuf| {
-        std::fs::metadata(path)
-            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
-    let missing = || {
-        let message = format!("{}: no such program", Path::new(program).display());
-        Failure::new(ErrorCode::AgentNotFound, message).hint("a path, or a name in your PATH")
-    };
-    if program.as_bytes().contains(&b'/') {
-        return Some(cwd.join(program)).filter(can_run).ok_or_else(missing);
-    }
-    let path = env.iter().rfind(|(name, _)| name == "PATH");
-    let path = path.map_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"), |(_, path)| path);
-    let found = std::env::split_paths(path).map(|dir| cwd.join(dir).join(program));
-    let mut found = found.filter(|_| !program.is_empty());
-    found.find(can_run).ok_or_else(missing)
-}
-
 async fn of_launch(launching: Option<&mut Launching>) -> Result<TerminalBody, Failure> {
     match launching {
         Some(launching) => launching.await,
@@ -851,13 +746,6 @@ async fn of_launch(launching: Option<&mut Launching>) -> Result<TerminalBody, Fa
 async fn of_body(body: Option<&mut TerminalBody>) -> TerminalEvent {
     match body {
         Some(body) => body.next().await,
-        None => pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
     }
 }

@@ -10,7 +10,7 @@ use clsess_claude::input::{self, Initialize};
 use clsess_claude::record::Home;
 use clsess_claude::turn::{ErrorKind, Outcome, Tracker, TurnEnd};
 use clsess_holder::protocol::Exit;
-use clsess_proto::{ErrorCode, EventKind, Failure, OnQuestion, SessionRow, State};
+use clsess_proto::{ErrorCode, EventKind, Failure, OnQuestion, State};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use uuid::Uuid;
@@ -53,6 +53,9 @@ const MAX_START_WAITERS: usize = 1000;
 
 /// What an agent that is ended because it hangs gets before SIGKILL.
 const HUNG_GRACE_MS: u32 = 2000;
+
+/// What the driver of a session with an agent is called.
+const DRIVER: &str = "stream";
 
 /// What a session is begun from.
 #[derive(Debug)]
@@ -211,7 +214,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
     let seat = shared.warm.seat(id);
     let mut session = Session {
         shared,
-        row: watch::Sender::new(first_row(&seed.record, now)),
+        row: watch::Sender::new(Row::first(&seed.record, DRIVER, State::Asleep, now)),
         record: seed.record,
         dir: seed.dir,
         env: seed.env,
@@ -285,31 +288,6 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
     session.publish();
     tokio::spawn(session.run(inbox));
     handle
-}
-
-fn first_row(record: &SessionRecord, now: u64) -> Row {
-    Row {
-        row: SessionRow {
-            name: record.name.clone(),
-            id: record.id,
-            state: State::Asleep,
-            since: now,
-            detail: None,
-            driver: "stream".to_owned(),
-            queue: 0,
-            turns: 0,
-            attached: 0,
-            background: 0,
-            idle_s: 0,
-            cwd: record.cwd.clone(),
-        },
-        active_at: now,
-        agent_session_id: record.agent_session_id,
-        holder: None,
-        allow_from: record.settings.allow_from.clone().into(),
-        waits_for_room: false,
-        unwritten: false,
-    }
 }
 
 impl Session {
@@ -935,7 +913,8 @@ async fn from_body(body: Option<&mut StreamBody>) -> BodyEvent {
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+/// Waits for a deadline; for ever without one.
+pub(super) async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
