@@ -264,6 +264,18 @@ impl TerminalBody {
         }
     }
 
+    /// The terminal's size, as the kernel knows it.
+    #[must_use]
+    pub fn window(&self) -> Option<Window> {
+        let size = rustix::termios::tcgetwinsize(self.master.as_ref()?.get_ref()).ok()?;
+        Some(Window {
+            rows: size.ws_row,
+            cols: size.ws_col,
+            width: size.ws_xpixel,
+            height: size.ws_ypixel,
+        })
+    }
+
     /// Gives the terminal another size; the program is told by SIGWINCH.
     pub fn resize(&self, window: Window) {
         let size = rustix::termios::Winsize {

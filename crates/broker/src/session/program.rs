@@ -216,6 +216,13 @@ impl ProgramSession {
 
     /// Takes up what an earlier broker has left.
     fn take_up(&mut self, found: FoundTerminal) {
+        // The record may have been written before the last change of the size.
+        let window = found.body.window();
+        if let Some(window) = window.filter(|window| window.rows > 0 && window.cols > 0) {
+            (self.program.rows, self.program.cols) = (window.rows, window.cols);
+            let scrollback = self.program.scrollback.unwrap_or(SCROLLBACK);
+            self.screen = Screen::new(window, scrollback as usize);
+        }
         if let Some(state) = &found.state {
             self.screen.restore(state);
         }
