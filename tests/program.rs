@@ -515,3 +515,14 @@ fn what_runs_in_it_is_its_users() {
     let message = "clsess: this terminal is that of the session itself\n";
     assert!(said.contains(message), "{said}");
 }
+
+#[test]
+fn nothing_behind_the_dashes_is_no_agent() {
+    let Some(world) = World::bare() else { return };
+    let done = world.clsess(&["new", "sh", "--"]).run().fails(2);
+    assert!(done.stderr.contains("no program behind --"), "{done:?}");
+    assert_eq!(
+        world.clsess(&["ls", "--json"]).run().json()["sessions"],
+        serde_json::json!([])
+    );
+}

@@ -20,6 +20,11 @@ use crate::output::{plain, print, print_json, say};
 use crate::surroundings::Surroundings;
 
 pub async fn run(new: New, surroundings: &Surroundings) -> Result<u8, Failure> {
+    // An empty variable must not make an agent of a program.
+    if new.command.is_empty() && std::env::args_os().any(|word| word == "--") {
+        let message = "there is no program behind --";
+        return Err(Failure::new(ErrorCode::BadRequest, message));
+    }
     let config = Config::load(surroundings.config.as_ref())?;
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
     let mut request = request(&config, new.name.as_deref(), &new.agent)?;
