@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use nix::pty::Winsize;
+use nix::sys::signal::Signal;
 
 use crate::harness::{World, until};
 use crate::terminal::Size;
@@ -49,6 +50,22 @@ fn a_new_size_reaches_the_program() {
         terminal.resize(Size(rows, cols));
         wait_said(&said, &format!("{rows} {cols}"));
     }
+}
+
+/// A terminal loses what does not fit, and does not get it back by itself.
+#[test]
+fn a_size_that_was_another_one_for_a_moment_is_drawn_anew() {
+    let Some(world) = World::bare() else { return };
+    let speaker = crate::Speaker::session(&world, "work", USUAL);
+    let terminal = attach(&world, "work", USUAL);
+    speaker.say("\x1b[2;30Hright\x1b[20;1Hbelow");
+    terminal.until_screen(|text| text.contains("right") && text.contains("below"));
+    let wanted = terminal.seen();
+    terminal.signal(Signal::SIGSTOP);
+    terminal.resize(Size(4, 10));
+    terminal.resize(USUAL);
+    terminal.signal(Signal::SIGCONT);
+    terminal.until_shows("it is as it was", &wanted);
 }
 
 #[test]

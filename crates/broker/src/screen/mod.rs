@@ -181,14 +181,14 @@ impl Screen {
 
     /// The terminal of a viewer may have another size.
     pub fn measure(&mut self, viewer: Uuid) {
-        let found = self.viewers.iter_mut().find(|it| it.id == viewer);
-        if let Some(found) = found
-            && found.measure()
-        {
-            found.refresh();
-            if !found.read_only {
-                self.leader = Some(viewer);
-            }
+        let Some(found) = self.viewers.iter_mut().find(|it| it.id == viewer) else {
+            return;
+        };
+        let is_other = found.measure();
+        // Also with the same one: it may have had another in between, and have moved what it shows.
+        found.refresh();
+        if is_other && !found.read_only {
+            self.leader = Some(viewer);
         }
     }
 
