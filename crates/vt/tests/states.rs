@@ -6,6 +6,7 @@ mod judge;
 
 use clsess_vt::{Size, Terminal};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 fn cases(usual: u32) -> u32 {
     let asked = std::env::var("VT_CASES").ok();
@@ -166,6 +167,14 @@ fn recordings_are_the_same_in_pieces() {
     }
 }
 
+/// The same programs each time, or those of `CLSESS_TEST_SEED`: the judge has oddities that nobody
+/// knows of yet, as every terminal has (the last one found: ECH on the second half of a wide
+/// character leaves the first).
+fn seed() -> RngSeed {
+    let named = std::env::var("CLSESS_TEST_SEED").ok();
+    RngSeed::Fixed(named.and_then(|seed| seed.parse().ok()).unwrap_or(1))
+}
+
 /// What full-screen programs send: the cursor is put before something is drawn, lines are inserted
 /// in the first column, and there is no pending wrap when a row is erased.
 fn drawn() -> impl Strategy<Value = String> {
@@ -221,7 +230,12 @@ fn drawn() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(150), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: cases(150),
+        failure_persistence: None,
+        rng_seed: seed(),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_real_terminal_agrees(bytes in drawn(), at in any::<prop::sample::Index>()) {

@@ -8,6 +8,7 @@
 //! - alacritty's ED 1 in the second row leaves the first one;
 //! - alacritty's DCH of more than the row has blanks cells in front of the cursor in colour;
 //! - alacritty's DECSC saves the character sets, but not which one SO and SI have chosen;
+//! - alacritty's ECH on the second half of a wide character leaves the first;
 //! - IL and DL put the cursor into the first column (as in xterm, kitty, VTE);
 //! - `CSI ! p`, 47, 1047 and 1048 are not known to alacritty.
 #![allow(dead_code)]
