@@ -11,6 +11,7 @@ mod harness;
 #[path = "../harness/terminal.rs"]
 mod terminal;
 
+mod agent;
 mod deaths;
 mod drawing;
 mod input;
