@@ -119,3 +119,22 @@ fn what_a_death_cuts_is_whole() {
         terminal.until_shows(&format!("{:?}", first.escape_ascii()), &judge.seen());
     }
 }
+
+/// An upgrade is a death that was told beforehand.
+#[test]
+fn an_upgrade_is_not_noticed() {
+    let Some(world) = World::bare() else { return };
+    let speaker = Speaker::session(&world, "work", USUAL);
+    let program = world.agent("work");
+    let terminal = attach(&world, "work", USUAL);
+    speaker.say("before");
+    terminal.until_screen(|text| text.contains("before"));
+    let broker = world.broker();
+    world.clsess(&["broker", "upgrade", "--force"]).run().ok();
+    assert_ne!(world.broker(), broker);
+    speaker.say(" and after");
+    terminal.until_screen(|text| text.contains("before and after"));
+    assert_eq!(world.agent("work"), program);
+    terminal.type_in(crate::DETACH);
+    assert_eq!(terminal.exit(), 0);
+}

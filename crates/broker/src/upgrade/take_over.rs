@@ -102,11 +102,15 @@ fn understands(place: &Place, trial: &Trial) -> Result<(), Failure> {
 
 fn understands_session(place: &Place, id: Uuid) -> io::Result<()> {
     let dir = place.sessions().join(id.to_string());
-    let read = SessionRecord::load(&dir).and_then(|_| Journal::read_only(&dir));
+    let read = SessionRecord::load(&dir).and_then(|record| match record.program {
+        // It has no turns.
+        Some(_) => Ok(()),
+        None => Journal::read_only(&dir).map(drop),
+    });
     match read {
         // It was killed just now.
         Err(_) if !dir.exists() => Ok(()),
-        read => read.map(drop),
+        read => read,
     }
 }
 
