@@ -102,7 +102,8 @@ fn refused_by_the_provider(came: &mut Came<'_>) {
         came.world.api.rule_repeat(&prompt, step);
         came.run(code, &["send", "work", &prompt]);
     }
-    assert_eq!(came.world.show("work")["state"], "login-needed");
+    // The agent says that it is ready again a moment after its answer.
+    came.world.wait_state("work", "login-needed");
     came.run(0, &["send", "work", "hi"]);
     came.run(0, &["wait", "work"]);
     assert_eq!(came.world.show("work")["state"], "idle");

@@ -246,8 +246,9 @@ impl Plan {
         }
         for (_, disturbance) in &self.disturbances {
             match *disturbance {
-                // Or else it has not been ready yet.
-                Disturbance::KillAgent => codes.extend([9, 1]),
+                // Or else it has not been ready yet. And a question is not asked again: the API takes
+                // the prompt of the next agent for the step behind it.
+                Disturbance::KillAgent => codes.extend([9, 1, send.turn.code()]),
                 Disturbance::KillSession => codes.extend([10, 3]),
                 Disturbance::Rename(_) if !send.by_id => codes.extend([3]),
                 Disturbance::Signal(it, signal) if it == number => {
