@@ -7,14 +7,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::lines::Lines;
-use super::moved::{Moved, READ};
+use super::moved::Moved;
+
+/// Bytes that are taken into lines at once.
+const READ: usize = 64 * 1024;
 
 /// The lines that have come.
 #[derive(Debug)]
 pub struct Inbox {
     moved: Moved,
     lines: Lines,
-    buffer: Box<[u8]>,
 }
 
 impl Inbox {
@@ -27,7 +29,6 @@ impl Inbox {
         Ok(Self {
             moved: Moved::take_up(file, from)?,
             lines: Lines::default(),
-            buffer: vec![0; READ].into_boxed_slice(),
         })
     }
 
@@ -50,9 +51,7 @@ impl Inbox {
     /// # Errors
     /// Of the file.
     pub fn read(&mut self) -> io::Result<()> {
-        let n = self.moved.read(&mut self.buffer)?;
-        self.lines.feed(&self.buffer[..n]);
-        Ok(())
+        self.moved.read(READ, |piece| self.lines.feed(piece))
     }
 
     /// Nothing more of it is read.

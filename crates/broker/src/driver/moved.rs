@@ -3,6 +3,7 @@
 //! The file's own offset says to the byte what has come, whenever a broker dies; what a broker has
 //! not said to be done with stays, and is read once more by the next one.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,8 +16,13 @@ use super::memory::{give_back, offset};
 
 /// Bytes that one call moves at most.
 const MOVED_AT_ONCE: usize = 256 * 1024;
-/// Bytes that are read from the file at once.
-pub const READ: usize = 64 * 1024;
+/// Bytes that are read from the file at once, at most.
+pub const READ: usize = 256 * 1024;
+
+thread_local! {
+    /// Where a piece is while it is heard: one for all sessions, which are all in one thread.
+    static PIECE: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
 
 /// The file, and how far it was read.
 #[derive(Debug)]
@@ -74,19 +80,22 @@ impl Moved {
         self.read <= self.heard
     }
 
-    /// Reads the next of them into `buffer`, [`READ`] at most; how many. They are all repeated, or
-    /// none of them is.
+    /// Reads the next of them, `most` and [`READ`] at most, and lets `hear` have them: they are all
+    /// repeated, or none of them is. What it gives.
     ///
     /// # Errors
     /// Of the file.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut n = self.unread().min(READ).min(buffer.len());
+    pub fn read<T>(&mut self, most: usize, hear: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+        let mut n = self.unread().min(most).min(READ);
         if self.read < self.heard {
             n = n.min(usize::try_from(self.heard - self.read).unwrap_or(n));
         }
-        self.file.read_exact_at(&mut buffer[..n], self.read)?;
-        self.read += n as u64;
-        Ok(n)
+        PIECE.with_borrow_mut(|piece| {
+            let piece = &mut piece[..n];
+            self.file.read_exact_at(piece, self.read)?;
+            self.read += n as u64;
+            Ok(hear(piece))
+        })
     }
 
     /// Nothing more of it is read.

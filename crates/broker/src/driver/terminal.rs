@@ -46,7 +46,7 @@ const TYPED: usize = 64 * 1024;
 /// What comes from the body.
 #[derive(Debug)]
 pub enum TerminalEvent {
-    /// The program has said something: it is taken with [`TerminalBody::piece`].
+    /// The program has said something: it is taken with [`TerminalBody::hear`].
     Output,
     /// It has everything that was typed: more may be, see [`TerminalBody::takes_more`].
     TakesMore,
@@ -84,9 +84,6 @@ pub struct TerminalBody {
     /// Between the master and the inbox: one call cannot move from a terminal into a file.
     pipe: (OwnedFd, OwnedFd),
     inbox: Moved,
-    buffer: Box<[u8]>,
-    /// Bytes of the buffer that were read last.
-    piece: usize,
     notes: Notes,
     /// Up to here everything is in the state that was saved last.
     saved: u64,
@@ -153,8 +150,6 @@ impl TerminalBody {
             full: None,
             pipe,
             inbox,
-            buffer: vec![0; READ].into_boxed_slice(),
-            piece: 0,
             notes,
             saved,
             saved_length: state.as_ref().map_or(0, |state| state.len() as u64),
@@ -178,13 +173,20 @@ impl TerminalBody {
         self.held.holder()
     }
 
-    /// What [`TerminalEvent::Output`] has told of.
-    #[must_use]
-    pub fn piece(&self) -> &[u8] {
-        &self.buffer[..self.piece]
+    /// Lets `hear` have what [`TerminalEvent::Output`] has told of, or a piece of it.
+    ///
+    /// # Errors
+    /// When it cannot be read: nothing more can.
+    pub fn hear<T>(&mut self, hear: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+        let heard = self.inbox.read(READ, hear);
+        if heard.is_err() {
+            self.closed();
+            self.inbox.give_up();
+        }
+        heard
     }
 
-    /// Whether an earlier broker has heard that piece, too, and has answered what was asked in it.
+    /// Whether an earlier broker has heard the last piece, too, and has answered what was asked in it.
     #[must_use]
     pub fn is_repeated(&self) -> bool {
         self.inbox.is_repeated()
@@ -312,7 +314,7 @@ impl TerminalBody {
                 self.take_the_rest();
             }
             if self.inbox.has_more() {
-                return self.read();
+                return TerminalEvent::Output;
             }
             if let Some((exit, left)) = self.end
                 && self.master.is_none()
@@ -370,20 +372,6 @@ impl TerminalBody {
             }
         }
         None
-    }
-
-    fn read(&mut self) -> TerminalEvent {
-        match self.inbox.read(&mut self.buffer) {
-            Ok(piece) => {
-                self.piece = piece;
-                TerminalEvent::Output
-            }
-            Err(error) => {
-                self.closed();
-                self.inbox.give_up();
-                TerminalEvent::Unreadable(error.to_string())
-            }
-        }
     }
 
     /// Takes what there is, and no more of it: somebody may hold the terminal open for ever.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use clsess_holder::protocol::Window;
 use clsess_proto::{Attach, DetachReason, Detached, ErrorCode, Failure};
-use clsess_vt::Terminal;
+use clsess_vt::{Query, Terminal};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
@@ -47,8 +47,6 @@ pub struct Screen {
     viewers: Vec<Viewer>,
     /// Who has typed last, or come last: its size counts, and its terminal answers.
     leader: Option<Uuid>,
-    /// What the program has begun to say and not finished: viewers get whole sequences only.
-    unfinished: Vec<u8>,
     /// Answers in place of viewers that are gone.
     unanswered: Vec<u8>,
 }
@@ -64,7 +62,6 @@ impl Screen {
             window,
             viewers: Vec::new(),
             leader: None,
-            unfinished: Vec::new(),
             unanswered: Vec::new(),
         }
     }
@@ -89,7 +86,6 @@ impl Screen {
     /// Takes up the state that another broker has saved.
     pub fn restore(&mut self, state: &[u8]) {
         let _ = self.terminal.feed(state);
-        self.unfinished = self.terminal.pending().to_vec();
     }
 
     /// What to save so that a later broker can take it up.
@@ -101,29 +97,26 @@ impl Screen {
 
     /// The program has said this; what it asked that nobody else answers is answered.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut begun = match self.viewers.is_empty() {
+            true => Vec::new(),
+            false => self.terminal.pending().to_vec(),
+        };
         let fed = self.terminal.feed(bytes);
-        let mut whole = std::mem::take(&mut self.unfinished);
-        whole.extend_from_slice(bytes);
-        let pending = self.terminal.pending().len().min(whole.len());
-        self.unfinished = whole.split_off(whole.len() - pending);
         let leader = self.leader;
         let mut answered = fed.queries.is_empty();
-        let without = (!answered).then(|| {
-            let mut rest = Vec::with_capacity(whole.len());
-            let mut from = 0;
-            for query in &fed.queries {
-                rest.extend_from_slice(whole.get(from..query.start).unwrap_or_default());
-                from = query.end;
-            }
-            rest.extend_from_slice(whole.get(from..).unwrap_or_default());
-            rest
-        });
-        for viewer in &mut self.viewers {
-            match &without {
-                Some(without) if Some(viewer.id) != leader => viewer.push(without, &[]),
-                _ => {
-                    viewer.push(&whole, &fed.queries);
-                    answered |= viewer.is_live();
+        if !self.viewers.is_empty() {
+            begun.extend_from_slice(bytes);
+            // Viewers get whole sequences only.
+            let pending = self.terminal.pending().len().min(begun.len());
+            let whole = &begun[..begun.len() - pending];
+            let others = (!answered).then(|| without(whole, &fed.queries));
+            for viewer in &mut self.viewers {
+                match &others {
+                    Some(others) if Some(viewer.id) != leader => viewer.push(others, &[]),
+                    _ => {
+                        viewer.push(whole, &fed.queries);
+                        answered |= viewer.is_live();
+                    }
                 }
             }
         }
@@ -206,11 +199,10 @@ impl Screen {
         }
     }
 
-    /// Another program begins, on an empty screen. Whoever looks goes on looking.
-    pub fn begin_anew(&mut self, window: Window, history: usize) {
-        let before = Self::new(window, history);
-        self.terminal = before.terminal;
-        self.unfinished = before.unfinished;
+    /// Another program begins, on an empty screen, and keeps so many rows of history. Whoever looks
+    /// goes on looking.
+    pub fn begin_anew(&mut self, history: usize) {
+        self.terminal = Self::new(self.window, history).terminal;
         self.viewers.iter_mut().for_each(Viewer::refresh);
     }
 
@@ -292,6 +284,18 @@ impl Screen {
     }
 }
 
+/// These bytes without what is asked in them.
+fn without(bytes: &[u8], queries: &[Query]) -> Vec<u8> {
+    let mut rest = Vec::with_capacity(bytes.len());
+    let mut from = 0;
+    for query in queries {
+        rest.extend_from_slice(bytes.get(from..query.start).unwrap_or_default());
+        from = query.end;
+    }
+    rest.extend_from_slice(bytes.get(from..).unwrap_or_default());
+    rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,9 +312,9 @@ mod tests {
         assert_eq!(before.feed(b"x\x1b[3"), b"");
         let mut after = Screen::new(window, 10);
         after.restore(&before.saved());
-        assert_eq!(after.unfinished, b"\x1b[3");
+        assert_eq!(after.terminal().pending(), b"\x1b[3");
         assert_eq!(after.feed(b"1my\x1b[6"), b"");
-        assert_eq!(after.unfinished, b"\x1b[6");
+        assert_eq!(after.terminal().pending(), b"\x1b[6");
         assert_eq!(after.feed(b"n"), b"\x1b[1;3R");
         assert_eq!(after.terminal().text(0), "xy\n\n\n\n");
     }

@@ -26,6 +26,10 @@ use crate::driver::reactor;
 /// Bytes that wait for a slow terminal. With more it is stale: they are dropped, and when it reads
 /// again it gets the screen as it is then.
 const WAITING: usize = 256 * 1024;
+/// Bytes of a program that a viewer gets one by one in a second, [`WAITING`] of them at once: of a
+/// program that says more it gets the screen from time to time. Nobody reads faster, and to write
+/// everything twice would hold the program up.
+const ALL_PER_SECOND: f64 = 4_000_000.0;
 /// Pictures of the screen that one viewer gets, at most one in this time: as many as eyes see.
 const FRAME: Duration = Duration::from_millis(16);
 /// How long the beginning of a sequence waits for its end, before it is taken for keys of their
@@ -87,6 +91,8 @@ pub struct Viewer {
     changed: bool,
     /// No picture before.
     next_frame: Instant,
+    /// Bytes that it gets one by one, and when that was so.
+    one_by_one: (f64, Instant),
     waiting: Vec<u8>,
     /// So many of those are written.
     written: usize,
@@ -134,6 +140,7 @@ impl Viewer {
             recall: (attach.recall > 0).then_some(attach.recall.min(MOST_RECALLED) as usize),
             changed: true,
             next_frame: Instant::now(),
+            one_by_one: (WAITING as f64, Instant::now()),
             waiting: Vec::new(),
             written: 0,
             begun: false,
@@ -179,7 +186,9 @@ impl Viewer {
         if !self.is_live() {
             return;
         }
-        if self.waiting.len() - self.written + bytes.len() > WAITING {
+        if !self.may_have_all(bytes.len())
+            || self.waiting.len() - self.written + bytes.len() > WAITING
+        {
             self.drop_waiting();
             self.follows = Follows::Stale;
             return;
@@ -197,6 +206,16 @@ impl Viewer {
             .extend(asked.map(|query| (from + query.end, query.answer.clone())));
         self.waiting.extend_from_slice(bytes);
         let _ = self.write();
+    }
+
+    /// Whether the program says so little that it gets this, too.
+    fn may_have_all(&mut self, bytes: usize) -> bool {
+        let (left, at) = self.one_by_one;
+        let now = Instant::now();
+        let more = (now - at).as_secs_f64() * ALL_PER_SECOND;
+        let left = (left + more).min(WAITING as f64) - bytes as f64;
+        self.one_by_one = (left.max(0.0), now);
+        left >= 0.0
     }
 
     fn drop_waiting(&mut self) {

@@ -289,22 +289,27 @@ impl ProgramSession {
             }
             // Whoever types more is read again.
             TerminalEvent::TakesMore => {}
-            TerminalEvent::Unreadable(why) => {
-                let message = format!("what the program says cannot be read: {why}");
-                self.last_error = Some(Failure::new(ErrorCode::Internal, message));
-                self.ending = self.ending.max(Some(EndWhy::Sleep));
-                self.end_body(DEFAULT_GRACE_MS);
-            }
+            TerminalEvent::Unreadable(why) => self.unreadable(&why),
             // What it has said last is still to be read.
             TerminalEvent::Exited(exit) => self.record.exit = Some(status(exit)),
             TerminalEvent::Gone { exit, left } => self.program_gone(exit, left),
         }
     }
 
+    fn unreadable(&mut self, why: &str) {
+        let message = format!("what the program says cannot be read: {why}");
+        self.last_error = Some(Failure::new(ErrorCode::Internal, message));
+        self.ending = self.ending.max(Some(EndWhy::Sleep));
+        self.end_body(DEFAULT_GRACE_MS);
+    }
+
     /// The program has said something.
     fn output(&mut self) {
         let Some(body) = &mut self.body else { return };
-        let answers = self.screen.feed(body.piece());
+        let answers = match body.hear(|piece| self.screen.feed(piece)) {
+            Ok(answers) => answers,
+            Err(error) => return self.unreadable(&error.to_string()),
+        };
         // An answer that comes twice would be typed into whatever runs by then.
         if !answers.is_empty() && !body.is_repeated() {
             body.put(&answers, None);
@@ -380,9 +385,8 @@ impl ProgramSession {
 
     /// Begins the program anew, on an empty screen.
     fn begin_again(&mut self) {
-        let window = self.screen.window();
         let scrollback = self.program.scrollback.unwrap_or(SCROLLBACK);
-        self.screen.begin_anew(window, scrollback as usize);
+        self.screen.begin_anew(scrollback as usize);
         self.launch();
     }
 
