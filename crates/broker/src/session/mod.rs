@@ -24,8 +24,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clsess_proto::{
-    Attach, Detached, Failure, Killed, LogEntry, Question, QueuedTurn, Send, SessionDetail,
-    SessionRow, State, TurnId, TurnReport,
+    Attach, Detached, EventKind, Failure, Killed, LogEntry, Question, QueuedTurn, Send,
+    SessionDetail, SessionRow, State, TurnId, TurnReport,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
@@ -313,6 +313,24 @@ pub struct Row {
 }
 
 impl Row {
+    /// Makes a change known: to those who list, and a change of the state to those who watch.
+    fn publish(known: &watch::Sender<Self>, feed: &Feed, change: impl FnOnce(&mut Self)) {
+        let before = known.borrow().clone();
+        let mut row = before.clone();
+        change(&mut row);
+        let (now, then) = (&mut row.row, &before.row);
+        if now.state != then.state {
+            now.since = now_ms();
+        }
+        if now.state != then.state || now.detail != then.detail {
+            let (state, detail) = (now.state, now.detail.clone());
+            feed.push(&now.name, None, EventKind::State { state, detail });
+        }
+        if row != before {
+            known.send_replace(row);
+        }
+    }
+
     /// That of a session in which nothing has happened yet.
     fn first(record: &SessionRecord, driver: &str, state: State, now: u64) -> Self {
         Self {

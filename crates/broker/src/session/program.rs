@@ -12,7 +12,7 @@ use std::sync::Arc;
 use clsess_holder::protocol::{Exit, Successor, Window};
 use clsess_proto::{
     DetachReason, Detached, ErrorCode, EventKind, ExitStatus, Failure, Program, SessionDetail,
-    SessionRow, State,
+    State,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant};
@@ -80,7 +80,6 @@ struct ProgramSession {
     env: Option<Env>,
     feed: Arc<Feed>,
     row: watch::Sender<Row>,
-    since: u64,
     active_at: u64,
     screen: Screen,
     body: Option<TerminalBody>,
@@ -120,7 +119,6 @@ pub fn spawn(shared: Arc<Shared>, seed: ProgramSeed) -> Handle {
         dir: seed.dir,
         env: seed.env,
         feed: Arc::clone(&feed),
-        since: now,
         active_at: now,
         body: None,
         launching: None,
@@ -678,32 +676,13 @@ impl ProgramSession {
     fn publish(&mut self) {
         let state = if self.gone { State::Gone } else { self.state() };
         let detail = self.state_detail(state);
-        let before = self.row.borrow().clone();
-        if before.row.state != state {
-            self.since = now_ms();
-        }
-        if before.row.state != state || before.row.detail != detail {
-            let detail = detail.clone();
-            let kind = EventKind::State { state, detail };
-            self.feed.push(&self.record.name, None, kind);
-        }
-        let row = Row {
-            row: SessionRow {
-                name: self.record.name.clone(),
-                state,
-                since: self.since,
-                detail,
-                attached: self.screen.attached() as u64,
-                ..before.row.clone()
-            },
-            active_at: self.active_at,
-            holder: self.body.as_ref().map(|body| body.holder().pid),
-            ..before
-        };
-        self.row.send_if_modified(|old| {
-            let changed = *old != row;
-            *old = row;
-            changed
+        Row::publish(&self.row, &self.feed, |known| {
+            let row = &mut known.row;
+            row.name.clone_from(&self.record.name);
+            (row.state, row.detail) = (state, detail);
+            row.attached = self.screen.attached() as u64;
+            known.active_at = self.active_at;
+            known.holder = self.body.as_ref().map(|body| body.holder().pid);
         });
     }
 

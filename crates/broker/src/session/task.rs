@@ -110,7 +110,6 @@ pub(super) struct Session {
     pub(super) feed: Arc<Feed>,
     pub(super) row: watch::Sender<Row>,
     pub(super) life: Life,
-    pub(super) since: u64,
     pub(super) active_at: u64,
     pub(super) queue: VecDeque<Queued>,
     /// No turn that waits has to be given up before this.
@@ -221,7 +220,6 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         journal: seed.journal,
         feed: Arc::clone(&feed),
         life: Life::Asleep,
-        since: now,
         active_at: now,
         queue: VecDeque::new(),
         queue_due: None,

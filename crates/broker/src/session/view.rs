@@ -2,15 +2,13 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use clsess_proto::{
-    ErrorCode, EventKind, Failure, LogEntry, SessionDetail, SessionRow, State, TurnId,
-};
+use clsess_proto::{ErrorCode, EventKind, Failure, LogEntry, SessionDetail, State, TurnId};
 
+use super::Row;
 use super::ending::EndWhy;
 use super::life::Life;
 use super::limits::Limit;
 use super::task::Session;
-use super::{Row, now_ms};
 use crate::disk::Promise;
 use crate::journal::Journal;
 
@@ -113,36 +111,18 @@ impl Session {
         self.rests();
         let state = self.state();
         let detail = self.state_detail(state);
-        let before = self.row.borrow().clone();
-        if before.row.state != state {
-            self.since = now_ms();
-        }
-        if before.row.state != state || before.row.detail != detail {
-            let detail = detail.clone();
-            self.tell(None, EventKind::State { state, detail });
-        }
-        let row = Row {
-            row: SessionRow {
-                name: self.record.name.clone(),
-                state,
-                since: self.since,
-                detail,
-                queue: self.queue.len() as u64,
-                turns: self.journal.totals().turns,
-                background: self.background as u64,
-                ..before.row
-            },
-            active_at: self.active_at,
-            agent_session_id: self.record.agent_session_id,
-            holder: self.body.as_ref().map(|body| body.holder().pid),
-            allow_from: before.allow_from,
-            waits_for_room: self.life == Life::Waiting,
-            unwritten: self.journal.unwritten() > 0,
-        };
-        self.row.send_if_modified(|old| {
-            let changed = *old != row;
-            *old = row;
-            changed
+        Row::publish(&self.row, &self.feed, |known| {
+            let row = &mut known.row;
+            row.name.clone_from(&self.record.name);
+            (row.state, row.detail) = (state, detail);
+            row.queue = self.queue.len() as u64;
+            row.turns = self.journal.totals().turns;
+            row.background = self.background as u64;
+            known.active_at = self.active_at;
+            known.agent_session_id = self.record.agent_session_id;
+            known.holder = self.body.as_ref().map(|body| body.holder().pid);
+            known.waits_for_room = self.life == Life::Waiting;
+            known.unwritten = self.journal.unwritten() > 0;
         });
     }
 
