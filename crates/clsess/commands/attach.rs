@@ -12,6 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use clsess_proto::{
     Attach as Ask, DetachReason, Detached, ErrorCode, Failure, Reply, Request, TerminalModes,
 };
+use clsess_vt::{Size, Terminal};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
@@ -31,11 +32,8 @@ use crate::surroundings::Surroundings;
 /// Rows of the program's history that the terminal gets for its own scrollback.
 const RECALL: u32 = 1000;
 
-/// What gives a terminal back that a broker has left in any state: see `Terminal::undo` of
-/// `clsess-vt`, which does it by what it knows. A mode that is not on is not changed by it.
-const UNDO: &[u8] = b"\x1b\\\x1b[?2026l\x1b[?1049l\x1b[r\x1b[m\x1b[4l\x1b[?1;5;6;9;66l\x1b[?7;25h\
-\x1b[?1000;1002;1003;1004;1005;1006;1015;1016;2004;2031l\x1b[<99u\x1b[>4m\x1b>\x1b(B\x0f\x1b[0 q\
-\x1b]8;;\x1b\\\x1b[999;1H\r\n";
+/// The terminal, to be opened once more.
+const OF_STDIN: &str = "/proc/self/fd/0";
 
 /// How long a broker may take to give the terminal back. It takes a second where that does not read.
 const GIVING_BACK: Duration = Duration::from_secs(3);
@@ -245,7 +243,7 @@ impl Guard {
             .read(true)
             .write(true)
             .custom_flags((OFlag::O_NOCTTY | OFlag::O_NONBLOCK).bits())
-            .open("/proc/self/fd/0");
+            .open(OF_STDIN);
         let (terminal, shared) = match own {
             Ok(own) => (own.into(), false),
             // Of another user, after `su`: what was inherited has to do.
@@ -302,11 +300,29 @@ impl Guard {
     /// It is as it was, whether a broker has given it back or not.
     fn take_back(&mut self) {
         if std::mem::take(&mut self.away) {
-            let _ = io::stdout().write_all(UNDO);
-            let _ = io::stdout().flush();
+            // Not to stdout, which may be a file; and not with what the broker has, which does not wait.
+            let own = OpenOptions::new()
+                .write(true)
+                .custom_flags(OFlag::O_NOCTTY.bits())
+                .open(OF_STDIN);
+            let _ = match own {
+                Ok(mut own) => own.write_all(&undo_unknown()),
+                Err(_) => io::stdout().write_all(&undo_unknown()),
+            };
         }
         self.restore();
     }
+}
+
+/// What gives a terminal back that a broker has left in any state: what is done for a program that
+/// has the alternate screen, which a terminal without one takes no notice of, and below everything
+/// that may be there.
+fn undo_unknown() -> Vec<u8> {
+    let mut any = Terminal::new(Size { rows: 24, cols: 80 }, 0);
+    let _ = any.feed(b"\x1b[?1049h");
+    let mut undo = any.undo();
+    undo.extend_from_slice(b"\x1b[999;1H\r\n");
+    undo
 }
 
 impl Drop for Guard {
