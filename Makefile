@@ -52,7 +52,7 @@ ATTACH_SECONDS = 60
 
 soak:
 	CLSESS_DEATHS=$(DEATHS) cargo test --release --test death -- --nocapture
-	CLSESS_DEATHS=$(DEATHS) CLSESS_ATTACH_SECONDS=$(ATTACH_SECONDS) cargo test --release --test attach -- --nocapture
+	CLSESS_DEATHS=$(DEATHS) CLSESS_EVERYWHERE=1 CLSESS_ATTACH_SECONDS=$(ATTACH_SECONDS) cargo test --release --test attach -- --nocapture
 	CLSESS_SOAK_TURNS=$(SOAK_TURNS) cargo test --release --test soak -- --nocapture
 
 # With REAL=1 your own logged-in claude, else the real client with a loopback API.

@@ -1,5 +1,6 @@
 //! Who attaches sees what they would see if they had never been away.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use crate::harness::World;
@@ -111,6 +112,49 @@ fn who_comes_back_sees_what_real_programs_have_drawn() {
             drop((fresh, dirty));
             world.clsess(&["kill", &name]).run().ok();
         }
+    }
+}
+
+/// Points between a look and its comparison: what was begun at the look is said by then.
+const LATER: usize = 40;
+
+/// A look at every byte of the small recordings with `CLSESS_EVERYWHERE`, else at some. What is
+/// hidden then is shown by the tests of `clsess-vt`, at every byte, too.
+#[test]
+fn who_comes_at_any_byte_sees_what_is_there() {
+    let Some(world) = World::bare() else { return };
+    let everywhere = std::env::var_os("CLSESS_EVERYWHERE").is_some();
+    let small = recordings().into_iter().filter(|it| it.2.len() <= 4096);
+    for (file, size, bytes) in small {
+        let name = file.replace('.', "-");
+        let speaker = Speaker::session(&world, &name, size);
+        let mut judge = Judge::new(size);
+        let step = if everywhere { 1 } else { 97 };
+        let mut looking = VecDeque::new();
+        let (mut said, mut looks) = (0, (0..bytes.len()).step_by(step).peekable());
+        while said < bytes.len() || !looking.is_empty() {
+            if looks.next_if_eq(&said).is_some() {
+                let terminal = Terminal::start(&world.clsess(&["attach", &name]), size);
+                wait_attached(&world, &name, looking.len() as u64 + 1);
+                looking.push_back((said, terminal));
+            }
+            let due = looking.front().map(|(from, _)| from + LATER);
+            let next = due.into_iter().chain(looks.peek().copied()).min();
+            let next = next.unwrap_or(bytes.len()).min(bytes.len());
+            speaker.say(&bytes[said..next]);
+            judge.feed(&bytes[said..next]);
+            said = next;
+            while let Some((from, terminal)) = looking.pop_front() {
+                if said < bytes.len() && from + LATER > said {
+                    looking.push_front((from, terminal));
+                    break;
+                }
+                terminal.until_shows(&format!("{file} from {from} to {said}"), &judge.seen());
+                terminal.type_in(DETACH);
+                assert_eq!(terminal.exit(), 0, "{file} from {from}");
+            }
+        }
+        world.clsess(&["kill", &name]).run().ok();
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod judge;
 
+use std::thread;
+
 use clsess_vt::Size;
 use judge::same;
 
@@ -83,13 +85,33 @@ cases! {
 
 mod recordings;
 
+/// Whether this widens what is before it is a matter of taste.
+fn without_taste(bytes: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(bytes)
+        .replace('\u{fe0f}', "")
+        .into_bytes()
+}
+
+#[test]
+fn small_recordings_from_everywhere() {
+    let small = recordings::all()
+        .into_iter()
+        .filter(|(_, _, bytes)| bytes.len() <= 4096);
+    thread::scope(|scope| {
+        for (name, size, bytes) in small {
+            scope.spawn(move || {
+                if let Err(error) = judge::same_from_everywhere(&without_taste(&bytes), size) {
+                    panic!("{name} {error}");
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn recordings_from_anywhere() {
     for (name, size, bytes) in recordings::all() {
-        // whether this widens what is before it is a matter of taste
-        let bytes = String::from_utf8_lossy(&bytes)
-            .replace('\u{fe0f}', "")
-            .into_bytes();
+        let bytes = without_taste(&bytes);
         same(&bytes, size);
         for at in recordings::places(&bytes).into_iter().step_by(3) {
             if let Err(error) = judge::same_from(&bytes, at, size, true) {
