@@ -140,12 +140,14 @@ fn who_comes_at_any_byte_sees_what_is_there() {
             }
             let due = looking.front().map(|(from, _)| from + LATER);
             let next = due.into_iter().chain(looks.peek().copied()).min();
-            let next = next.unwrap_or(bytes.len()).min(bytes.len());
+            let next = next.unwrap_or(bytes.len()).max(said + 1).min(bytes.len());
             speaker.say(&bytes[said..next]);
             judge.feed(&bytes[said..next]);
             said = next;
             while let Some((from, terminal)) = looking.pop_front() {
-                if said < bytes.len() && from + LATER > said {
+                // The judge takes the first half of an ST for all of it.
+                let half = bytes[said - 1] == 0x1b;
+                if said < bytes.len() && (half || from + LATER > said) {
                     looking.push_front((from, terminal));
                     break;
                 }

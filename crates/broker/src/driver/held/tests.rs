@@ -5,12 +5,77 @@ use std::os::fd::AsFd;
 use std::thread;
 
 use clsess_holder::descriptors::send_with_fds;
-use clsess_holder::protocol::{Exit, INBOX, NOTES, OUTBOX, PIPES, Window};
+use clsess_holder::protocol::{
+    Exit, INBOX, MASTER, NOTES, OUTBOX, PIPE_READ, PIPE_WRITE, PIPES, TERMINAL, Window,
+};
 
 use super::*;
 
-/// See the file.
-const VERSION_2: &str = include_str!("holder-2.txt");
+/// What one holder has said, and what a broker is to know then.
+#[derive(Clone, Copy)]
+struct Recorded {
+    /// See the files.
+    recording: &'static str,
+    holder: u32,
+    agent: Process,
+    stdio: u8,
+    window: Window,
+    /// The numbers of its descriptors.
+    ends: &'static [u8],
+    /// How its agent ended.
+    exit: Exit,
+}
+
+const FILES: &[u8] = &[0, 1, 2, OUTBOX, INBOX, NOTES];
+
+const VERSION_2: Recorded = Recorded {
+    recording: include_str!("holder-2.txt"),
+    holder: 0x5026,
+    agent: Process {
+        pid: 0x5027,
+        start_time: 0x002d_d0b2,
+    },
+    stdio: PIPES,
+    window: NO_WINDOW,
+    ends: FILES,
+    exit: Exit::Signalled(15),
+};
+
+const VERSION_3: Recorded = Recorded {
+    recording: include_str!("holder-3.txt"),
+    holder: 0x3c5b,
+    agent: Process {
+        pid: 0x3c5c,
+        start_time: 0x005b_f943,
+    },
+    ..VERSION_2
+};
+
+/// With a terminal, which is hung up in the end.
+const TERMINAL_3: Recorded = Recorded {
+    recording: VERSION_3.recording,
+    holder: 0x3c5d,
+    agent: Process {
+        pid: 0x3c5e,
+        start_time: 0x005b_f9a8,
+    },
+    stdio: TERMINAL,
+    window: Window {
+        rows: 24,
+        cols: 80,
+        width: 640,
+        height: 384,
+    },
+    ends: &[MASTER, PIPE_READ, PIPE_WRITE, INBOX, NOTES],
+    exit: Exit::Signalled(1),
+};
+
+const NO_WINDOW: Window = Window {
+    rows: 0,
+    cols: 0,
+    width: 0,
+    height: 0,
+};
 
 /// A line of a recording.
 #[derive(Clone, Debug)]
@@ -93,10 +158,10 @@ fn number_in(descriptor: OwnedFd) -> u8 {
     byte[0]
 }
 
-fn each_is_itself(mut lent: Lent) {
-    for number in [0, 1, 2, OUTBOX, INBOX, NOTES] {
-        assert_eq!(number_in(lent.take(number).unwrap()), number);
-        assert!(lent.take(number).is_err());
+fn each_is_itself(mut lent: Lent, ends: &[u8]) {
+    for number in ends {
+        assert_eq!(number_in(lent.take(*number).unwrap()), *number);
+        assert!(lent.take(*number).is_err());
     }
 }
 
@@ -112,7 +177,7 @@ fn successor() -> Successor {
 }
 
 /// As it was recorded.
-fn start() -> Start {
+fn start(recorded: Recorded) -> Start {
     let bytes = |text: &str| text.as_bytes().to_vec();
     Start {
         program: bytes("/bin/sh"),
@@ -122,28 +187,24 @@ fn start() -> Start {
             (bytes("EMPTY"), Vec::new()),
         ],
         cwd: bytes("/"),
-        stdio: PIPES,
+        stdio: recorded.stdio,
         umask: 0o022,
-        window: Window::default(),
+        window: recorded.window,
     }
 }
 
-const AGENT: Process = Process {
-    pid: 0x5027,
-    start_time: 0x002d_d0b2,
-};
-
 /// Finds a holder that says and hears these.
-async fn is_found(steps: Vec<Step>) {
+async fn is_found(recorded: Recorded, steps: Vec<Step>) {
     let dir = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
     let holder = thread::spawn(move || play(listener.accept().unwrap().0, steps).join().unwrap());
     let found = Held::find(dir.path(), &successor()).await.unwrap();
     let (mut held, lent) = found.unwrap();
-    assert_eq!((held.agent, held.holder().pid), (AGENT, 0x5026));
-    each_is_itself(lent);
+    let known = (recorded.agent, recorded.holder);
+    assert_eq!((held.agent, held.holder().pid), known);
+    each_is_itself(lent, recorded.ends);
     held.end(2000, false);
-    let exit = Exit::Signalled(15);
+    let exit = recorded.exit;
     assert_eq!(held.next().await.unwrap(), Some(Reply::Exited(exit)));
     let ended = Reply::Ended { exit, left: false };
     assert_eq!(held.next().await.unwrap(), Some(ended));
@@ -152,20 +213,33 @@ async fn is_found(steps: Vec<Step>) {
 }
 
 /// Has a holder that says and hears these start an agent.
-async fn starts(steps: Vec<Step>) {
+async fn starts(recorded: Recorded, steps: Vec<Step>) {
     let (ours, theirs) = Socket::pair().unwrap();
     let holder = play(theirs, steps);
     let mut held = Held::new(ours, Process::default()).unwrap();
-    let lent = held.begin(start(), &successor()).await.unwrap();
-    assert_eq!((held.agent, held.holder().pid), (AGENT, 0x5026));
-    each_is_itself(lent);
+    let lent = held.begin(start(recorded), &successor()).await.unwrap();
+    let known = (recorded.agent, recorded.holder);
+    assert_eq!((held.agent, held.holder().pid), known);
+    each_is_itself(lent, recorded.ends);
     holder.join().unwrap();
 }
 
+/// As it was recorded, where the scenes are called so.
+fn scenes(recorded: Recorded) -> [Vec<Step>; 2] {
+    let names = match recorded.stdio {
+        TERMINAL => ["start-terminal", "find-terminal"],
+        _ => ["start", "find"],
+    };
+    names.map(|name| scene(recorded.recording, name))
+}
+
 #[tokio::test]
-async fn the_holder_of_version_2_is_understood() {
-    starts(scene(VERSION_2, "start")).await;
-    is_found(scene(VERSION_2, "find")).await;
+async fn the_holders_of_other_versions_are_understood() {
+    for recorded in [VERSION_2, VERSION_3, TERMINAL_3] {
+        let [start, find] = scenes(recorded);
+        starts(recorded, start).await;
+        is_found(recorded, find).await;
+    }
 }
 
 /// What a holder of a later version may say: more in each frame, more descriptors, and frames of
@@ -179,13 +253,13 @@ fn later(steps: Vec<Step>) -> Vec<Step> {
             continue;
         };
         if frame[4] == 128 {
-            frame[5] = 3; // its version
+            frame[5] += 1; // its version
         }
         if !ends.is_empty() {
-            ends.insert(3, 131);
-            let mut body = vec![131, 0, 0, 0, 7];
-            body.extend(&ends);
-            frame = [vec![0, 0, 0, 12], body].concat();
+            ends.insert(3, 140);
+            let count = u8::try_from(ends.len()).unwrap();
+            frame = vec![0, 0, 0, 5 + count, 131, 0, 0, 0, count];
+            frame.extend(&ends);
         }
         frame.extend([7; 9]);
         frame[3] += 9;
@@ -196,6 +270,9 @@ fn later(steps: Vec<Step>) -> Vec<Step> {
 
 #[tokio::test]
 async fn so_is_one_of_a_later_version() {
-    starts(later(scene(VERSION_2, "start"))).await;
-    is_found(later(scene(VERSION_2, "find"))).await;
+    for recorded in [VERSION_2, VERSION_3, TERMINAL_3] {
+        let [start, find] = scenes(recorded);
+        starts(recorded, later(start)).await;
+        is_found(recorded, later(find)).await;
+    }
 }
