@@ -1,9 +1,16 @@
 //! `kill -9` of the broker under a program that draws all the time, with clients attached.
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::Signal;
+use nix::sys::termios::LocalFlags;
+
 use crate::drawing::Drawing;
-use crate::harness::{World, until};
+use crate::harness::{World, send_signal, until};
 use crate::terminal::{Judge, Size, Terminal};
 use crate::{Speaker, USUAL, attach, session};
 
@@ -137,4 +144,36 @@ fn an_upgrade_is_not_noticed() {
     assert_eq!(world.agent("work"), program);
     terminal.type_in(crate::DETACH);
     assert_eq!(terminal.exit(), 0);
+}
+
+/// While there is no broker, what is typed waits for the next one, as it was typed.
+#[test]
+fn what_is_typed_meanwhile_is_for_the_program() {
+    let Some(world) = World::bare() else { return };
+    session(
+        &world,
+        "work",
+        USUAL,
+        "stty raw -echo; printf ready; exec cat -v",
+    );
+    let terminal = attach(&world, "work", USUAL);
+    terminal.until_screen(|text| text.contains("ready"));
+    let lock = File::open(world.state().join("default/lock")).unwrap();
+    let inode = format!(":{} ", lock.metadata().unwrap().ino());
+    // In line before any other broker.
+    let waits = thread::spawn(|| Flock::lock(lock, FlockArg::LockExclusive).unwrap());
+    until("it waits for the lock", || {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        let waits = |line: &str| line.contains("->") && line.contains(&inode);
+        locks.lines().any(waits)
+    });
+    send_signal(world.broker(), Signal::SIGKILL);
+    let held = waits.join().unwrap();
+    until("Ctrl-C would work", || {
+        terminal.line_modes().local_flags.contains(LocalFlags::ISIG)
+    });
+    terminal.type_in("one\rtwo");
+    drop(held);
+    terminal.until_screen(|text| text.contains("two"));
+    assert!(terminal.seen().text().starts_with("readyone^Mtwo\n"));
 }

@@ -15,7 +15,7 @@ use clsess_proto::{
 use clsess_vt::{Size, Terminal};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, raise};
-use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use serde_bytes::ByteBuf;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Duration, Instant, sleep_until};
@@ -93,8 +93,7 @@ impl Viewing {
                     }
                 }
                 Over::Answered(Err(failure)) if failure.code == ErrorCode::BrokerUnreachable => {
-                    // While there is no broker nobody reads the terminal: Ctrl-C must work.
-                    guard.restore();
+                    guard.waits();
                     tokio::select! {
                         found = link.find_again(failure) => found?,
                         code = signals.next() => return Ok(code),
@@ -290,6 +289,15 @@ impl Guard {
         if self.shared {
             let _ = fcntl(&self.terminal, FcntlArg::F_SETFL(OFlag::O_RDWR));
         }
+    }
+
+    /// While there is no broker nobody reads it, and Ctrl-C must work. What is typed meanwhile is
+    /// for the program as it is: no Enter becomes a line feed, and nothing is shown here.
+    fn waits(&mut self) {
+        let mut modes = self.before.clone();
+        cfmakeraw(&mut modes);
+        modes.local_flags |= LocalFlags::ISIG;
+        let _ = tcsetattr(&self.terminal, SetArg::TCSANOW, &modes);
     }
 
     /// The broker has given it back.
