@@ -132,42 +132,52 @@ pub fn set_permission_mode(request_id: &str, mode: &str) -> Vec<u8> {
 /// only with it (facts 10). `always` is the question's `suggestions`.
 #[must_use]
 pub fn allow(request_id: &str, updated_input: &Json, always: Option<&Json>) -> Vec<u8> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Allow<'a> {
-        behavior: &'static str,
-        updated_input: &'a Json,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        updated_permissions: Option<&'a Json>,
-    }
-    answer(
-        request_id,
-        &Allow {
-            behavior: "allow",
-            updated_input,
-            updated_permissions: always,
-        },
-    )
+    answer(request_id, &Allow::new(updated_input, always))
 }
 
 /// No; the message is told to the model. With `interrupt` the turn ends.
 #[must_use]
 pub fn deny(request_id: &str, message: &str, interrupt: bool) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Deny<'a> {
-        behavior: &'static str,
-        message: &'a str,
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
-        interrupt: bool,
+    answer(request_id, &Deny::new(message, interrupt))
+}
+
+/// Yes, as stream-json and the hook for it take it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Allow<'a> {
+    behavior: &'static str,
+    updated_input: &'a Json,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_permissions: Option<&'a Json>,
+}
+
+impl<'a> Allow<'a> {
+    pub(crate) fn new(updated_input: &'a Json, always: Option<&'a Json>) -> Self {
+        Self {
+            behavior: "allow",
+            updated_input,
+            updated_permissions: always,
+        }
     }
-    answer(
-        request_id,
-        &Deny {
+}
+
+/// No, as both take it.
+#[derive(Serialize)]
+pub(crate) struct Deny<'a> {
+    behavior: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupt: bool,
+}
+
+impl<'a> Deny<'a> {
+    pub(crate) fn new(message: &'a str, interrupt: bool) -> Self {
+        Self {
             behavior: "deny",
             message,
             interrupt,
-        },
-    )
+        }
+    }
 }
 
 /// The answer to a request that we do not know.

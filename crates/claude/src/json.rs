@@ -26,6 +26,11 @@ impl Json {
         RawValue::from_string(text).ok().map(Self)
     }
 
+    /// `{}`.
+    pub(crate) fn empty() -> Self {
+        Self(RawValue::from_string("{}".to_owned()).unwrap_or_default())
+    }
+
     pub(crate) fn raw(&self) -> &RawValue {
         &self.0
     }

@@ -17,6 +17,7 @@ pub mod registry;
 pub mod sse;
 pub mod stream;
 pub mod timers;
+pub mod tui;
 pub mod turn;
 pub mod version;
 
