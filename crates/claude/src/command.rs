@@ -93,6 +93,53 @@ pub fn stream_args(settings: &StreamSettings) -> Vec<OsString> {
     args
 }
 
+/// What decides the arguments of the client's own interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TuiSettings {
+    /// The conversation's id.
+    pub conversation: Uuid,
+    /// Whether that is to be there already. If it is there and should not be, or the other way
+    /// round, the client ends with 1.
+    pub resume: bool,
+    /// As [`StreamSettings::permission_mode`]. Never left out: the interface would start in `auto`
+    /// (facts 3.1).
+    pub permission_mode: String,
+    /// `--model`.
+    pub model: Option<String>,
+    /// `--agent`.
+    pub agent: Option<String>,
+    /// The file with our hooks ([`crate::tui::settings`]).
+    pub settings: PathBuf,
+    /// As they are, last.
+    pub extra: Vec<OsString>,
+}
+
+/// The arguments of the client's own interface. `--max-turns` and a turn to go on before are
+/// options of `-p` only.
+#[must_use]
+pub fn tui_args(settings: &TuiSettings) -> Vec<OsString> {
+    let id = settings.conversation;
+    let conversation = if settings.resume {
+        format!("--resume={id}")
+    } else {
+        format!("--session-id={id}")
+    };
+    let mode = flag_mode(&settings.permission_mode);
+    let mut hooks = OsString::from("--settings=");
+    hooks.push(&settings.settings);
+    let mut args = vec![
+        format!("--permission-mode={mode}").into(),
+        conversation.into(),
+        hooks,
+    ];
+    let model = settings.model.iter();
+    args.extend(model.map(|model| format!("--model={model}").into()));
+    let agent = settings.agent.iter();
+    args.extend(agent.map(|agent| format!("--agent={agent}").into()));
+    args.extend(settings.extra.iter().cloned());
+    args
+}
+
 /// The flag's name of a permission mode: what the client reports as `default` is `manual` there.
 #[must_use]
 pub fn flag_mode(mode: &str) -> &str {
@@ -164,6 +211,26 @@ pub fn program_environment(
     ];
     with_ours(caller, session, socket, &ours, OF_A_TERMINAL)
 }
+
+/// The same of the client's own interface. Its full screen is asked for: left to itself it changes
+/// its way of drawing after unclean ends, and draws a long conversation for seconds (facts 3.1, 16).
+#[must_use]
+pub fn tui_environment(
+    caller: impl IntoIterator<Item = (OsString, OsString)>,
+    session: &str,
+    socket: &Path,
+) -> Vec<(OsString, OsString)> {
+    let ours = [
+        ("TERM", OsStr::new("xterm-256color")),
+        ("COLORTERM", OsStr::new("truecolor")),
+        ("CLAUDE_CODE_NO_FLICKER", OsStr::new("1")),
+    ];
+    let without = [OF_A_TERMINAL, &[NO_TITLE]].concat();
+    with_ours(caller, session, socket, &ours, &without)
+}
+
+/// Takes OSC 7501 away together with the title (facts 3.1).
+const NO_TITLE: &str = "CLAUDE_CODE_DISABLE_TERMINAL_TITLE";
 
 fn with_ours(
     caller: impl IntoIterator<Item = (OsString, OsString)>,
@@ -296,6 +363,57 @@ mod tests {
             "/x",
         ];
         assert_eq!(args[6..], expected.map(OsString::from));
+    }
+
+    #[test]
+    fn arguments_of_the_interface() {
+        let mut settings = TuiSettings {
+            conversation: Uuid::nil(),
+            resume: false,
+            permission_mode: "default".to_owned(),
+            model: None,
+            agent: None,
+            settings: "/run/s".into(),
+            extra: Vec::new(),
+        };
+        let expected = [
+            "--permission-mode=manual",
+            "--session-id=00000000-0000-0000-0000-000000000000",
+            "--settings=/run/s",
+        ];
+        assert_eq!(tui_args(&settings), expected.map(OsString::from));
+        settings.resume = true;
+        settings.permission_mode = "plan".to_owned();
+        settings.model = Some("m".to_owned());
+        settings.agent = Some("a".to_owned());
+        settings.extra = vec!["--add-dir".into()];
+        let expected = [
+            "--permission-mode=plan",
+            "--resume=00000000-0000-0000-0000-000000000000",
+            "--settings=/run/s",
+            "--model=m",
+            "--agent=a",
+            "--add-dir",
+        ];
+        assert_eq!(tui_args(&settings), expected.map(OsString::from));
+    }
+
+    #[test]
+    fn the_interface_has_a_terminal_of_ours() {
+        let caller = ["TMUX", NO_TITLE, "TERM", "COLUMNS", "LANG"];
+        let caller = caller.map(|name| (name.into(), OsString::from("x")));
+        let environment = tui_environment(caller, "work", Path::new("/s"));
+        let names: Vec<_> = environment.iter().map(|(name, _)| name).collect();
+        let expected = [
+            "LANG",
+            "TERM",
+            "COLORTERM",
+            "CLAUDE_CODE_NO_FLICKER",
+            "CLSESS_SESSION",
+            "CLSESS_SOCKET",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(environment[1].1, "xterm-256color");
     }
 
     #[test]

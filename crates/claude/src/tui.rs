@@ -4,5 +4,6 @@
 //! "facts N" are the sections of the measurements (10 to 19 in their second part).
 
 pub mod hooks;
+pub mod settings;
 
 pub use hooks::{Call, Hook};

@@ -1,0 +1,62 @@
+//! The settings by which the client calls our hooks: a file for `--settings`.
+//!
+//! They stand beside the user's own (facts 4(d)), and need no approval.
+
+use serde_json::{Value, json};
+
+/// Seconds that a person may take. What they decide is not decided by a clock: when the hook of a
+/// prompt were given up, the prompt would be sent unseen.
+const FOR_PEOPLE: u64 = 86_400;
+/// Seconds until somebody has started a broker again; what the client waits by itself (facts 10).
+const FOR_A_BROKER: u64 = 600;
+/// Seconds for what holds up the client's end.
+const AT_THE_END: u64 = 2;
+
+/// The events that we are told of, and for how long the client waits for each answer.
+pub const EVENTS: &[(&str, u64)] = &[
+    ("SessionStart", FOR_A_BROKER),
+    ("UserPromptSubmit", FOR_PEOPLE),
+    ("MessageDisplay", FOR_A_BROKER),
+    ("PreToolUse", FOR_A_BROKER),
+    ("PermissionRequest", FOR_PEOPLE),
+    ("PostToolUse", FOR_A_BROKER),
+    ("PostToolUseFailure", FOR_A_BROKER),
+    ("PostToolBatch", FOR_A_BROKER),
+    ("SubagentStart", FOR_A_BROKER),
+    ("SubagentStop", FOR_A_BROKER),
+    ("Stop", FOR_A_BROKER),
+    ("StopFailure", FOR_A_BROKER),
+    ("Notification", FOR_A_BROKER),
+    ("SessionEnd", AT_THE_END),
+];
+
+/// The settings: for each of [`EVENTS`] the same command line, as a shell takes it. It is told the
+/// event on its stdin ([`super::hooks::parse`]).
+#[must_use]
+pub fn settings(command: &str) -> String {
+    let hook = |(event, timeout): &(&str, u64)| {
+        let hook = json!({"type": "command", "command": command, "timeout": timeout});
+        ((*event).to_owned(), json!([{ "hooks": [hook] }]))
+    };
+    let hooks: serde_json::Map<String, Value> = EVENTS.iter().map(hook).collect();
+    json!({ "hooks": hooks }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_event_has_our_command() {
+        let settings: Value = serde_json::from_str(&settings("'/a b/clsess' hook")).unwrap();
+        let hooks = settings["hooks"].as_object().unwrap();
+        assert_eq!(hooks.len(), EVENTS.len());
+        assert_eq!(
+            hooks["PermissionRequest"],
+            json!([{"hooks": [
+                {"type": "command", "command": "'/a b/clsess' hook", "timeout": 86400}
+            ]}])
+        );
+        assert_eq!(hooks["Stop"][0]["hooks"][0]["timeout"], 600);
+    }
+}
