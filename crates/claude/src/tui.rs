@@ -5,5 +5,7 @@
 
 pub mod hooks;
 pub mod settings;
+pub mod status;
 
 pub use hooks::{Call, Hook};
+pub use status::{Report, Status};
