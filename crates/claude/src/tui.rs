@@ -3,6 +3,7 @@
 //!
 //! "facts N" are the sections of the measurements (10 to 19 in their second part).
 
+pub mod dialog;
 pub mod hooks;
 pub mod settings;
 pub mod status;
