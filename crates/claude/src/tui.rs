@@ -5,6 +5,7 @@
 
 pub mod dialog;
 pub mod hooks;
+pub mod prompt;
 pub mod settings;
 pub mod status;
 
