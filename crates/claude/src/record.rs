@@ -255,6 +255,7 @@ pub struct CutOff {
 }
 
 /// What became of a user line, from its transcript, which is read line by line: it may be long.
+/// `user` may also be the `promptId` of its turn, by which the interface knows it (facts 13).
 ///
 /// # Errors
 /// Of the reader.
@@ -295,13 +296,13 @@ fn is_last(line: &[u8], user: Uuid, told: &mut Option<Told>) -> bool {
     if flag(entry.isSidechain) == Some(true) {
         return false;
     }
-    if entry.is_prompt(user) {
+    if entry.is_prompt(user) || told.is_none() && entry.begins_turn(user) {
         // the same line once more: the turn begins anew
         *told = Some(Told {
             prompt: text(entry.promptId),
             cut: CutOff {
                 parent: uuid(entry.parentUuid),
-                part: uuid(entry.uuid) != Some(user),
+                part: uuid(entry.uuid) != Some(user) && !entry.begins_turn(user),
                 ..CutOff::default()
             },
             ..Told::default()
@@ -327,6 +328,11 @@ fn is_last(line: &[u8], user: Uuid, told: &mut Option<Told>) -> bool {
 }
 
 impl Entry<'_> {
+    /// The first line of a turn that the interface knows by this id.
+    fn begins_turn(&self, prompt: Uuid) -> bool {
+        text(self.kind).as_deref() == Some("user") && uuid(self.promptId) == Some(prompt)
+    }
+
     /// The line of this user line: its own, the one it was merged into, or the note that put it
     /// into a running turn.
     fn is_prompt(&self, user: Uuid) -> bool {
@@ -549,6 +555,13 @@ mod tests {
         };
         let text = r#"{"type":"text","text":"A"}"#;
         let tool = r#"{"type":"tool_use","id":"t","name":"Bash","input":{}}"#;
+        let result = |n: u128, prompt: u128, more: &str| {
+            let (uuid, prompt) = (id(n), id(prompt + 1000));
+            let block = r#"{"type":"tool_result","tool_use_id":"t","content":"x"}"#;
+            format!(
+                r#"{{"type":"user","uuid":"{uuid}","promptId":"{prompt}"{more},"message":{{"role":"user","content":[{block}]}}}}"#
+            )
+        };
         let first = [user(1, None, "one"), said(2, "end_turn", text)];
         let check = |more: &[String], of: u128| {
             let lines: Vec<&str> = first.iter().chain(more).map(String::as_str).collect();
@@ -562,6 +575,12 @@ mod tests {
         assert_eq!(check(&[], 3), Fate::Absent);
         assert!(matches!(check(&[], 1), Fate::Ended(end) if end.answer == "A"));
         assert_eq!(check(std::slice::from_ref(&second), 3), Fate::CutOff(cut));
+        // the same by the ids of their turns
+        assert!(matches!(check(&[], 1001), Fate::Ended(end) if end.answer == "A"));
+        assert_eq!(
+            check(std::slice::from_ref(&second), 1003),
+            Fate::CutOff(cut)
+        );
         let answered = CutOff {
             answered: true,
             ..cut
@@ -572,6 +591,13 @@ mod tests {
         };
         let more = [second.clone(), said(4, "tool_use", tool)];
         assert_eq!(check(&more, 3), Fate::CutOff(calls));
+        let more = [
+            second.clone(),
+            said(4, "tool_use", tool),
+            result(5, 3, ""),
+            said(6, "end_turn", text),
+        ];
+        assert!(matches!(check(&more, 1003), Fate::Ended(end) if end.answer == "A"));
         let more = [second.clone(), said(4, "tool_use", text)];
         assert_eq!(check(&more, 3), Fate::CutOff(answered));
         let more = [second.clone(), user(5, Some(3), "three")];
@@ -587,13 +613,6 @@ mod tests {
         let part = CutOff { part: true, ..cut };
         assert_eq!(check(&[merged], 9), Fate::CutOff(part));
         // Another client took it up; and one came after a death in a call.
-        let result = |n: u128, prompt: u128, more: &str| {
-            let (uuid, prompt) = (id(n), id(prompt + 1000));
-            let block = r#"{"type":"tool_result","tool_use_id":"t","content":"x"}"#;
-            format!(
-                r#"{{"type":"user","uuid":"{uuid}","promptId":"{prompt}"{more},"message":{{"role":"user","content":[{block}]}}}}"#
-            )
-        };
         let goes_on = [
             second.clone(),
             said(4, "tool_use", tool),
