@@ -21,6 +21,21 @@ pub struct Registered {
     pub conversation: Option<Uuid>,
     /// What it is.
     pub kind: Kind,
+    /// `2.1.328`.
+    pub version: Option<String>,
+    /// What it does; rewritten within 20 ms of each change (facts 3.3).
+    pub activity: Option<Activity>,
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// It waits for a prompt.
+    Idle,
+    /// A turn runs.
+    Busy,
+    /// It waits for somebody.
+    Waiting,
 }
 
 /// What a client is.
@@ -56,6 +71,10 @@ pub fn registered(entry: &[u8]) -> Option<Registered> {
         entrypoint: Raw<'a>,
         #[serde(borrow, rename = "jobId")]
         job: Raw<'a>,
+        #[serde(borrow)]
+        version: Raw<'a>,
+        #[serde(borrow)]
+        status: Raw<'a>,
     }
     let entry: Entry<'_> = object(serde_json::from_slice::<&RawValue>(entry).ok())?;
     let (kind, entrypoint) = (text(entry.kind), text(entry.entrypoint));
@@ -71,6 +90,13 @@ pub fn registered(entry: &[u8]) -> Option<Registered> {
         domain: text(entry.domain),
         conversation: uuid(entry.conversation),
         kind,
+        version: text(entry.version),
+        activity: match text(entry.status).as_deref() {
+            Some("idle") => Some(Activity::Idle),
+            Some("busy") => Some(Activity::Busy),
+            Some("waiting") => Some(Activity::Waiting),
+            _ => None,
+        },
     })
 }
 
@@ -95,6 +121,10 @@ mod tests {
         assert_eq!(client.domain, Some(domain("3d12", "pid:[4026531836]")));
         let id = "36fd3f3c-07c8-4ca2-9d5c-2a2e9c5dd2c1".parse().ok();
         assert_eq!((client.conversation, client.kind), (id, Kind::Program));
+        assert_eq!(
+            (client.version, client.activity),
+            (None, Some(Activity::Idle))
+        );
         let old = registered(br#"{"pid":1}"#).unwrap();
         let expected = Registered {
             pid: 1,
