@@ -6,8 +6,11 @@
 pub mod dialog;
 pub mod hooks;
 pub mod prompt;
+mod run;
 pub mod settings;
 pub mod status;
+pub mod tracker;
 
 pub use hooks::{Call, Hook};
 pub use status::{Report, Status};
+pub use tracker::{Reply, Tracker, Verdict};

@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 
 use uuid::Uuid;
 
+pub(crate) use end::outcome;
 pub use end::{AgentError, ErrorKind, Outcome, TurnEnd};
 pub use facts::Facts;
 pub use happening::{Happening, Question, QuestionKind, Ready};

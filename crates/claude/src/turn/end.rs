@@ -39,13 +39,19 @@ pub struct TurnEnd {
     /// Messages of the model, and more when tools ran.
     pub num_turns: Option<u64>,
     /// The client had run this uuid before and did nothing now: the answer is in the transcript
-    /// (`record::answer_of`), not here.
+    /// (`record::answer_of`), not here. In the interface: nobody heard how the turn ended; the
+    /// transcript has it under `prompt_id`.
     pub known_already: bool,
     /// The answer was too long; it is cut, and the outcome is a failure.
     pub truncated: bool,
     /// The client's own `result` is not how this answer ends. Both can be looked at; it never
     /// was so in a recording.
     pub cross_check_failed: bool,
+    /// In the interface: the last message is as the end's hook says it, since another one was told
+    /// while it came.
+    pub corrected: bool,
+    /// In the interface: the `promptId` of the turn's lines in the transcript.
+    pub prompt_id: Option<Uuid>,
     /// A slash command of the client answered, not the model.
     pub local_command: bool,
     /// Who asked, when we did not: `task-notification`, …
@@ -168,7 +174,7 @@ impl TurnEnd {
 }
 
 /// The outcome that a `result` tells. `error` is that of the client's own last message.
-pub(super) fn outcome(result: &ResultLine, error: Option<&str>) -> (Outcome, Option<AgentError>) {
+pub(crate) fn outcome(result: &ResultLine, error: Option<&str>) -> (Outcome, Option<AgentError>) {
     let terminal = result.terminal_reason.as_deref().unwrap_or_default();
     if !result.is_error && terminal != "turn_setup_failed" {
         return (Outcome::Completed, None);

@@ -206,6 +206,8 @@ impl Run {
             permission_denials: result.denials,
             num_turns: result.num_turns,
             known_already: false,
+            corrected: false,
+            prompt_id: None,
             truncated: self.truncated,
             local_command: result.local_command,
             origin: result.origin,

@@ -1,0 +1,256 @@
+//! One turn in the interface, from its prompt to its end: what was said in it.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::stream::ResultLine;
+use crate::turn::{ErrorKind, Happening, MAX_ANSWER, MAX_TEXTS, Outcome, TurnEnd, outcome};
+
+/// Messages of one turn. Beyond it nothing is kept of what is said, but for the last message.
+const MAX_MESSAGES: usize = 4096;
+/// Pieces of a message that wait for one before them; beyond it they are left out.
+const MAX_WAITING: usize = 1024;
+
+/// The turn that runs.
+#[derive(Debug, Default)]
+pub(super) struct Run {
+    /// `None`: nobody asked for it.
+    pub(super) asked: Option<Uuid>,
+    pub(super) prompt_id: Option<String>,
+    /// It was taken up in its middle: what came before was told to somebody who is gone.
+    pub(super) taken_up: bool,
+    /// `Stop` came: the text of the last message.
+    pub(super) stopped: Option<String>,
+    /// The client is at rest, as far as it tells its state.
+    pub(super) rested: Option<Rest>,
+    /// We have told it to end.
+    pub(super) stopping: bool,
+    messages: Vec<Message>,
+    bytes: usize,
+}
+
+/// How a client came to rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Without saying that a turn is over: it was interrupted, or never began.
+    Idle,
+    /// A turn is over.
+    Done,
+    /// An error ended it.
+    Failed(String),
+}
+
+/// How a turn ends.
+#[derive(Debug)]
+pub(super) enum How {
+    /// By `Stop`.
+    Stopped,
+    /// We told it to.
+    Interrupted,
+    /// By an API error: its name, and what the client says about it.
+    Failed(Option<String>, String),
+    /// Nobody said how: it is in the transcript.
+    Elsewhere,
+}
+
+/// A message of the model.
+#[derive(Debug, Default)]
+struct Message {
+    id: String,
+    text: String,
+    /// The index of the piece that comes next.
+    next: u64,
+    /// Pieces that came before their turn: hooks may run side by side.
+    waiting: BTreeMap<u64, (String, bool)>,
+    complete: bool,
+    /// A tool was called after it: it is not the answer.
+    before_tool: bool,
+}
+
+impl Run {
+    pub(super) fn new(asked: Option<Uuid>, prompt_id: Option<String>) -> Self {
+        Self {
+            asked,
+            prompt_id,
+            ..Self::default()
+        }
+    }
+
+    /// A piece of a message comes. One that came already is passed over: a hook that loses its
+    /// broker repeats itself.
+    pub(super) fn display(
+        &mut self,
+        message: String,
+        index: u64,
+        piece: (String, bool),
+        out: &mut Vec<Happening>,
+    ) {
+        let asked = self.asked;
+        let at = match self.messages.iter().rposition(|it| it.id == message) {
+            Some(at) => at,
+            None if self.messages.len() >= MAX_MESSAGES => return,
+            None => {
+                // one that never got to its end was cut, and is said anew
+                let again = self.messages.last().is_some_and(|it| !it.complete);
+                out.push(Happening::MessageStart { asked, again });
+                self.messages.push(Message {
+                    id: message,
+                    ..Message::default()
+                });
+                self.messages.len() - 1
+            }
+        };
+        let message = &mut self.messages[at];
+        let room = message.waiting.len() < MAX_WAITING;
+        if message.complete || index < message.next || !room {
+            return;
+        }
+        message.waiting.insert(index, piece);
+        while let Some((delta, last)) = message.waiting.remove(&message.next) {
+            message.next += 1;
+            if !delta.is_empty() && self.bytes + delta.len() <= MAX_TEXTS {
+                self.bytes += delta.len();
+                message.text.push_str(&delta);
+                out.push(Happening::Text { asked, delta });
+            }
+            if last {
+                message.complete = true;
+                message.waiting.clear();
+                let text = message.text.clone();
+                out.push(Happening::Said { asked, text });
+                return;
+            }
+        }
+    }
+
+    /// A tool is called, or has its result: what was said before it is not the answer.
+    pub(super) fn tool(&mut self) {
+        let messages = self.messages.iter_mut();
+        messages.for_each(|message| message.before_tool = true);
+    }
+
+    /// Whether all that was said has come, by what `Stop` says of it.
+    pub(super) fn is_complete(&self) -> bool {
+        self.stopped.as_ref().is_some_and(|said| {
+            let last = self.messages.last();
+            said.is_empty() || last.is_some_and(|last| last.complete && same(&last.text, said))
+        })
+    }
+
+    /// It has said something, and not one word was told.
+    pub(super) fn is_mute(&self) -> bool {
+        let said = self.stopped.as_ref().is_some_and(|said| !said.is_empty());
+        said && self.messages.is_empty() && !self.taken_up
+    }
+
+    /// `Stop`'s word for the last message counts where another was told. True when it does.
+    fn corrected(&mut self, said: &str) -> bool {
+        let last = self.messages.last_mut();
+        match last {
+            _ if said.is_empty() => return false,
+            Some(last) if same(&last.text, said) => {
+                // all of it, though nobody said that it was
+                last.complete = true;
+                return false;
+            }
+            // of a whole one it is another: that one was never told
+            Some(last) if !last.complete && !last.before_tool => said.clone_into(&mut last.text),
+            _ => self.messages.push(Message {
+                text: said.to_owned(),
+                ..Message::default()
+            }),
+        }
+        true
+    }
+
+    /// The end of the turn.
+    pub(super) fn end(mut self, how: &How) -> TurnEnd {
+        let stopped = self.stopped.take();
+        let mut end = match how {
+            How::Interrupted => TurnEnd::without_result(Outcome::Interrupted, None, ""),
+            How::Failed(error, text) => self.failed(error.as_deref(), text),
+            How::Stopped => TurnEnd {
+                corrected: self.corrected(stopped.as_deref().unwrap_or_default()),
+                known_already: self.taken_up,
+                ..TurnEnd::without_result(Outcome::Completed, None, "")
+            },
+            How::Elsewhere => TurnEnd {
+                known_already: true,
+                ..TurnEnd::without_result(Outcome::Completed, None, "")
+            },
+        };
+        let last = self.messages.len().wrapping_sub(1);
+        for (at, message) in self.messages.into_iter().enumerate() {
+            if message.text.is_empty() || !message.complete && at != last {
+                continue;
+            }
+            if !message.before_tool {
+                end.answer.push_str(&message.text);
+            }
+            end.texts.push(message.text);
+        }
+        end.prompt_id = self.prompt_id.and_then(|id| id.parse().ok());
+        if matches!(how, How::Elsewhere) && end.prompt_id.is_none() {
+            end.fail(ErrorKind::NoResult, "nobody said how the turn ended");
+        }
+        if end.answer.len() > MAX_ANSWER {
+            let cut = end.answer.floor_char_boundary(MAX_ANSWER);
+            end.answer.truncate(cut);
+            end.truncated = true;
+            end.fail(ErrorKind::AnswerTooLong, "the answer is longer than 16 MiB");
+        }
+        end
+    }
+
+    /// The client's own message about an API error is never the model's words.
+    fn failed(&mut self, error: Option<&str>, text: &str) -> TurnEnd {
+        let message = |message: &mut Message| same(&message.text, text);
+        self.messages.pop_if(message);
+        let result = ResultLine {
+            is_error: true,
+            text: Some(text.to_owned()),
+            api_status: status_in(text),
+            ..ResultLine::default()
+        };
+        let (outcome, error) = outcome(&result, error);
+        TurnEnd {
+            outcome,
+            error,
+            is_error: true,
+            ..TurnEnd::default()
+        }
+    }
+}
+
+/// The HTTP status in the client's words: `API Error: Request rejected (429) · …`, `API Error: 400 …`.
+fn status_in(text: &str) -> Option<u16> {
+    let (_, after) = text.split_once("API Error")?;
+    let words = after.split(|c: char| !c.is_ascii_alphanumeric());
+    let mut numbers = words.filter_map(|word| word.parse().ok());
+    numbers.find(|number| (400..600).contains(number))
+}
+
+/// The same words: how a message's blocks are joined, and what is cut at the ends, is not known.
+fn same(told: &str, said: &str) -> bool {
+    let words = |text| str::chars(text).filter(|c| !c.is_whitespace());
+    words(told).eq(words(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_in_words() {
+        for (text, expected) in [
+            ("API Error: Request rejected (429) · slow down", Some(429)),
+            ("API Error: Repeated 529 Overloaded errors.", Some(529)),
+            ("Please run /login · API Error: 401 x", Some(401)),
+            ("API Error: 12 400x of 4000", None),
+            ("400", None),
+        ] {
+            assert_eq!(status_in(text), expected, "{text}");
+        }
+    }
+}

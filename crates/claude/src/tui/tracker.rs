@@ -1,0 +1,302 @@
+//! The turn accounting of the interface: hooks, OSC 7501 and the registry in, the same happenings
+//! out as of a stream-json child ([`crate::turn`]).
+//!
+//! What the measurements say (2.1.328, facts 3, 4, 10 to 13):
+//! - The hook of a prompt shows what will be on the wire, before it is sent: our prompt is known
+//!   by its text, and what is not exactly that is stopped there.
+//! - All hooks of a turn carry its `prompt_id`; those of a prompt that is typed while a turn runs
+//!   carry the running turn's. Hooks may overtake each other by some milliseconds.
+//! - `Stop` is the end, and says the last message's text. The last piece of that message comes
+//!   before it or after it. After an interrupt there is no `Stop`, only `idle`.
+//! - 7501 is a level: of turns that last for milliseconds it may say nothing.
+//!
+//! An end that no hook told of is in the transcript, and the happening says so: a hook that is
+//! lost makes a turn slower, never wrong. How long to wait for what is on its way is the caller's
+//! to say: [`Tracker::is_due`], [`Tracker::overdue`].
+
+mod asking;
+mod gate;
+mod state;
+
+use std::collections::VecDeque;
+
+use uuid::Uuid;
+
+use super::hooks::{Call, Hook};
+use super::run::{How, Rest, Run};
+use crate::turn::Happening;
+
+use asking::Asking;
+use gate::Waiting;
+pub use gate::{Reply, Verdict};
+use state::Level;
+
+/// Turns that are remembered after their end, so that what comes late is not taken for another's.
+const MAX_ENDED: usize = 16;
+
+/// The turn accounting of one interface.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    /// The prompt that was typed, until its hook comes.
+    waiting: Option<Waiting>,
+    run: Option<Run>,
+    /// The `prompt_id`s of the last turns that have ended; the oldest go.
+    ended: VecDeque<String>,
+    asking: Asking,
+    level: Level,
+    /// It tells its state by OSC 7501.
+    tells_status: bool,
+    /// A turn has ended, and the client has not said since that it is at rest.
+    idle_due: bool,
+    ready: bool,
+    /// Other hooks may make the model go on after `Stop`: it is the end only when the client is
+    /// at rest too.
+    stop_is_not_all: bool,
+    /// A whole turn has ended of which not one word was told: this client has no such hook.
+    mute: bool,
+    background: usize,
+    session: Option<Uuid>,
+    version: Option<String>,
+}
+
+impl Tracker {
+    /// For an interface just started. `other_stop_hooks`: the user's settings have `Stop` hooks
+    /// too, which may make the model go on; each end is then told some 20 ms later, when the
+    /// client is at rest.
+    #[must_use]
+    pub fn new(other_stop_hooks: bool) -> Self {
+        Self {
+            stop_is_not_all: other_stop_hooks,
+            ..Self::default()
+        }
+    }
+
+    /// A prompt is about to be typed. False while another one is, or a turn runs: it must not be.
+    #[must_use]
+    pub fn begin(&mut self, uuid: Uuid, prompt: &str) -> bool {
+        if self.run.is_some() || self.waiting.is_some() {
+            return self.open().any(|open| open == uuid);
+        }
+        self.waiting = Some(Waiting::new(uuid, prompt));
+        true
+    }
+
+    /// The prompt that was typed will not be sent: its hook never came, and the box is empty.
+    pub fn withdraw(&mut self, uuid: Uuid) {
+        self.waiting.take_if(|waiting| waiting.uuid == uuid);
+    }
+
+    /// A turn that was accepted already goes on: another broker heard its beginning. Its end will
+    /// be looked for in the transcript.
+    pub fn take_up(&mut self, uuid: Uuid, prompt_id: Option<String>) {
+        self.ready = true;
+        let mut run = Run::new(Some(uuid), prompt_id);
+        run.taken_up = true;
+        self.run = Some(run);
+    }
+
+    /// We have told the running turn to end ([`super::prompt::INTERRUPT`]).
+    pub fn interrupted(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.stopping = true;
+        }
+    }
+
+    /// The turns begun and not ended.
+    pub fn open(&self) -> impl Iterator<Item = Uuid> + '_ {
+        let waiting = self.waiting.as_ref().map(|waiting| waiting.uuid);
+        let running = self.run.as_ref().and_then(|run| run.asked);
+        waiting.into_iter().chain(running)
+    }
+
+    /// Accounts for a hook. `id` is its own, by which it is answered: the `request_id` of a
+    /// question.
+    pub fn hook(&mut self, id: &str, call: Call, out: &mut Vec<Happening>) -> Reply {
+        match call.hook {
+            Hook::Prompt { .. } => return Reply::Prompt(self.prompt(call, out)),
+            Hook::Permission { .. } => {
+                self.permission(id, call, out);
+                return Reply::Held;
+            }
+            Hook::SessionStart { .. } => self.conversation(call.session, out),
+            Hook::Tool { .. } | Hook::ToolDone { .. } | Hook::ToolsDone { .. } => {
+                self.tool(call, out);
+            }
+            Hook::SubagentStart { agent } => {
+                let asked = self.asked();
+                self.asking.agent_began(agent, asked);
+            }
+            Hook::SubagentStop { agent } => self.asking.gone_of(Some(&agent), out),
+            // of a subagent, which the main conversation does not show
+            _ if call.agent.is_some() => {}
+            Hook::Display {
+                message,
+                index,
+                last,
+                delta,
+                ..
+            } => {
+                self.mute = false;
+                if let Some(run) = self.of_turn(call.prompt_id, out) {
+                    run.display(message, index, (delta, last), out);
+                    self.end_if_complete(out);
+                }
+            }
+            Hook::Stop {
+                last_message,
+                background,
+                ..
+            } => {
+                if self.background != background {
+                    self.background = background;
+                    out.push(Happening::BackgroundTasks { count: background });
+                }
+                if let Some(run) = self.of_turn(call.prompt_id, out) {
+                    run.stopped = Some(last_message.unwrap_or_default());
+                    self.asking.gone_of(None, out);
+                    self.end_if_complete(out);
+                }
+            }
+            Hook::StopFailure {
+                error,
+                last_message,
+            } => {
+                if self.of_turn(call.prompt_id, out).is_some() {
+                    self.finish(&How::Failed(error, last_message.unwrap_or_default()), out);
+                }
+            }
+            Hook::SessionEnd { .. } | Hook::Notification { .. } | Hook::Other(_) => {}
+        }
+        Reply::Nothing
+    }
+
+    /// The connection of a held hook is over: it was answered by us, or the client gave it up.
+    pub fn released(&mut self, id: &str, out: &mut Vec<Happening>) {
+        self.asking.gone(|held| held.id == id, out);
+    }
+
+    /// Something is on its way that takes milliseconds: when it has not come within the caller's
+    /// bound, [`Self::overdue`].
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        match &self.run {
+            Some(run) if run.stopped.is_some() => {
+                !self.stop_is_not_all || self.level != Level::Busy
+            }
+            Some(run) => run.rested.is_some() || run.stopping && self.level == Level::Unknown,
+            None => self.idle_due && matches!(self.level, Level::Rest | Level::Unknown),
+        }
+    }
+
+    /// It did not come: what is known decides.
+    pub fn overdue(&mut self, out: &mut Vec<Happening>) {
+        if self.is_due() && self.run.is_some() {
+            self.finish_as_it_is(out);
+        }
+        if self.is_due() {
+            self.idle(out);
+        }
+    }
+
+    /// The client is gone: a turn that has told its end is over.
+    pub fn gone_with_results(&mut self, out: &mut Vec<Happening>) {
+        if self.run.as_ref().is_some_and(|run| run.stopped.is_some()) {
+            self.finish(&How::Stopped, out);
+        }
+        self.asking.gone(|_| true, out);
+    }
+
+    /// The running turn's, if it is ours.
+    fn asked(&self) -> Option<Uuid> {
+        self.run.as_ref().and_then(|run| run.asked)
+    }
+
+    /// The turn that a hook of the conversation belongs to: the running one, or one that begins
+    /// with it and that nobody asked for. `None` for what comes late.
+    fn of_turn(&mut self, id: Option<String>, out: &mut Vec<Happening>) -> Option<&mut Run> {
+        let ended = id.as_ref().is_some_and(|id| self.ended.contains(id));
+        let own = self.run.as_ref().map(|run| &run.prompt_id);
+        match (own, id) {
+            (Some(Some(own)), Some(id)) if *own != id => {
+                if ended {
+                    return None;
+                }
+                // the turn before is over, and nobody said how: interrupted, with a prompt queued
+                self.finish_as_it_is(out);
+                self.start(None, Some(id), out);
+            }
+            (Some(None), _) if ended => return None,
+            (Some(None), id) => {
+                if let Some(run) = &mut self.run {
+                    run.prompt_id = id;
+                }
+            }
+            (Some(_), _) => {}
+            // until it has been at rest, the turn that has ended is the one that may be late
+            (None, _) if ended && (self.idle_due || self.level != Level::Busy) => return None,
+            (None, id) => self.start(None, id, out),
+        }
+        self.run.as_mut()
+    }
+
+    fn start(&mut self, asked: Option<Uuid>, id: Option<String>, out: &mut Vec<Happening>) {
+        if let Some(uuid) = asked {
+            out.push(Happening::Accepted { uuid });
+            out.push(Happening::Begun { uuid });
+        } else {
+            out.push(Happening::Running);
+        }
+        self.idle_due = false;
+        self.run = Some(Run::new(asked, id));
+        out.push(Happening::TurnStarted { asked });
+    }
+
+    fn end_if_complete(&mut self, out: &mut Vec<Happening>) {
+        let complete = self.run.as_ref().is_some_and(|run| {
+            let all = run.is_complete() || self.mute && run.stopped.is_some();
+            all && (run.rested.is_some() || !self.stop_is_not_all)
+        });
+        if complete {
+            self.finish(&How::Stopped, out);
+        }
+    }
+
+    /// Ends the turn by what is known of it.
+    fn finish_as_it_is(&mut self, out: &mut Vec<Happening>) {
+        let Some(run) = &self.run else { return };
+        let how = match &run.rested {
+            _ if run.stopped.is_some() => How::Stopped,
+            Some(Rest::Failed(text)) => How::Failed(None, text.clone()),
+            None if run.stopping => How::Interrupted,
+            _ => How::Elsewhere,
+        };
+        self.finish(&how, out);
+    }
+
+    fn finish(&mut self, how: &How, out: &mut Vec<Happening>) {
+        let Some(run) = self.run.take() else { return };
+        self.mute |= run.is_mute();
+        self.ended.extend(run.prompt_id.clone());
+        if self.ended.len() > MAX_ENDED {
+            self.ended.pop_front();
+        }
+        let (asked, rested) = (run.asked, run.rested.is_some());
+        let mut end = Box::new(run.end(how));
+        end.agent_session_id = self.session;
+        self.asking.gone_of(None, out);
+        out.push(Happening::TurnEnded { asked, end });
+        self.idle_due = true;
+        if rested {
+            self.idle(out);
+        }
+    }
+
+    fn conversation(&mut self, id: Option<Uuid>, out: &mut Vec<Happening>) {
+        if let Some(id) = id
+            && self.session != Some(id)
+        {
+            self.session = Some(id);
+            out.push(Happening::Conversation { id });
+        }
+    }
+}
