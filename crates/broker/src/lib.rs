@@ -26,6 +26,7 @@ mod rights;
 mod screen;
 mod screens;
 mod session;
+mod shown;
 mod store;
 mod subscription;
 mod upgrade;

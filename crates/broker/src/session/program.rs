@@ -24,7 +24,7 @@ use crate::broker::Shared;
 use crate::disk;
 use crate::driver::terminal::{FoundTerminal, TerminalBody, TerminalEvent};
 use crate::feed::Feed;
-use crate::screen::{Face, Screen, encoded};
+use crate::shown::{Shown, ShownEvent};
 use crate::store::{self, Env, SessionRecord};
 use start::{Plan, start};
 
@@ -35,14 +35,6 @@ pub const DRIVER: &str = "program";
 
 /// Rows of history that are kept when the session does not say.
 const SCROLLBACK: u32 = 10_000;
-/// Rows of history that one answer gives at most.
-const MOST_HISTORY: u32 = 100_000;
-/// Bytes of an answer of `capture`; earlier rows are left out.
-const MAX_CAPTURE: usize = 16 * 1024 * 1024;
-
-/// Bytes that one key sends at most; more is pasted.
-const ONE_KEY: usize = 16;
-
 /// What a session of a program is begun from.
 #[derive(Debug)]
 pub struct ProgramSeed {
@@ -64,8 +56,7 @@ pub struct ProgramSeed {
 enum Wake {
     Command(Option<Command>),
     Launched(Box<Result<TerminalBody, Failure>>),
-    Body(TerminalEvent),
-    Face(Face),
+    Shown(ShownEvent),
     Deadline,
 }
 
@@ -81,8 +72,7 @@ struct ProgramSession {
     feed: Arc<Feed>,
     row: watch::Sender<Row>,
     active_at: u64,
-    screen: Screen,
-    body: Option<TerminalBody>,
+    shown: Shown,
     launching: Option<Launching>,
     start_deadline: Option<Instant>,
     start_waiters: Vec<Answer<()>>,
@@ -112,7 +102,7 @@ pub fn spawn(shared: Arc<Shared>, seed: ProgramSeed) -> Handle {
     let scrollback = seed.program.scrollback.unwrap_or(SCROLLBACK);
     let mut session = ProgramSession {
         row: watch::Sender::new(Row::first(&seed.record, DRIVER, State::Exited, now)),
-        screen: Screen::new(window, scrollback as usize),
+        shown: Shown::new(window, scrollback as usize),
         shared,
         record: seed.record,
         program: seed.program,
@@ -120,7 +110,6 @@ pub fn spawn(shared: Arc<Shared>, seed: ProgramSeed) -> Handle {
         env: seed.env,
         feed: Arc::clone(&feed),
         active_at: now,
-        body: None,
         launching: None,
         start_deadline: None,
         start_waiters: Vec::new(),
@@ -170,42 +159,29 @@ impl ProgramSession {
                 // The broker drops its handles only when it ends.
                 Wake::Command(None) => break,
                 Wake::Launched(launched) => self.launched(*launched),
-                Wake::Body(event) => self.body_event(event),
-                Wake::Face(face) => self.face(face),
+                Wake::Shown(event) => self.seen(event),
                 Wake::Deadline => self.deadlines(Instant::now()),
             }
             self.publish();
         }
-        self.last_looks().await;
-        self.stopped.into_iter().for_each(EndWaiter::stopped);
-    }
-
-    /// The terminals of those who still look are put back into order, and they are told why. One
-    /// that does not read is not waited for much longer than a moment.
-    async fn last_looks(&mut self) {
         let why = match self.stopped.is_empty() {
             true => DetachReason::Killed,
             false => DetachReason::Stopped,
         };
-        self.screen.detach_all(&Detached::because(why));
-        while self.screen.attached() > 0 {
-            // What they type meanwhile is for nobody.
-            let _ = self.screen.next(false).await;
-        }
+        self.shown.last_looks(why).await;
+        self.stopped.into_iter().for_each(EndWaiter::stopped);
     }
 
     async fn wait(&mut self, inbox: &mut mpsc::Receiver<Command>) -> Wake {
         let deadlines = [self.end_deadline, self.start_deadline];
         let deadline = deadlines.into_iter().flatten().min();
-        let reads = self.body.as_ref().is_none_or(TerminalBody::takes_more);
         tokio::select! {
             command = inbox.recv() => Wake::Command(command),
             launched = of_launch(self.launching.as_mut()) => {
                 self.launching = None;
                 Wake::Launched(Box::new(launched))
             }
-            face = self.screen.next(reads) => Wake::Face(face),
-            event = of_body(self.body.as_mut()) => Wake::Body(event),
+            event = self.shown.next() => Wake::Shown(event),
             () = until(deadline) => Wake::Deadline,
         }
     }
@@ -214,21 +190,13 @@ impl ProgramSession {
 
     /// Takes up what an earlier broker has left.
     fn take_up(&mut self, found: FoundTerminal) {
-        // The record may have been written before the last change of the size.
-        let window = found.body.window();
-        if let Some(window) = window.filter(|window| window.rows > 0 && window.cols > 0) {
-            (self.program.rows, self.program.cols) = (window.rows, window.cols);
-            let scrollback = self.program.scrollback.unwrap_or(SCROLLBACK);
-            self.screen = Screen::new(window, scrollback as usize);
-        }
-        if let Some(state) = &found.state {
-            self.screen.restore(state);
-        }
-        self.body = Some(found.body);
+        self.shown.take_up(found);
+        let window = self.shown.window();
+        (self.program.rows, self.program.cols) = (window.rows, window.cols);
     }
 
     fn launch(&mut self) {
-        if self.body.is_some() || self.launching.is_some() {
+        if self.shown.body().is_some() || self.launching.is_some() {
             return;
         }
         if self.record.exit.take().is_some() {
@@ -238,7 +206,7 @@ impl ProgramSession {
         let plan = Plan {
             record: self.record.clone(),
             program: self.program.clone(),
-            window: self.screen.window(),
+            window: self.shown.window(),
             dir: self.dir.clone(),
             env: self.env.take(),
         };
@@ -252,9 +220,7 @@ impl ProgramSession {
             Ok(body) => {
                 tracing::info!(session = %self.record.name, pid = body.program().pid, "program started");
                 launch::remember(&self.dir, body.program(), body.holder());
-                // The size may be another one by now.
-                body.resize(self.screen.window());
-                self.body = Some(body);
+                self.shown.runs(body);
                 for waiter in self.start_waiters.drain(..) {
                     let _ = waiter.send(Ok(()));
                 }
@@ -279,14 +245,28 @@ impl ProgramSession {
         }
     }
 
+    fn seen(&mut self, event: ShownEvent) {
+        match event {
+            ShownEvent::Output => {
+                self.active_at = now_ms();
+                if let Err(error) = self.shown.output() {
+                    self.unreadable(&error.to_string());
+                }
+            }
+            ShownEvent::Typed => self.active_at = now_ms(),
+            ShownEvent::Resized(window) => {
+                (self.program.rows, self.program.cols) = (window.rows, window.cols);
+                self.save_record();
+            }
+            ShownEvent::Body(event) => self.body_event(event),
+            ShownEvent::Nothing => {}
+        }
+    }
+
     fn body_event(&mut self, event: TerminalEvent) {
         match event {
-            TerminalEvent::Output => {
-                self.active_at = now_ms();
-                self.output();
-            }
             // Whoever types more is read again.
-            TerminalEvent::TakesMore => {}
+            TerminalEvent::Output | TerminalEvent::TakesMore => {}
             TerminalEvent::Unreadable(why) => self.unreadable(&why),
             // What it has said last is still to be read.
             TerminalEvent::Exited(exit) => self.record.exit = Some(status(exit)),
@@ -301,28 +281,10 @@ impl ProgramSession {
         self.end_body(DEFAULT_GRACE_MS);
     }
 
-    /// The program has said something.
-    fn output(&mut self) {
-        let Some(body) = &mut self.body else { return };
-        let answers = match body.hear(|piece| self.screen.feed(piece)) {
-            Ok(answers) => answers,
-            Err(error) => return self.unreadable(&error.to_string()),
-        };
-        // An answer that comes twice would be typed into whatever runs by then.
-        if !answers.is_empty() && !body.is_repeated() {
-            body.put(&answers, None);
-        }
-        if body.wants_saving()
-            && let Err(error) = body.save(&self.screen.saved())
-        {
-            tracing::error!(session = %self.record.name, %error, "the screen cannot be saved");
-        }
-    }
-
     fn program_gone(&mut self, exit: Exit, left: bool) {
         let status = status(exit);
         tracing::info!(session = %self.record.name, %status, left, "program gone");
-        self.body = None;
+        self.shown.is_over();
         self.record.exit = Some(status);
         launch::forget(&self.dir);
         // Of a session that is killed nothing is kept.
@@ -336,7 +298,7 @@ impl ProgramSession {
             Some(EndWhy::Sleep) | None => DetachReason::Exited,
         };
         let exit = Some(status);
-        self.screen.detach_all(&Detached { reason: why, exit });
+        self.shown.detach(None, Detached { reason: why, exit });
         self.after_end();
     }
 
@@ -351,7 +313,7 @@ impl ProgramSession {
     }
 
     fn end_body(&mut self, grace_ms: u64) {
-        let Some(body) = &mut self.body else {
+        let Some(body) = self.shown.body_mut() else {
             return self.after_end();
         };
         body.end(u32::try_from(grace_ms).unwrap_or(u32::MAX), false);
@@ -383,8 +345,7 @@ impl ProgramSession {
 
     /// Begins the program anew, on an empty screen.
     fn begin_again(&mut self) {
-        let scrollback = self.program.scrollback.unwrap_or(SCROLLBACK);
-        self.screen.begin_anew(scrollback as usize);
+        self.shown.begin_anew();
         self.launch();
     }
 
@@ -409,7 +370,7 @@ impl ProgramSession {
             self.not_started(super::start_timeout());
         }
         if self.end_deadline.take_if(|at| *at <= now).is_some()
-            && let Some(body) = &mut self.body
+            && let Some(body) = self.shown.body_mut()
         {
             tracing::error!(session = %self.record.name, "the holder does not end the program");
             self.end_deadline = Some(now + END_SLACK);
@@ -419,49 +380,13 @@ impl ProgramSession {
 
     // ---- who looks at it ----
 
-    fn face(&mut self, face: Face) {
-        match face {
-            Face::Typed(bytes) => {
-                self.active_at = now_ms();
-                if let Some(body) = &mut self.body
-                    && !bytes.is_empty()
-                {
-                    body.put(&bytes, None);
-                    if bytes.len() <= ONE_KEY {
-                        body.await_echo();
-                    }
-                }
-            }
-            Face::Answered(bytes) => {
-                if let Some(body) = &mut self.body {
-                    body.put(&bytes, None);
-                }
-            }
-            Face::Resized(window) => self.resize(window),
-            Face::Left => {}
-        }
-    }
-
-    fn resize(&mut self, window: Window) {
-        self.screen.resize(window);
-        if let Some(body) = &mut self.body {
-            body.resize(window);
-            // Bytes before and after mean something else: they are not to be read once more.
-            if let Err(error) = body.save(&self.screen.saved()) {
-                tracing::error!(session = %self.record.name, %error, "the screen cannot be saved");
-            }
-        }
-        (self.program.rows, self.program.cols) = (window.rows, window.cols);
-        self.save_record();
-    }
-
     fn attach(
         &mut self,
         attach: &clsess_proto::Attach,
         terminal: OwnedFd,
         left: oneshot::Sender<Result<Detached, Failure>>,
     ) {
-        if self.body.is_none() && self.launching.is_none() {
+        if self.shown.body().is_none() && self.launching.is_none() {
             let exit = self.record.exit;
             let reason = DetachReason::Exited;
             let _ = left.send(match &self.last_error {
@@ -470,32 +395,15 @@ impl ProgramSession {
             });
             return;
         }
-        self.screen.attach(attach, terminal, left);
-    }
-
-    fn capture(&mut self, ansi: bool, history: u32) -> Vec<u8> {
-        let rows = history.min(MOST_HISTORY) as usize;
-        let terminal = self.screen.terminal();
-        let mut screen = match ansi {
-            true => terminal.ansi(rows),
-            false => terminal.text(rows).into_bytes(),
-        };
-        if screen.len() > MAX_CAPTURE {
-            let from = screen.len() - MAX_CAPTURE;
-            let line = screen[from..].iter().position(|byte| *byte == b'\n');
-            screen.drain(..from + line.map_or(0, |line| line + 1));
-        }
-        screen
+        self.shown.attach(attach, terminal, left);
     }
 
     /// Types, and answers when the terminal has all of it.
     fn type_in(&mut self, bytes: &[u8], reply: Answer<()>) {
-        let Some(body) = &mut self.body else {
+        let Some(typed) = self.shown.type_in(bytes) else {
             let _ = reply.send(Err(self.not_running()));
             return;
         };
-        let (done, typed) = oneshot::channel();
-        body.put(bytes, Some(done));
         let gone = self.has_exited();
         tokio::spawn(async move {
             let _ = reply.send(typed.await.map_err(|_| gone));
@@ -530,24 +438,21 @@ impl ProgramSession {
                 left,
             } => self.attach(&attach, terminal, left),
             Command::Resized { viewer, reply } => {
-                self.screen.measure(viewer);
+                self.shown.measure(viewer);
                 let _ = reply.send(Ok(()));
             }
             Command::Detach { viewer, reply } => {
-                let why = Detached::because(DetachReason::Asked);
-                match viewer {
-                    Some(viewer) => self.screen.detach(viewer, why),
-                    None => self.screen.detach_all(&why),
-                }
+                self.shown
+                    .detach(viewer, Detached::because(DetachReason::Asked));
                 let _ = reply.send(Ok(()));
             }
             Command::Capture {
                 ansi,
                 history,
                 reply,
-            } => drop(reply.send(Ok(self.capture(ansi, history)))),
+            } => drop(reply.send(Ok(self.shown.capture(ansi, history)))),
             Command::Type { input, reply } => self.type_in(&input, reply),
-            Command::Keys { keys, reply } => match encoded(&keys, self.screen.terminal()) {
+            Command::Keys { keys, reply } => match self.shown.keys(&keys) {
                 Ok(input) => self.type_in(&input, reply),
                 Err(failure) => drop(reply.send(Err(failure))),
             },
@@ -579,7 +484,7 @@ impl ProgramSession {
     }
 
     fn wake(&mut self, timeout_ms: u64, reply: Answer<()>) {
-        if self.body.is_some() {
+        if self.shown.body().is_some() {
             let _ = reply.send(Ok(()));
             return;
         }
@@ -606,7 +511,7 @@ impl ProgramSession {
         timeout_ms: u64,
         reply: Answer<()>,
     ) {
-        let age = self.body.as_ref().and_then(|body| body.program().age());
+        let age = self.shown.body().and_then(|body| body.program().age());
         let age = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         let began = age.map(|age| now_ms().saturating_sub(age));
         if began
@@ -655,7 +560,7 @@ impl ProgramSession {
     // ---- as others see it ----
 
     fn state(&self) -> State {
-        match (&self.body, self.ending) {
+        match (self.shown.body(), self.ending) {
             (_, Some(EndWhy::Restart)) => State::Restarting,
             (_, Some(EndWhy::Kill | EndWhy::Stop)) => State::Ending,
             (Some(_), _) => State::Idle,
@@ -680,16 +585,16 @@ impl ProgramSession {
             let row = &mut known.row;
             row.name.clone_from(&self.record.name);
             (row.state, row.detail) = (state, detail);
-            row.attached = self.screen.attached() as u64;
+            row.attached = self.shown.attached() as u64;
             known.active_at = self.active_at;
-            known.holder = self.body.as_ref().map(|body| body.holder().pid);
+            known.holder = self.shown.body().map(|body| body.holder().pid);
         });
     }
 
     fn detail(&mut self) -> SessionDetail {
         self.publish();
-        let title = self.screen.terminal().title().map(str::to_owned);
-        let window = self.screen.window();
+        let title = self.shown.title();
+        let window = self.shown.window();
         let args = self.program.args.iter();
         SessionDetail {
             row: self.row.borrow().told(),
@@ -700,8 +605,8 @@ impl ProgramSession {
             title,
             size: Some((window.rows, window.cols)),
             exit: self.record.exit,
-            pid: self.body.as_ref().map(|body| body.program().pid),
-            holder_pid: self.body.as_ref().map(|body| body.holder().pid),
+            pid: self.shown.body().map(|body| body.program().pid),
+            holder_pid: self.shown.body().map(|body| body.holder().pid),
             agent_version: None,
             model: None,
             usage: None,
@@ -729,13 +634,6 @@ fn status(exit: Exit) -> ExitStatus {
 async fn of_launch(launching: Option<&mut Launching>) -> Result<TerminalBody, Failure> {
     match launching {
         Some(launching) => launching.await,
-        None => pending().await,
-    }
-}
-
-async fn of_body(body: Option<&mut TerminalBody>) -> TerminalEvent {
-    match body {
-        Some(body) => body.next().await,
         None => pending().await,
     }
 }

@@ -1,0 +1,259 @@
+//! A program's terminal, and who looks at it: what the program says goes to the screen and to the
+//! viewers, what they type and answer goes to the program.
+
+use std::future::pending;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use clsess_holder::protocol::Window;
+use clsess_proto::{Attach, DetachReason, Detached, Failure};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::driver::terminal::{FoundTerminal, TerminalBody, TerminalEvent};
+use crate::screen::{Face, Screen, encoded};
+
+/// Rows of history that one answer gives at most.
+const MOST_HISTORY: u32 = 100_000;
+/// Bytes of an answer of `capture`; earlier rows are left out.
+const MAX_CAPTURE: usize = 16 * 1024 * 1024;
+/// Bytes that one key sends at most; more is pasted.
+const ONE_KEY: usize = 16;
+
+/// What a session has to know of it.
+#[derive(Debug)]
+pub enum ShownEvent {
+    /// The program has said something: [`Shown::output`].
+    Output,
+    /// Of the program, but for its output.
+    Body(TerminalEvent),
+    /// Somebody has typed.
+    Typed,
+    /// The terminal has this size from now on.
+    Resized(Window),
+    /// Something that is done with.
+    Nothing,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Shown {
+    screen: Screen,
+    body: Option<TerminalBody>,
+    /// Rows of history that are kept.
+    history: usize,
+}
+
+impl Shown {
+    /// One without a program yet.
+    #[must_use]
+    pub fn new(window: Window, history: usize) -> Self {
+        Self {
+            screen: Screen::new(window, history),
+            body: None,
+            history,
+        }
+    }
+
+    /// Takes up what an earlier broker has left.
+    pub fn take_up(&mut self, found: FoundTerminal) {
+        // What is known of the size may be older than its last change.
+        let window = found.body.window();
+        if let Some(window) = window.filter(|window| window.rows > 0 && window.cols > 0) {
+            self.screen = Screen::new(window, self.history);
+        }
+        if let Some(state) = &found.state {
+            self.screen.restore(state);
+        }
+        self.body = Some(found.body);
+    }
+
+    /// A program runs in it from now on.
+    pub fn runs(&mut self, body: TerminalBody) {
+        // The size may be another one than at its start.
+        body.resize(self.screen.window());
+        self.body = Some(body);
+    }
+
+    /// Nothing runs in it any more; what is on the screen stays.
+    pub fn is_over(&mut self) {
+        self.body = None;
+    }
+
+    /// Another program is to begin, on an empty screen. Whoever looks goes on looking.
+    pub fn begin_anew(&mut self) {
+        self.screen.begin_anew(self.history);
+    }
+
+    /// The program.
+    #[must_use]
+    pub fn body(&self) -> Option<&TerminalBody> {
+        self.body.as_ref()
+    }
+
+    /// The same, to be ended.
+    pub fn body_mut(&mut self) -> Option<&mut TerminalBody> {
+        self.body.as_mut()
+    }
+
+    /// The terminal's size.
+    #[must_use]
+    pub fn window(&self) -> Window {
+        self.screen.window()
+    }
+
+    /// The title that the program has given it.
+    pub fn title(&mut self) -> Option<String> {
+        self.screen.terminal().title().map(str::to_owned)
+    }
+
+    /// How many look at it.
+    #[must_use]
+    pub fn attached(&self) -> usize {
+        self.screen.attached()
+    }
+
+    /// Waits for what comes next. Can be dropped and called again.
+    pub async fn next(&mut self) -> ShownEvent {
+        let reads = self.body.as_ref().is_none_or(TerminalBody::takes_more);
+        let face = tokio::select! {
+            face = self.screen.next(reads) => face,
+            event = of_body(self.body.as_mut()) => return match event {
+                TerminalEvent::Output => ShownEvent::Output,
+                event => ShownEvent::Body(event),
+            },
+        };
+        match face {
+            Face::Typed(bytes) => {
+                if let Some(body) = &mut self.body {
+                    body.put(&bytes, None);
+                    if bytes.len() <= ONE_KEY {
+                        body.await_echo();
+                    }
+                }
+                ShownEvent::Typed
+            }
+            Face::Answered(bytes) => {
+                if let Some(body) = &mut self.body {
+                    body.put(&bytes, None);
+                }
+                ShownEvent::Nothing
+            }
+            Face::Resized(window) => {
+                self.resize(window);
+                ShownEvent::Resized(window)
+            }
+            Face::Left => ShownEvent::Nothing,
+        }
+    }
+
+    /// Takes what the program has said.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn output(&mut self) -> io::Result<()> {
+        let Some(body) = &mut self.body else {
+            return Ok(());
+        };
+        let answers = body.hear(|piece| self.screen.feed(piece))?;
+        // An answer that comes twice would be typed into whatever runs by then.
+        if !answers.is_empty() && !body.is_repeated() {
+            body.put(&answers, None);
+        }
+        if body.wants_saving() {
+            save(body, &mut self.screen);
+        }
+        Ok(())
+    }
+
+    fn resize(&mut self, window: Window) {
+        self.screen.resize(window);
+        if let Some(body) = &mut self.body {
+            body.resize(window);
+            // Bytes before and after mean something else: they are not to be read once more.
+            save(body, &mut self.screen);
+        }
+    }
+
+    // ---- who looks ----
+
+    /// As [`Screen::attach`].
+    pub fn attach(
+        &mut self,
+        attach: &Attach,
+        terminal: OwnedFd,
+        left: oneshot::Sender<Result<Detached, Failure>>,
+    ) {
+        self.screen.attach(attach, terminal, left);
+    }
+
+    /// The terminal of a viewer may have another size.
+    pub fn measure(&mut self, viewer: Uuid) {
+        self.screen.measure(viewer);
+    }
+
+    /// A viewer is to leave, or all of them.
+    pub fn detach(&mut self, viewer: Option<Uuid>, why: Detached) {
+        match viewer {
+            Some(viewer) => self.screen.detach(viewer, why),
+            None => self.screen.detach_all(&why),
+        }
+    }
+
+    /// The terminals of those who still look are put back into order, and they are told why. One
+    /// that does not read is not waited for much longer than a moment.
+    pub async fn last_looks(&mut self, why: DetachReason) {
+        self.screen.detach_all(&Detached::because(why));
+        while self.screen.attached() > 0 {
+            // What they type meanwhile is for nobody.
+            let _ = self.screen.next(false).await;
+        }
+    }
+
+    // ---- without a terminal of one's own ----
+
+    /// What is on the screen, with so many rows of history in front.
+    pub fn capture(&mut self, ansi: bool, history: u32) -> Vec<u8> {
+        let rows = history.min(MOST_HISTORY) as usize;
+        let terminal = self.screen.terminal();
+        let mut screen = match ansi {
+            true => terminal.ansi(rows),
+            false => terminal.text(rows).into_bytes(),
+        };
+        if screen.len() > MAX_CAPTURE {
+            let from = screen.len() - MAX_CAPTURE;
+            let line = screen[from..].iter().position(|byte| *byte == b'\n');
+            screen.drain(..from + line.map_or(0, |line| line + 1));
+        }
+        screen
+    }
+
+    /// The bytes of these keys, in the modes that the program has set.
+    ///
+    /// # Errors
+    /// For a key that has no such name.
+    pub fn keys(&mut self, keys: &[String]) -> Result<Vec<u8>, Failure> {
+        encoded(keys, self.screen.terminal())
+    }
+
+    /// Types; what is returned is told when the terminal has all of it, and closed when the program
+    /// is gone before. `None` where none runs.
+    pub fn type_in(&mut self, bytes: &[u8]) -> Option<oneshot::Receiver<()>> {
+        let (done, typed) = oneshot::channel();
+        self.body.as_mut()?.put(bytes, Some(done));
+        Some(typed)
+    }
+}
+
+fn save(body: &mut TerminalBody, screen: &mut Screen) {
+    if let Err(error) = body.save(&screen.saved()) {
+        tracing::error!(pid = body.program().pid, %error, "the screen cannot be saved");
+    }
+}
+
+async fn of_body(body: Option<&mut TerminalBody>) -> TerminalEvent {
+    match body {
+        Some(body) => body.next().await,
+        None => pending().await,
+    }
+}
