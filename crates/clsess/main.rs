@@ -40,6 +40,10 @@ fn main() -> ExitCode {
     {
         std::process::exit(i32::from(commands::take_over()));
     }
+    // And agents their hooks so: they wait for it.
+    if words.0.as_ref().is_some_and(|word| word == "hook") {
+        std::process::exit(i32::from(commands::hook(std::env::args_os().skip(2))));
+    }
     let cli = parse();
     let output = Output::new(&cli.global, cli.command.wants_json());
     let code = match Surroundings::find(&cli.global) {

@@ -192,7 +192,7 @@ async fn read(
             let answer = async {
                 let request = requests::located(&shared, *request).await;
                 caller.may(&request, &shared.registry)?;
-                answer(&shared, (id, first_asked), request, &out).await
+                answer(&shared, &caller, (id, first_asked), request, &out).await
             };
             // Polled once in any case: what was asked of a session reaches it.
             let answer = tokio::select! {
@@ -305,6 +305,7 @@ fn too_long_for_a_frame(message: &ToClient) -> ToClient {
 /// `first_asked`: see [`ToBroker::Request`].
 async fn answer(
     shared: &Arc<Shared>,
+    caller: &Caller,
     (id, first_asked): (u64, Option<u64>),
     request: Request,
     out: &Out,
@@ -497,6 +498,14 @@ async fn answer(
             let handle = shared.registry.find(&session)?;
             ask(&handle, |reply| Command::Keys { keys, reply }).await?;
             Ok(Reply::Done {})
+        }
+        Request::Hook { id, input } => {
+            let handle = caller.session(&shared.registry)?;
+            let input = input.into_vec();
+            let output = ask(&handle, |reply| Command::Hook { id, input, reply }).await?;
+            Ok(Reply::Hooked {
+                output: output.into(),
+            })
         }
         Request::List {} => Ok(Reply::Sessions {
             sessions: rows(shared),

@@ -72,6 +72,20 @@ impl Caller {
             .is_some_and(|chain| is_among(holder, chain))
     }
 
+    /// The session in whose agent it runs.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotAllowed`] when it runs in none.
+    pub fn session(&self, registry: &Registry) -> Result<Handle, Failure> {
+        match self.inside(registry) {
+            Inside::Of(handle) => Ok(*handle),
+            Inside::No | Inside::Unknown => {
+                let message = "only an agent's own hooks may do that, and this runs in no agent";
+                Err(Failure::new(ErrorCode::NotAllowed, message))
+            }
+        }
+    }
+
     /// Whether it may ask for this.
     ///
     /// # Errors
@@ -79,6 +93,9 @@ impl Caller {
     pub fn may(&self, request: &Request, registry: &Registry) -> Result<(), Failure> {
         if reads(request) {
             return Ok(());
+        }
+        if matches!(request, Request::Hook { .. }) {
+            return self.session(registry).map(drop);
         }
         let handle = match self.inside(registry) {
             Inside::No => return self.not_itself(request, registry),

@@ -5,6 +5,7 @@ mod attach;
 mod broker;
 mod doctor;
 mod events;
+mod hook;
 mod interrupt;
 mod kill;
 mod log;
@@ -22,7 +23,9 @@ mod turn;
 mod version;
 mod wait;
 
+use std::ffi::OsString;
 use std::future::Future;
+use std::io::{self, Write};
 
 use clsess_proto::{ErrorCode, Failure};
 
@@ -102,6 +105,17 @@ pub fn take_over() -> u8 {
         // A line: the broker tells it to whoever wanted this.
         say(&format!("clsess: {}\n", failure.message));
         failure.code.exit()
+    })
+}
+
+/// `clsess hook`, which only an agent starts: see [`hook`].
+#[must_use]
+pub fn hook(words: impl Iterator<Item = OsString>) -> u8 {
+    let told = hook::Door::named(words).and_then(|door| wait_for(door.tell()));
+    told.unwrap_or_else(|failure| {
+        // The agent shows it, and goes on: 2 would mean that it must not.
+        let _ = writeln!(io::stderr(), "clsess: {}", failure.message);
+        1
     })
 }
 

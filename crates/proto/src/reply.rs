@@ -82,6 +82,11 @@ pub enum Reply {
         /// They.
         screen: ByteBuf,
     },
+    /// What the agent is told.
+    Hooked {
+        /// As it is.
+        output: ByteBuf,
+    },
     /// The broker itself.
     Status(BrokerStatus),
     /// Nothing more to say.

@@ -225,6 +225,15 @@ pub enum Request {
         /// Their names, as in tmux: `Enter`, `C-c`, `Up`; a single character is itself.
         keys: Vec<String>,
     },
+    /// A hook of the agent that the caller runs in. Answer: `hooked`, which may take as long as
+    /// people take to decide.
+    Hook {
+        /// Chosen by the caller: the same hook may be told again.
+        #[serde(with = "uuid::serde::hyphenated")]
+        id: Uuid,
+        /// What the agent says.
+        input: ByteBuf,
+    },
     /// The broker itself. Answer: `status`.
     Status {},
     /// Stops the broker. Answer: `done`, after everything has ended; then the

@@ -200,8 +200,9 @@ fn every_reply_is_among_them() {
         Reply::Done {} => 14,
         Reply::Detached(_) => 15,
         Reply::Captured { .. } => 16,
+        Reply::Hooked { .. } => 17,
         // a new one gets this number, and this one the next
-        Reply::Unknown => 17,
+        Reply::Unknown => 18,
     };
     let mut runner = TestRunner::deterministic();
     let made = (0..1000).map(|_| number(&reply().new_tree(&mut runner).unwrap().current()));

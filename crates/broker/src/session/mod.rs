@@ -201,6 +201,15 @@ pub enum Command {
         /// Here it is.
         reply: Answer<Vec<u8>>,
     },
+    /// The agent has run a hook.
+    Hook {
+        /// As whoever brings it calls it.
+        id: Uuid,
+        /// What it says.
+        input: Vec<u8>,
+        /// What it is told, which may take as long as people take to decide.
+        reply: Answer<Vec<u8>>,
+    },
     /// Type into the terminal.
     Type {
         /// What.
@@ -250,7 +259,7 @@ impl Command {
             Self::Decide { reply, .. } => tell(reply, why()),
             Self::Kill { reply, .. } => tell(reply, why()),
             Self::Attach { left, .. } => tell(left, why()),
-            Self::Capture { reply, .. } => tell(reply, why()),
+            Self::Capture { reply, .. } | Self::Hook { reply, .. } => tell(reply, why()),
             Self::Detail { reply } => tell(reply, why()),
         }
     }

@@ -723,6 +723,7 @@ impl Session {
             | Command::Detach { .. }
             | Command::Capture { .. }
             | Command::Type { .. }
+            | Command::Hook { .. }
             | Command::Keys { .. }) => other.refuse(|| self.without_terminal()),
         }
     }

@@ -243,6 +243,9 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         vec(any::<u8>(), 0..8).prop_map(|screen| Reply::Captured {
             screen: screen.into()
         }),
+        vec(any::<u8>(), 0..8).prop_map(|output| Reply::Hooked {
+            output: output.into()
+        }),
         status().prop_map(Reply::Status),
         Just(Reply::Done {}),
     ]

@@ -239,6 +239,7 @@ fn of_terminals() -> impl Strategy<Value = Request> {
         }),
         (text(), bytes()).prop_map(|(session, input)| Request::Type { session, input }),
         (text(), vec(text(), 0..3)).prop_map(|(session, keys)| Request::Keys { session, keys }),
+        (uuid(), bytes()).prop_map(|(id, input)| Request::Hook { id, input }),
     ]
 }
 
