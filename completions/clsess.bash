@@ -1929,7 +1929,7 @@ _clsess() {
             return 0
             ;;
         clsess__subcmd__new)
-            opts="-c -e -A -a -S -L -v -q -h --cwd --profile --model --permission-mode --system-prompt --append-system-prompt --agent --max-turns --env --agent-arg --start-timeout --resume --trust --no-wait --json --attach --size --socket --label --config --verbose --quiet --color --help"
+            opts="-c -e -A -a -S -L -v -q -h --cwd --profile --driver --model --permission-mode --system-prompt --append-system-prompt --agent --max-turns --env --agent-arg --start-timeout --resume --trust --no-wait --json --attach --size --socket --label --config --verbose --quiet --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1951,6 +1951,10 @@ _clsess() {
                     ;;
                 --profile)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --driver)
+                    COMPREPLY=($(compgen -W "stream tui" -- "${cur}"))
                     return 0
                     ;;
                 --model)

@@ -62,6 +62,8 @@ complete -c clsess -n "__fish_clsess_needs_command" -f -a "version" -d 'Print th
 complete -c clsess -n "__fish_clsess_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c clsess -n "__fish_clsess_using_subcommand new" -s c -l cwd -d 'The session\'s directory (default: the current one)' -r -f -a "(__fish_complete_directories)"
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l profile -d 'Settings of [profile.NAME] in the config' -r
+complete -c clsess -n "__fish_clsess_using_subcommand new" -l driver -d 'What the agent\'s body is (default: stream)' -r -f -a "stream\t'A warm child, which nobody sees'
+tui\t'The agent\'s own interface'"
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l model -d 'The model' -r
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l permission-mode -d 'The agent\'s permission mode (default: manual)' -r
 complete -c clsess -n "__fish_clsess_using_subcommand new" -l system-prompt -d 'Replace the agent\'s system prompt' -r

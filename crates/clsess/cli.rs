@@ -151,6 +151,9 @@ pub struct AgentOptions {
     /// Settings of [profile.NAME] in the config
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
+    /// What the agent's body is (default: stream)
+    #[arg(long, value_name = "DRIVER", value_enum)]
+    pub driver: Option<Driver>,
     /// The model
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
@@ -289,6 +292,24 @@ pub enum OnQuestion {
     Deny,
     /// The turn ends with exit code 6
     Fail,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A warm child, which nobody sees
+    Stream,
+    /// The agent's own interface
+    Tui,
+}
+
+impl From<Driver> for clsess_proto::Driver {
+    fn from(driver: Driver) -> Self {
+        match driver {
+            Driver::Stream => Self::Stream,
+            Driver::Tui => Self::Tui,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]

@@ -12,7 +12,7 @@ use clsess_proto::{ErrorCode, Failure, Settings, valid_name};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use crate::cli::{self, AgentOptions, OnBusy, OnCrash, OnLimit, OnQuestion};
+use crate::cli::{self, AgentOptions, Driver, OnBusy, OnCrash, OnLimit, OnQuestion};
 use crate::commands::ms;
 
 /// How long an agent may take to be ready when nothing else is said.
@@ -78,12 +78,6 @@ struct Options {
 struct Agent {
     path: Option<String>,
     args: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Driver {
-    Stream,
 }
 
 fn a_duration<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
@@ -285,6 +279,7 @@ impl Config {
         };
         let layered = first(layers, |layer| layer.args.clone()).unwrap_or_default();
         Settings {
+            driver: line.driver.or(first(layers, |o| o.driver)).map(Into::into),
             model: text(&line.model, |o| o.model.clone()),
             permission_mode: text(&line.permission_mode, |o| o.permission_mode.clone()),
             system_prompt: text(&line.system_prompt, |o| o.system_prompt.clone()),
@@ -424,7 +419,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_an_error_with_its_line() {
         assert!(message("[defaults]\n\nmodle = 'x'\n").contains("config.toml:3: unknown field"));
-        assert!(message("[defaults]\ndriver = 'tui'\n").contains("config.toml:2: unknown variant"));
+        assert!(message("[defaults]\ndriver = 'gui'\n").contains("config.toml:2: unknown variant"));
         assert!(message("[defaults]\nturn_timeout = 'soon'\n").contains("config.toml:2:"));
         assert!(message("\n[defaults]\ncwd = '/'\n").contains("config.toml:3: cwd belongs"));
         assert!(message("[session.a]\nprofile = 'no'\n").contains("config.toml:2: there is no"));

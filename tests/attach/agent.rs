@@ -58,3 +58,26 @@ fn the_clients_own_interface_is_the_same_for_everybody_and_outlives_the_broker()
     let dirty = Terminal::start_dirty(&world.clsess(&["attach", "agent"]), SIZE, DIRT);
     dirty.until_shows("in a terminal that has seen much", &quiet);
 }
+
+/// A person at the screen and a `send` from elsewhere have the same session: both turns are told.
+#[test]
+fn a_person_and_a_send_share_the_interface() {
+    let Some(world) = World::real() else { return };
+    world.api.answer("from a script", "an answer to the script");
+    world.api.answer("by hand", "an answer to the person");
+    world.clsess(&["new", "work", "--driver", "tui"]).run().ok();
+    let person = attach(&world, "work", SIZE);
+    wait_attached(&world, "work", 1);
+    let done = world.clsess(&["send", "work", "from a script"]).run().ok();
+    assert_eq!(done.text(), "an answer to the script\n");
+    person.until_screen(|text| text.contains("an answer to the script"));
+    ask(&person, "by hand", "an answer to the person");
+    crate::harness::until("both are in the log", || {
+        let log = world.clsess(&["log", "work"]).run().ok();
+        log.text().contains("an answer to the script")
+            && log.text().contains("an answer to the person")
+    });
+    person.type_in(DETACH);
+    assert_eq!(person.exit(), 0);
+    assert_eq!(world.api.prompts(0), ["from a script", "by hand"]);
+}

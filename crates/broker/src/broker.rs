@@ -570,7 +570,10 @@ impl Left {
                 agent: None,
             },
             None => Self {
-                agent: session::find(dir, successor).await?,
+                agent: {
+                    let driver = record.settings.driver.unwrap_or_default();
+                    session::find(dir, driver, successor).await?
+                },
                 program: None,
             },
         })

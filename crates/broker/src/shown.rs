@@ -7,11 +7,13 @@ use std::os::fd::OwnedFd;
 
 use clsess_holder::protocol::Window;
 use clsess_proto::{Attach, DetachReason, Detached, Failure};
+use clsess_vt::Notice;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::driver::terminal::{FoundTerminal, TerminalBody, TerminalEvent};
 use crate::screen::{Face, Screen, encoded};
+use crate::session::{Answer, Command};
 
 /// Rows of history that one answer gives at most.
 const MOST_HISTORY: u32 = 100_000;
@@ -42,6 +44,8 @@ pub struct Shown {
     body: Option<TerminalBody>,
     /// Rows of history that are kept.
     history: usize,
+    /// What is written down beside the screen for a later broker.
+    notes: Vec<u8>,
 }
 
 impl Shown {
@@ -52,20 +56,40 @@ impl Shown {
             screen: Screen::new(window, history),
             body: None,
             history,
+            notes: Vec::new(),
         }
     }
 
-    /// Takes up what an earlier broker has left.
-    pub fn take_up(&mut self, found: FoundTerminal) {
+    /// Takes up what an earlier broker has left; what it had written down beside the screen.
+    pub fn take_up(&mut self, found: FoundTerminal) -> Option<Vec<u8>> {
         // What is known of the size may be older than its last change.
         let window = found.body.window();
         if let Some(window) = window.filter(|window| window.rows > 0 && window.cols > 0) {
             self.screen = Screen::new(window, self.history);
         }
-        if let Some(state) = &found.state {
-            self.screen.restore(state);
+        let saved = found.state.as_deref();
+        let saved = saved.and_then(|saved| saved.split_first_chunk());
+        let saved = saved.map(|(length, rest)| (u32::from_be_bytes(*length) as usize, rest));
+        if let Some((notes, screen)) =
+            saved.and_then(|(length, rest)| rest.split_at_checked(length))
+        {
+            self.notes = notes.to_vec();
+            self.screen.restore(screen);
         }
         self.body = Some(found.body);
+        (!self.notes.is_empty()).then(|| self.notes.clone())
+    }
+
+    /// Writes this down beside the screen, in place of what was.
+    ///
+    /// # Errors
+    /// When it cannot be; what was written before holds then.
+    pub fn note(&mut self, notes: &[u8]) -> io::Result<()> {
+        self.notes = notes.to_vec();
+        match &mut self.body {
+            Some(body) => save(body, &mut self.screen, &self.notes),
+            None => Ok(()),
+        }
     }
 
     /// A program runs in it from now on.
@@ -147,23 +171,30 @@ impl Shown {
         }
     }
 
-    /// Takes what the program has said.
+    /// Takes what the program has said; what of it was said to us. `replies` answers that: before
+    /// anything else is answered, since the program takes the answer to its last question, which
+    /// every terminal knows, for the end of all.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn output(&mut self) -> io::Result<()> {
+    pub fn output(
+        &mut self,
+        replies: impl Fn(&Notice) -> &'static [u8],
+    ) -> io::Result<Vec<Notice>> {
         let Some(body) = &mut self.body else {
-            return Ok(());
+            return Ok(Vec::new());
         };
-        let answers = body.hear(|piece| self.screen.feed(piece))?;
+        let (answers, notices) = body.hear(|piece| self.screen.feed(piece))?;
+        let mut all: Vec<u8> = notices.iter().flat_map(replies).copied().collect();
+        all.extend(answers);
         // An answer that comes twice would be typed into whatever runs by then.
-        if !answers.is_empty() && !body.is_repeated() {
-            body.put(&answers, None);
+        if !all.is_empty() && !body.is_repeated() {
+            body.put(&all, None);
         }
         if body.wants_saving() {
-            save(body, &mut self.screen);
+            told(save(body, &mut self.screen, &self.notes));
         }
-        Ok(())
+        Ok(notices)
     }
 
     fn resize(&mut self, window: Window) {
@@ -171,8 +202,51 @@ impl Shown {
         if let Some(body) = &mut self.body {
             body.resize(window);
             // Bytes before and after mean something else: they are not to be read once more.
-            save(body, &mut self.screen);
+            told(save(body, &mut self.screen, &self.notes));
         }
+    }
+
+    /// Does what is asked of a terminal. `gone`: why nothing can be typed where no program runs.
+    pub fn command(&mut self, command: Command, gone: Failure) {
+        match command {
+            Command::Attach {
+                attach,
+                terminal,
+                left,
+            } => self.attach(&attach, terminal, left),
+            Command::Resized { viewer, reply } => {
+                self.screen.measure(viewer);
+                let _ = reply.send(Ok(()));
+            }
+            Command::Detach { viewer, reply } => {
+                self.detach(viewer, Detached::because(DetachReason::Asked));
+                let _ = reply.send(Ok(()));
+            }
+            Command::Capture {
+                ansi,
+                history,
+                reply,
+            } => drop(reply.send(Ok(self.capture(ansi, history)))),
+            Command::Type { input, reply } => self.type_for(&input, reply, gone),
+            Command::Keys { keys, reply } => match encoded(&keys, self.screen.terminal()) {
+                Ok(input) => self.type_for(&input, reply, gone),
+                Err(failure) => drop(reply.send(Err(failure))),
+            },
+            other => other.refuse(|| gone),
+        }
+    }
+
+    /// Types, and answers when the terminal has all of it.
+    fn type_for(&mut self, bytes: &[u8], reply: Answer<()>, gone: Failure) {
+        let Some(body) = &mut self.body else {
+            let _ = reply.send(Err(gone));
+            return;
+        };
+        let (done, typed) = oneshot::channel();
+        body.put(bytes, Some(done));
+        tokio::spawn(async move {
+            let _ = reply.send(typed.await.map_err(|_| gone));
+        });
     }
 
     // ---- who looks ----
@@ -185,11 +259,6 @@ impl Shown {
         left: oneshot::Sender<Result<Detached, Failure>>,
     ) {
         self.screen.attach(attach, terminal, left);
-    }
-
-    /// The terminal of a viewer may have another size.
-    pub fn measure(&mut self, viewer: Uuid) {
-        self.screen.measure(viewer);
     }
 
     /// A viewer is to leave, or all of them.
@@ -227,27 +296,19 @@ impl Shown {
         }
         screen
     }
-
-    /// The bytes of these keys, in the modes that the program has set.
-    ///
-    /// # Errors
-    /// For a key that has no such name.
-    pub fn keys(&mut self, keys: &[String]) -> Result<Vec<u8>, Failure> {
-        encoded(keys, self.screen.terminal())
-    }
-
-    /// Types; what is returned is told when the terminal has all of it, and closed when the program
-    /// is gone before. `None` where none runs.
-    pub fn type_in(&mut self, bytes: &[u8]) -> Option<oneshot::Receiver<()>> {
-        let (done, typed) = oneshot::channel();
-        self.body.as_mut()?.put(bytes, Some(done));
-        Some(typed)
-    }
 }
 
-fn save(body: &mut TerminalBody, screen: &mut Screen) {
-    if let Err(error) = body.save(&screen.saved()) {
-        tracing::error!(pid = body.program().pid, %error, "the screen cannot be saved");
+fn save(body: &mut TerminalBody, screen: &mut Screen, notes: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(notes.len()).map_err(io::Error::other)?;
+    let mut saved = length.to_be_bytes().to_vec();
+    saved.extend_from_slice(notes);
+    saved.extend(screen.saved());
+    body.save(&saved)
+}
+
+fn told(saved: io::Result<()>) {
+    if let Err(error) = saved {
+        tracing::error!(%error, "the screen cannot be saved");
     }
 }
 

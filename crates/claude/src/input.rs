@@ -3,6 +3,7 @@
 //! One bad line ends the client (facts 1.1), so nothing else writes to it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::stream::Json;
@@ -233,6 +234,74 @@ pub fn written(line: &[u8]) -> Written {
         Ok(Line::User { uuid }) => Written::Prompt(uuid),
         Ok(Line::ControlResponse { response }) => Written::Answer(response.request_id),
         Ok(Line::ControlRequest {}) | Err(_) => Written::Other,
+    }
+}
+
+/// What one of the lines above asks, for a client that is not written lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A prompt.
+    Prompt {
+        /// Its uuid.
+        uuid: Uuid,
+        /// It.
+        text: String,
+    },
+    /// The end of the running turn.
+    Interrupt,
+    /// The answer to a question.
+    Answer {
+        /// The question.
+        request_id: String,
+        /// What a permission's hook says for a decision.
+        answer: Vec<u8>,
+    },
+    /// Something that has no meaning without lines.
+    Other,
+}
+
+/// Reads a line that was written.
+#[must_use]
+pub fn asked(line: &[u8]) -> Asked {
+    #[derive(Deserialize)]
+    struct Message {
+        content: String,
+    }
+    #[derive(Deserialize)]
+    struct Request {
+        subtype: String,
+    }
+    #[derive(Deserialize)]
+    struct Response<'a> {
+        request_id: String,
+        #[serde(borrow)]
+        response: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Line<'a> {
+        uuid: Option<Uuid>,
+        message: Option<Message>,
+        request: Option<Request>,
+        #[serde(borrow)]
+        response: Option<Response<'a>>,
+    }
+    let Ok(line) = serde_json::from_slice::<Line<'_>>(line) else {
+        return Asked::Other;
+    };
+    match (line.uuid, line.message, line.request, line.response) {
+        (Some(uuid), Some(Message { content: text }), ..) => Asked::Prompt { uuid, text },
+        (_, _, Some(request), _) if request.subtype == "interrupt" => Asked::Interrupt,
+        (
+            ..,
+            Some(Response {
+                request_id,
+                response: Some(decision),
+            }),
+        ) => Asked::Answer {
+            request_id,
+            answer: crate::tui::hooks::decision(&decision).into_bytes(),
+        },
+        _ => Asked::Other,
     }
 }
 

@@ -108,7 +108,7 @@ pub fn take_over() -> u8 {
     })
 }
 
-/// `clsess hook`, which only an agent starts: see [`hook`].
+/// `clsess hook`, which only an agent starts: see [`mod@hook`].
 #[must_use]
 pub fn hook(words: impl Iterator<Item = OsString>) -> u8 {
     let told = hook::Door::named(words).and_then(|door| wait_for(door.tell()));

@@ -39,6 +39,7 @@ pub const CAPABILITIES: &[&str] = &[
     "capture",
     "type",
     "keys",
+    "hook",
     "status",
     "stop",
     "upgrade",

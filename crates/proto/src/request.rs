@@ -314,6 +314,9 @@ pub struct New {
 /// How an agent is run. Kept with the session.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
+    /// What the agent's body is; absent: `stream`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<Driver>,
     /// The agent's model; absent: the agent's own choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -366,6 +369,28 @@ pub struct Settings {
     /// 0: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_warm: Option<u32>,
+}
+
+/// What a session's body is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A child that speaks lines of JSON.
+    #[default]
+    Stream,
+    /// The agent's own interface, in a terminal.
+    Tui,
+}
+
+impl Driver {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Tui => "tui",
+        }
+    }
 }
 
 /// See [`Request::Send`].

@@ -40,6 +40,11 @@ impl Inbox {
         self.moved.receive(pipe)
     }
 
+    /// As [`Moved::has_come`].
+    pub fn has_come(&mut self, bytes: usize) {
+        self.moved.has_come(bytes);
+    }
+
     /// Whether there are bytes that were not looked at.
     #[must_use]
     pub fn has_more(&self) -> bool {

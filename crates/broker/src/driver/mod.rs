@@ -1,5 +1,6 @@
 //! Bodies of sessions: the processes that speak for them.
 
+pub mod body;
 mod held;
 mod inbox;
 mod lines;
@@ -8,8 +9,10 @@ mod moved;
 mod notes;
 pub mod orphans;
 mod outbox;
+pub mod said;
 pub mod stream;
 pub mod terminal;
+pub mod tui;
 
 pub use held::{SOCKET as HOLDER, StartError};
 

@@ -62,6 +62,11 @@ impl Moved {
         Ok(moved)
     }
 
+    /// So many bytes have been written to the file, at its offset, by ourselves.
+    pub fn has_come(&mut self, bytes: usize) {
+        self.come += bytes as u64;
+    }
+
     /// Whether there are bytes that were not read.
     #[must_use]
     pub fn has_more(&self) -> bool {

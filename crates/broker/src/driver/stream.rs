@@ -15,6 +15,7 @@ use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::body::Body;
 use super::held::{Held, Lent, StartError};
 use super::inbox::Inbox;
 use super::notes::{Notes, PLACE};
@@ -34,6 +35,8 @@ pub enum BodyEvent {
     /// What the agent says cannot be read: it wrote a line beyond all bounds, or there is no
     /// memory for it. Nothing more of it is read.
     Unreadable(&'static str),
+    /// Somebody has typed into its terminal.
+    Typed,
     /// A pipe to or from the agent is closed at its end. `Exited` follows, unless it lives
     /// on; then it is of no use any more.
     PipeClosed,
@@ -75,7 +78,7 @@ pub struct StreamBody {
 #[derive(Debug)]
 pub struct Found {
     /// It.
-    pub body: StreamBody,
+    pub body: Body,
     /// What was written down about it.
     pub notes: Option<Vec<u8>>,
 }
@@ -91,7 +94,7 @@ impl StreamBody {
         successor: &Successor,
     ) -> Result<Self, StartError> {
         let (held, lent) = Held::start(dir, start, successor).await?;
-        let mut body = Self::around(held, lent, |_| 0)?.body;
+        let (mut body, _) = Self::around(held, lent, |_| 0)?;
         body.held.finished();
         Ok(body)
     }
@@ -107,16 +110,18 @@ impl StreamBody {
         position: impl FnOnce(&[u8]) -> u64,
     ) -> io::Result<Option<Found>> {
         let found = Held::find(dir, successor).await?;
-        found
-            .map(|(held, lent)| Self::around(held, lent, position))
-            .transpose()
+        let found = found.map(|(held, lent)| Self::around(held, lent, position));
+        Ok(found.transpose()?.map(|(body, notes)| Found {
+            body: Body::Stream(Box::new(body)),
+            notes,
+        }))
     }
 
     fn around(
         held: Held,
         mut lent: Lent,
         position: impl FnOnce(&[u8]) -> u64,
-    ) -> io::Result<Found> {
+    ) -> io::Result<(Self, Option<Vec<u8>>)> {
         let stdin = lent.take_if_there(0);
         let stdin = stdin.map(|stdin| not_blocking(stdin, Interest::WRITABLE));
         let stdout = lent.take(1)?;
@@ -140,7 +145,7 @@ impl StreamBody {
             pipe_closed: false,
             undelivered: Vec::new(),
         };
-        Ok(Found { body, notes: noted })
+        Ok((body, noted))
     }
 
     /// The agent's process.
@@ -237,22 +242,15 @@ impl StreamBody {
         &self.undelivered
     }
 
-    /// The next line of the agent.
-    pub fn line(&mut self) -> Option<&[u8]> {
-        self.inbox.line()
+    /// What the agent says.
+    pub fn inbox(&mut self) -> &mut Inbox {
+        &mut self.inbox
     }
 
-    /// Where in all that the agent has said the line begins that comes next.
+    /// The same, to be looked at.
     #[must_use]
-    pub fn position(&self) -> u64 {
-        self.inbox.position()
-    }
-
-    /// Whether the agent has said something that was not looked at: [`StreamBody::next`] does not
-    /// wait then.
-    #[must_use]
-    pub fn has_more(&self) -> bool {
-        self.inbox.has_more()
+    pub fn heard(&self) -> &Inbox {
+        &self.inbox
     }
 
     /// Writes down what a later broker has to know.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use clsess_holder::protocol::Window;
 use clsess_proto::{Attach, DetachReason, Detached, ErrorCode, Failure};
-use clsess_vt::{Query, Terminal};
+use clsess_vt::{Notice, Query, Terminal};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
@@ -95,8 +95,9 @@ impl Screen {
         saved
     }
 
-    /// The program has said this; what it asked that nobody else answers is answered.
-    pub fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
+    /// The program has said this; what it asked that nobody else answers is answered. Also: what it
+    /// said to us.
+    pub fn feed(&mut self, bytes: &[u8]) -> (Vec<u8>, Vec<Notice>) {
         let mut begun = match self.viewers.is_empty() {
             true => Vec::new(),
             false => self.terminal.pending().to_vec(),
@@ -125,7 +126,7 @@ impl Screen {
         if !answered {
             answers.extend(fed.queries.into_iter().flat_map(|query| query.answer));
         }
-        answers
+        (answers, fed.notices)
     }
 
     fn unanswered(&mut self) -> Vec<u8> {
@@ -309,13 +310,13 @@ mod tests {
             ..Window::default()
         };
         let mut before = Screen::new(window, 10);
-        assert_eq!(before.feed(b"x\x1b[3"), b"");
+        assert_eq!(before.feed(b"x\x1b[3").0, b"");
         let mut after = Screen::new(window, 10);
         after.restore(&before.saved());
         assert_eq!(after.terminal().pending(), b"\x1b[3");
-        assert_eq!(after.feed(b"1my\x1b[6"), b"");
+        assert_eq!(after.feed(b"1my\x1b[6").0, b"");
         assert_eq!(after.terminal().pending(), b"\x1b[6");
-        assert_eq!(after.feed(b"n"), b"\x1b[1;3R");
+        assert_eq!(after.feed(b"n").0, b"\x1b[1;3R");
         assert_eq!(after.terminal().text(0), "xy\n\n\n\n");
     }
 }

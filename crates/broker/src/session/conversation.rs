@@ -74,6 +74,14 @@ pub fn sound(record: &SessionRecord, home: &Home, last: Option<Uuid>) -> Result<
             announced: None,
         });
     };
+    if !record.began && flaws == [UNREADABLE] {
+        // The agent has only noted that it was there: nothing was ever said in it.
+        return Ok(Sound {
+            id: Uuid::new_v4(),
+            path: None,
+            announced: None,
+        });
+    }
     let known = record.damage.as_ref().filter(|known| known.of == id);
     let is_known = |flaw: &String| known.is_some_and(|known| known.flaws.contains(flaw));
     // Of what is only damaged there is something to go on with.

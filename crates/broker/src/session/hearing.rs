@@ -2,28 +2,35 @@
 
 use clsess_claude::turn::Happening;
 use clsess_claude::version::Version;
-use clsess_claude::{BadLine, input, parse};
+use clsess_claude::{BadLine, input};
 use clsess_proto::{ErrorCode, EventKind, Failure, TurnId};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
+use super::ear::Told;
 use super::life::{Event, Life};
 use super::now_ms;
+use super::queue::unrepresentable;
+use super::report::Ended;
 use super::task::Session;
 use super::{launch, limits};
+use crate::driver::body::Body;
 use crate::journal::Record;
 
 /// The longest JSON of a tool's input in an event; a longer one is replaced by a
 /// note of its size.
 const MAX_EVENT_JSON: usize = 64 * 1024;
 
+/// How long what belongs together may be apart: hooks are processes. Measured: ±20 ms (facts 11).
+const LATE: Duration = Duration::from_secs(2);
+
 impl Session {
     /// Accounts for the lines that have come.
     pub(super) fn lines(&mut self) {
-        let mut happenings = Vec::new();
+        let (mut happenings, mut answers) = (Vec::new(), Vec::new());
         while let Some(line) = self.body.as_mut().and_then(|body| body.line()) {
-            match parse(line) {
-                Ok(line) => self.tracker.line(line, &mut happenings),
+            match self.tracker.line(line, &mut happenings) {
+                Ok(answer) => answers.extend(answer),
                 Err(BadLine::Empty) => {}
                 Err(bad) => {
                     // Why may quote the line, and that an answer.
@@ -38,7 +45,42 @@ impl Session {
                 self.happened(happening);
             }
         }
+        // Now that what they tell is accounted for.
+        for told in answers {
+            self.tell_hook(told);
+        }
+        self.late = match self.tracker.is_due() {
+            true => self.late.or(Some(Instant::now() + LATE)),
+            false => None,
+        };
         self.keep_within_bounds();
+    }
+
+    /// What should have come of the interface by now has not.
+    pub(super) fn is_late(&mut self) {
+        let mut happenings = Vec::new();
+        self.tracker.overdue(&mut happenings);
+        for happening in happenings {
+            self.happened(happening);
+        }
+    }
+
+    /// What a hook is told. A prompt that it stops was not sent, and its turn is over.
+    fn tell_hook(&mut self, told: Told) {
+        if let Some(Body::Tui(body)) = &mut self.body {
+            body.answer(told.hook, told.answer.into_bytes());
+            if let Some(wire) = told.stopped {
+                body.is_taken(wire);
+            }
+        }
+        let stopped = told.stopped;
+        let Some(running) = self.running.take_if(|it| Some(it.wire) == stopped) else {
+            return;
+        };
+        let why = "it came out otherwise, and nothing was sent";
+        self.finish_running(&running, Ended::failed(unrepresentable(why)));
+        // It is in the input box again, and whatever else is there: the next one begins with none.
+        self.fall_asleep();
     }
 
     pub(super) fn happened(&mut self, happening: Happening) {
@@ -58,6 +100,9 @@ impl Session {
             }
             Happening::Version(version) => self.version_told(version),
             Happening::Accepted { uuid } => {
+                if let Some(Body::Tui(body)) = &mut self.body {
+                    body.is_taken(uuid);
+                }
                 let Some(turn) = self.with_agent(uuid).map(|running| running.turn()) else {
                     return;
                 };

@@ -11,12 +11,13 @@ use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use clsess_claude::command::{self, Conversation, StreamSettings};
+use clsess_claude::command::{self, Conversation, StreamSettings, TuiSettings};
 use clsess_claude::record::{self, Fate, Home};
+use clsess_claude::tui;
 use clsess_claude::turn::TurnEnd;
 use clsess_claude::version::{MIN_EXACT, Version};
-use clsess_holder::protocol::{PIPES, Start, Successor, Window};
-use clsess_proto::{ErrorCode, Failure};
+use clsess_holder::protocol::{PIPES, Start, Successor, TERMINAL, Window};
+use clsess_proto::{Driver, ErrorCode, Failure};
 use nix::sys::signal::Signal;
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
@@ -25,9 +26,11 @@ use super::conversation::{self, Refused, Sound};
 use crate::broker::Shared;
 use crate::clients;
 use crate::disk;
+use crate::driver::body::Body;
 use crate::driver::orphans::{self, Process};
 use crate::driver::stream::StreamBody;
-use crate::driver::{HOLDER, StartError, stream};
+use crate::driver::tui::TuiBody;
+use crate::driver::{HOLDER, StartError, said, stream};
 use crate::lock::boot_id;
 use crate::store::{self, Env, SessionRecord};
 
@@ -38,6 +41,18 @@ const VERSION_BYTES: u64 = 4096;
 
 /// The permission mode when nothing is said: the same in every body.
 const DEFAULT_MODE: &str = "manual";
+
+/// The file in a session's directory with the hooks of an interface.
+const HOOKS: &str = "hooks.json";
+/// The size of a terminal that nobody has looked at yet.
+const WINDOW: Window = Window {
+    rows: 24,
+    cols: 80,
+    width: 0,
+    height: 0,
+};
+/// Rows of history of an interface: it has the whole screen, and keeps its own.
+pub(super) const HISTORY: usize = 1000;
 
 /// What a start needs to know.
 pub struct Plan {
@@ -59,7 +74,7 @@ pub struct Plan {
 /// A started agent that has not said that it is ready.
 pub struct Launched {
     /// The agent.
-    pub body: StreamBody,
+    pub body: Body,
     /// Its version.
     pub version: String,
     /// Where it keeps its things.
@@ -109,25 +124,53 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
     let home = Home::new(&env, &cwd);
     let sound = looked_at(&record, home.as_ref(), last).await?;
     let (conversation, announced) = (sound.id, sound.announced.clone());
-    let settings = stream_settings(&record, sound, cut_off)?;
+    let program_bytes = program.as_os_str().as_bytes().to_vec();
+    let cwd = record.cwd.clone().into_bytes();
+    let driver = record.settings.driver.unwrap_or_default();
+    let (args, env, stdio, window) = match driver {
+        Driver::Stream => {
+            let settings = stream_settings(&record, sound, cut_off)?;
+            let env = command::environment(env, &record.name, &socket);
+            (
+                command::stream_args(&settings),
+                env,
+                PIPES,
+                Window::default(),
+            )
+        }
+        Driver::Tui => {
+            let settings = tui_settings(shared, &record, &sound, &dir)?;
+            let env = command::tui_environment(env, &record.name, &socket);
+            (command::tui_args(&settings), env, TERMINAL, WINDOW)
+        }
+    };
     let start = Start {
         args: std::iter::once(program.as_os_str())
-            .chain(command::stream_args(&settings).iter().map(AsRef::as_ref))
+            .chain(args.iter().map(AsRef::as_ref))
             .map(|arg| arg.as_bytes().to_vec())
             .collect(),
-        program: program.as_os_str().as_bytes().to_vec(),
-        env: command::environment(env, &record.name, &socket)
+        program: program_bytes,
+        env: env
             .iter()
             .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
             .collect(),
-        cwd: record.cwd.into_bytes(),
-        stdio: PIPES,
+        cwd,
+        stdio,
         umask: record.umask,
-        window: Window::default(),
+        window,
     };
-    let body = StreamBody::start(&dir, start, &shared.successor)
-        .await
-        .map_err(|e| not_started(&program, &e))?;
+    let successor = &shared.successor;
+    let body = match driver {
+        Driver::Stream => {
+            let body = StreamBody::start(&dir, start, successor).await;
+            body.map(|body| Body::Stream(Box::new(body)))
+        }
+        Driver::Tui => {
+            let body = TuiBody::start(&dir, start, successor, HISTORY).await;
+            body.map(|body| Body::Tui(Box::new(body)))
+        }
+    };
+    let body = body.map_err(|e| not_started(&program, &e))?;
     remember(&dir, body.agent(), body.holder());
     Ok(Launched {
         body,
@@ -206,7 +249,7 @@ pub(super) fn remember(dir: &Path, agent: Process, holder: Process) {
 }
 
 /// Writes that the session's agent falls asleep: that it is gone soon is no accident.
-pub(super) fn remember_sleep(dir: &Path, body: &StreamBody) {
+pub(super) fn remember_sleep(dir: &Path, body: &Body) {
     write_agent(dir, body.agent(), body.holder(), SLEEPS);
 }
 
@@ -262,6 +305,7 @@ pub(super) fn slept(dir: &Path) -> bool {
 
 /// The session has no agent any more.
 pub(super) fn forget(dir: &Path) {
+    said::forget(dir);
     for file in [AGENT, HOLDER] {
         match std::fs::remove_file(dir.join(file)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -353,6 +397,47 @@ fn find(env: &Env, configured: Option<&str>) -> Result<PathBuf, Failure> {
         )
         .hint("install Claude Code, or name it: path in [agent] of the config"),
     })
+}
+
+/// What the interface's command line is made of; the file with its hooks is written.
+fn tui_settings(
+    shared: &Shared,
+    record: &SessionRecord,
+    sound: &Sound,
+    dir: &Path,
+) -> Result<TuiSettings, Failure> {
+    let file = dir.join(HOOKS);
+    let written = disk::write_private(&file, hooks(shared).as_bytes());
+    written.map_err(|error| {
+        let message = format!("{} cannot be written: {error}", file.display());
+        Failure::new(ErrorCode::AgentStartFailed, message)
+    })?;
+    let settings = &record.settings;
+    let mode = settings.permission_mode.as_deref().unwrap_or(DEFAULT_MODE);
+    Ok(TuiSettings {
+        conversation: sound.id,
+        resume: sound.path.is_some(),
+        permission_mode: mode.to_owned(),
+        model: settings.model.clone(),
+        agent: settings.agent.clone(),
+        settings: file,
+        extra: settings.agent_args.iter().map(Into::into).collect(),
+    })
+}
+
+/// The settings of an interface: each hook is brought here by `clsess hook`.
+fn hooks(shared: &Shared) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let program = text(shared.successor.args.first().map_or(&[][..], Vec::as_slice));
+    let place = &shared.place;
+    let (state, label) = (place.state.parent(), place.state.file_name());
+    let words = [
+        label.unwrap_or_default().as_bytes(),
+        state.map_or(&[][..], |state| state.as_os_str().as_bytes()),
+        place.socket.as_os_str().as_bytes(),
+    ];
+    let [label, state, socket] = words.map(text);
+    tui::settings::settings(&program, &["hook", &label, &state, &socket])
 }
 
 /// What the agent's command line is made of.

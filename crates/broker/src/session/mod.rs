@@ -2,6 +2,7 @@
 
 mod conversation;
 mod crash;
+mod ear;
 mod ending;
 mod hearing;
 mod launch;

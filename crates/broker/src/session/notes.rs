@@ -14,14 +14,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
-use clsess_claude::input::{Written, written};
-use clsess_claude::turn::{Facts, Tracker};
+use clsess_claude::input::{self, Written, written};
+use clsess_claude::turn::Facts;
 use clsess_holder::protocol::Successor;
-use clsess_proto::{OnQuestion, Resolution, TurnId};
+use clsess_proto::{Driver, OnQuestion, Resolution, TurnId};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
+use super::ear::Ear;
 use super::launch;
 use super::life::Life;
 use super::limits::Limit;
@@ -29,7 +30,9 @@ use super::now_ms;
 use super::task::Session;
 use super::timers::Timers;
 use super::turns::{Running, Stop};
+use crate::driver::body::Body;
 use crate::driver::stream::{Found, StreamBody};
+use crate::driver::tui::TuiBody;
 
 /// What is known for certain up to a line of the agent.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -83,12 +86,15 @@ struct Notes {
 ///
 /// # Errors
 /// When there is one whose holder does not do what it should.
-pub async fn find(dir: &Path, successor: &Successor) -> io::Result<Option<Found>> {
+pub async fn find(dir: &Path, driver: Driver, successor: &Successor) -> io::Result<Option<Found>> {
     let position = |notes: &[u8]| {
         let notes = serde_json::from_slice::<Notes>(notes);
         notes.map_or(0, |notes| notes.accounted.position)
     };
-    let found = StreamBody::find(dir, successor, position).await;
+    let found = match driver {
+        Driver::Stream => StreamBody::find(dir, successor, position).await,
+        Driver::Tui => TuiBody::find(dir, successor, launch::HISTORY, position).await,
+    };
     if found.is_err() {
         // As if it had died: the agent finishes its turn, and ends.
         launch::kill_holder(dir);
@@ -162,7 +168,7 @@ impl Session {
 
     /// Gives up what is too much to be heard again.
     pub(super) fn keep_within_bounds(&mut self) {
-        let position = self.body.as_ref().map_or(0, StreamBody::position);
+        let position = self.body.as_ref().map_or(0, Body::position);
         if position - self.accounted.position.min(position) < MAX_KEPT {
             return;
         }
@@ -180,11 +186,12 @@ impl Session {
     ///
     /// # Errors
     /// When it cannot be noted: a later broker would give it again. It is to be taken back.
-    pub(super) fn put_prompt(&mut self, wire: Uuid, line: &[u8]) -> io::Result<()> {
+    pub(super) fn put_prompt(&mut self, wire: Uuid, prompt: &str) -> io::Result<()> {
         let Some(body) = &mut self.body else {
             return Ok(());
         };
-        body.put(line, Some(wire));
+        body.put(&input::user(wire, prompt), Some(wire));
+        self.tracker.types(wire, prompt);
         self.accounted.given.push(wire);
         self.noted()
     }
@@ -193,7 +200,9 @@ impl Session {
     pub(super) fn take_prompt_back(&mut self) {
         if let Some(body) = &mut self.body {
             body.take_back();
-            self.accounted.given.pop();
+            if let Some(wire) = self.accounted.given.pop() {
+                self.tracker.does_not_type(wire);
+            }
             self.note();
         }
     }
@@ -259,7 +268,7 @@ impl Session {
         self.logged_out = notes.logged_out;
         self.limit = notes.limit.filter(Limit::holds);
         self.agent_home = launch::home(&self.record, &self.dir);
-        self.tracker = Tracker::from(self.accounted.tracker.clone());
+        self.tracker = Ear::taken_up(self.driver(), self.accounted.tracker.clone());
         if launch::remembered(&self.dir) != Some(body.agent()) {
             launch::remember(&self.dir, body.agent(), body.holder());
         }
@@ -268,7 +277,7 @@ impl Session {
         self.take_back_unmeant();
         for wire in &self.accounted.given {
             // As many as a broker has given it fit.
-            let _ = self.tracker.begin(*wire);
+            self.tracker.begin(*wire);
         }
         for (turn, stop) in notes.stopping {
             self.stops(turn, stop);
@@ -308,7 +317,7 @@ impl Session {
 
     /// Takes the last line back that the broker before this one had put and not written about.
     fn take_back_unmeant(&mut self) {
-        let last = self.body.as_ref().and_then(StreamBody::last_unsent);
+        let last = self.body.as_ref().and_then(Body::last_unsent);
         let Some(last) = last else { return };
         let meant = match written(&last) {
             Written::Prompt(wire) => self.with_agent(wire).is_some(),

@@ -190,7 +190,7 @@ impl ProgramSession {
 
     /// Takes up what an earlier broker has left.
     fn take_up(&mut self, found: FoundTerminal) {
-        self.shown.take_up(found);
+        let _ = self.shown.take_up(found);
         let window = self.shown.window();
         (self.program.rows, self.program.cols) = (window.rows, window.cols);
     }
@@ -249,7 +249,7 @@ impl ProgramSession {
         match event {
             ShownEvent::Output => {
                 self.active_at = now_ms();
-                if let Err(error) = self.shown.output() {
+                if let Err(error) = self.shown.output(|_| b"") {
                     self.unreadable(&error.to_string());
                 }
             }
@@ -398,18 +398,6 @@ impl ProgramSession {
         self.shown.attach(attach, terminal, left);
     }
 
-    /// Types, and answers when the terminal has all of it.
-    fn type_in(&mut self, bytes: &[u8], reply: Answer<()>) {
-        let Some(typed) = self.shown.type_in(bytes) else {
-            let _ = reply.send(Err(self.not_running()));
-            return;
-        };
-        let gone = self.has_exited();
-        tokio::spawn(async move {
-            let _ = reply.send(typed.await.map_err(|_| gone));
-        });
-    }
-
     /// Why nothing can be typed.
     fn not_running(&self) -> Failure {
         if self.launching.is_none() {
@@ -437,25 +425,17 @@ impl ProgramSession {
                 terminal,
                 left,
             } => self.attach(&attach, terminal, left),
-            Command::Resized { viewer, reply } => {
-                self.shown.measure(viewer);
-                let _ = reply.send(Ok(()));
+            command @ (Command::Resized { .. }
+            | Command::Detach { .. }
+            | Command::Capture { .. }
+            | Command::Type { .. }
+            | Command::Keys { .. }) => {
+                let gone = match self.shown.body() {
+                    Some(_) => self.has_exited(),
+                    None => self.not_running(),
+                };
+                self.shown.command(command, gone);
             }
-            Command::Detach { viewer, reply } => {
-                self.shown
-                    .detach(viewer, Detached::because(DetachReason::Asked));
-                let _ = reply.send(Ok(()));
-            }
-            Command::Capture {
-                ansi,
-                history,
-                reply,
-            } => drop(reply.send(Ok(self.shown.capture(ansi, history)))),
-            Command::Type { input, reply } => self.type_in(&input, reply),
-            Command::Keys { keys, reply } => match self.shown.keys(&keys) {
-                Ok(input) => self.type_in(&input, reply),
-                Err(failure) => drop(reply.send(Err(failure))),
-            },
             Command::Wake { timeout_ms, reply } => self.wake(timeout_ms, reply),
             Command::Restart {
                 first_asked,

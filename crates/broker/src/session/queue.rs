@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use clsess_claude::input;
+use clsess_claude::tui::prompt::representable;
 use clsess_claude::turn::MAX_UUIDS;
 use clsess_proto::{
-    ErrorCode, EventKind, Failure, OnBusy, Outcome, QueuedTurn, Send, TurnId, check_prompt,
+    Driver, ErrorCode, EventKind, Failure, OnBusy, Outcome, QueuedTurn, Send, TurnId, check_prompt,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -75,6 +76,7 @@ impl Session {
             return Err(why.failure());
         }
         check_prompt(&request.prompt)?;
+        self.can_carry(&request.prompt)?;
         if request.on_busy == OnBusy::Fail && self.is_busy() {
             let name = &self.record.name;
             return Err(
@@ -185,6 +187,17 @@ impl Session {
         }
     }
 
+    /// Whether the body can carry a prompt as it is.
+    fn can_carry(&self, prompt: &str) -> Result<(), Failure> {
+        if self.driver() == Driver::Stream {
+            return Ok(());
+        }
+        let carried = representable(prompt);
+        carried
+            .map(drop)
+            .map_err(|why| unrepresentable(&why.to_string()))
+    }
+
     /// Puts the next prompt that wants it into the running turn: one at a time, since the
     /// agent would make one prompt of two that it has not taken up yet.
     pub(super) fn steer_next(&mut self) {
@@ -192,7 +205,7 @@ impl Session {
         let into = running.turn();
         let free = running.stopping.is_none() && self.life == Life::Working;
         // Those that were taken up are kept by the tracker until the end of the turn.
-        let room = self.tracker.open().count() + 1 < MAX_UUIDS;
+        let room = self.tracker.open() + 1 < MAX_UUIDS;
         if !free || !room || !running.begun || self.steered.iter().any(|steered| !steered.begun) {
             return;
         }
@@ -423,7 +436,7 @@ impl Session {
             at: now_ms(),
         };
         // A prompt that may run must never look as if it had not: no record, no run.
-        let put = self.put_prompt(wire, &input::user(wire, &prompt));
+        let put = self.put_prompt(wire, &prompt);
         if let Err(error) = put.and_then(|()| self.journal.write(&started)) {
             self.take_prompt_back();
             let failure = self.nothing_sent(&error);
@@ -459,4 +472,11 @@ impl Session {
             .prompt(queued.turn)
             .ok_or_else(|| Failure::new(ErrorCode::JournalFailed, "the prompt cannot be read back"))
     }
+}
+
+/// The interface would make something else of a prompt.
+pub(super) fn unrepresentable(why: &str) -> Failure {
+    let message = format!("the agent's interface cannot carry this prompt unchanged: {why}");
+    Failure::new(ErrorCode::PromptInvalid, message)
+        .hint("a session with --driver stream carries every prompt")
 }

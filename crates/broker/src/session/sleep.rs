@@ -8,7 +8,7 @@ use super::ending::EndWhy;
 use super::launch;
 use super::life::{Event, Life};
 use super::task::Session;
-use crate::driver::stream::StreamBody;
+use crate::driver::body::Body;
 
 /// How long an agent that falls asleep may take to end, in milliseconds, before it is told to by a
 /// signal. Measured: 40 to 70 ms after its input is closed.
@@ -105,7 +105,7 @@ impl Session {
 
     /// An earlier broker has told the agent to end that was found.
     pub(super) fn falls_asleep_still(&mut self) {
-        let closed = self.body.as_ref().is_some_and(StreamBody::is_closed);
+        let closed = self.body.as_ref().is_some_and(Body::is_closed);
         let slept = self.life != Life::Starting && launch::slept(&self.dir);
         if self.running.is_none() && (closed || slept) {
             self.fall_asleep();

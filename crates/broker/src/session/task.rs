@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use clsess_claude::input::{self, Initialize};
 use clsess_claude::record::Home;
-use clsess_claude::turn::{ErrorKind, Outcome, Tracker, TurnEnd};
+use clsess_claude::turn::{ErrorKind, Outcome, TurnEnd};
 use clsess_holder::protocol::Exit;
-use clsess_proto::{ErrorCode, EventKind, Failure, OnQuestion, State};
+use clsess_proto::{DetachReason, Driver, ErrorCode, EventKind, Failure, OnQuestion, State};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use uuid::Uuid;
 
 use super::conversation::Refused;
+use super::ear::Ear;
 use super::ending::{END_SLACK, EndWaiter, EndWhy};
 use super::launch::{self, Launched};
 use super::life::{self, Action, Event, Life};
@@ -29,8 +30,9 @@ use super::writers::Writers;
 use super::{Answer, COMMANDS, Command, Handle, Row, now_ms, view};
 use crate::broker::Shared;
 use crate::disk::Promise;
+use crate::driver::body::Body;
 use crate::driver::orphans::{self, Process};
-use crate::driver::stream::{BodyEvent, Found, StreamBody};
+use crate::driver::stream::{BodyEvent, Found};
 use crate::feed::Feed;
 use crate::journal::Journal;
 use crate::store::{self, Env, SessionRecord};
@@ -53,9 +55,6 @@ const MAX_START_WAITERS: usize = 1000;
 
 /// What an agent that is ended because it hangs gets before SIGKILL.
 const HUNG_GRACE_MS: u32 = 2000;
-
-/// What the driver of a session with an agent is called.
-const DRIVER: &str = "stream";
 
 /// What a session is begun from.
 #[derive(Debug)]
@@ -135,10 +134,12 @@ pub(super) struct Session {
     pub(super) heard: Instant,
     /// Whether that is too long ago.
     pub(super) stalled: bool,
-    pub(super) body: Option<StreamBody>,
+    pub(super) body: Option<Body>,
     /// The agent that runs a turn to its end though nobody hears it.
     pub(super) left: Option<Left>,
-    pub(super) tracker: Tracker,
+    pub(super) tracker: Ear,
+    /// Until when what is on its way from the interface is waited for.
+    pub(super) late: Option<Instant>,
     /// What need not be heard again by a later broker.
     pub(super) accounted: Accounted,
     /// Questions that an earlier broker has decided, and that are still to be heard again.
@@ -211,9 +212,10 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
     let now = now_ms();
     let id = seed.record.id;
     let seat = shared.warm.seat(id);
+    let driver = seed.record.settings.driver.unwrap_or_default();
     let mut session = Session {
         shared,
-        row: watch::Sender::new(Row::first(&seed.record, DRIVER, State::Asleep, now)),
+        row: watch::Sender::new(Row::first(&seed.record, driver.name(), State::Asleep, now)),
         record: seed.record,
         dir: seed.dir,
         env: seed.env,
@@ -236,7 +238,8 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         stalled: false,
         body: None,
         left: None,
-        tracker: Tracker::new(),
+        tracker: Ear::new(driver),
+        late: None,
         accounted: Accounted::default(),
         decided_before: VecDeque::new(),
         launching: None,
@@ -377,7 +380,7 @@ impl Session {
     // ---- the body ----
 
     pub(super) fn launch(&mut self) {
-        self.tracker = Tracker::new();
+        self.tracker = Ear::new(self.driver());
         self.accounted = Accounted::default();
         self.decided_before.clear();
         self.background = 0;
@@ -510,7 +513,13 @@ impl Session {
                 self.kill_body();
             }
             BodyEvent::Gone { exit, left } => self.gone(*exit, *left),
+            BodyEvent::Typed => {}
         }
+    }
+
+    /// What its body is by itself.
+    pub(super) fn driver(&self) -> Driver {
+        self.record.settings.driver.unwrap_or_default()
     }
 
     fn gone(&mut self, exit: Exit, left: bool) {
@@ -541,10 +550,10 @@ impl Session {
         }
         let body = self.body.take();
         if let Some(body) = &body {
-            self.undelivered = body.undelivered().to_vec();
+            self.undelivered = body.undelivered();
         }
         launch::forget(&self.dir);
-        let said = body.map(|body| body.stderr_tail()).unwrap_or_default();
+        let said = body.map(|body| self.last_words(body)).unwrap_or_default();
         let killed = exit == Exit::Signalled(9) && self.start_waiters.is_empty();
         self.misbehaved = self.body_failure.is_some();
         let how = self.body_failure.take().unwrap_or_else(|| describe(exit));
@@ -573,6 +582,21 @@ impl Session {
                 self.step(Event::Died);
             }
         }
+    }
+
+    /// What a body said last, that is gone. Who looks at it is told, which may take a moment.
+    fn last_words(&self, mut body: Body) -> String {
+        let said = body.last_words();
+        if let Body::Tui(mut body) = body {
+            let why = match self.ending {
+                Some(EndWhy::Kill) => DetachReason::Killed,
+                Some(EndWhy::Stop) => DetachReason::Stopped,
+                Some(EndWhy::Restart) => DetachReason::Restarted,
+                Some(EndWhy::Sleep) | None => DetachReason::Exited,
+            };
+            tokio::spawn(async move { body.shown().last_looks(why).await });
+        }
+        said
     }
 
     /// Ends a body that does not do what it is told.
@@ -616,7 +640,7 @@ impl Session {
     pub(super) fn greet(&mut self) {
         self.start_deadline
             .get_or_insert_with(|| Instant::now() + START_TIMEOUT);
-        if self.body.as_ref().is_some_and(StreamBody::is_new) {
+        if self.body.as_ref().is_some_and(Body::is_new) {
             let settings = &self.record.settings;
             let greeting = input::initialize(&Initialize {
                 system_prompt: settings.system_prompt.clone(),
@@ -718,13 +742,22 @@ impl Session {
             Command::Detail { reply } => {
                 let _ = reply.send(Ok(self.detail()));
             }
-            other @ (Command::Attach { .. }
-            | Command::Resized { .. }
-            | Command::Detach { .. }
-            | Command::Capture { .. }
-            | Command::Type { .. }
-            | Command::Hook { .. }
-            | Command::Keys { .. }) => other.refuse(|| self.without_terminal()),
+            other => self.terminal_command(other),
+        }
+    }
+
+    /// What is about the terminal of its agent, where that has one.
+    fn terminal_command(&mut self, command: Command) {
+        let Some(Body::Tui(body)) = &mut self.body else {
+            return command.refuse(|| self.without_terminal());
+        };
+        match command {
+            Command::Hook { id, input, reply } => body.hook(id, &input, reply),
+            other => {
+                let message = format!("the agent of {} is gone", self.record.name);
+                let gone = Failure::new(ErrorCode::NoTerminal, message);
+                body.shown().command(other, gone);
+            }
         }
     }
 
@@ -792,6 +825,7 @@ impl Session {
             self.question_due(),
             self.limit_due(),
             self.disk_due,
+            self.late,
             self.stall_due(),
             self.leaves_by,
             self.unasked_until,
@@ -847,6 +881,9 @@ impl Session {
         if self.leaves_by.take_if(|at| *at <= now).is_some() {
             self.body_failure = Some("it closed a pipe and lived on".to_owned());
             self.kill_body();
+        }
+        if self.late.take_if(|at| *at <= now).is_some() {
+            self.is_late();
         }
         self.limit_deadline(now);
         if self.sleep_due().is_some_and(|at| at <= now) {
@@ -905,7 +942,7 @@ async fn left_gone(left: Option<&mut Left>) {
     }
 }
 
-async fn from_body(body: Option<&mut StreamBody>) -> BodyEvent {
+async fn from_body(body: Option<&mut Body>) -> BodyEvent {
     match body {
         Some(body) => body.next().await,
         None => pending().await,

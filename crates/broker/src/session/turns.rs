@@ -277,8 +277,7 @@ impl Session {
     fn give(&mut self, running: &Running) {
         self.heard = Instant::now();
         self.stalled = false;
-        // A few turns at a time: there is always room for it.
-        let _ = self.tracker.begin(running.wire);
+        self.tracker.begin(running.wire);
         self.send_all();
     }
 
@@ -380,6 +379,7 @@ impl Session {
         if running.stopping.is_none() {
             let until = Instant::now() + INTERRUPT_GRACE;
             running.stopping = Some((stop, until));
+            self.tracker.interrupted();
             let id = format!("clsess-interrupt-{}", running.turn());
             self.write_noted(&input::interrupt(&id));
         }

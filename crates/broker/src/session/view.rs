@@ -10,6 +10,7 @@ use super::life::Life;
 use super::limits::Limit;
 use super::task::Session;
 use crate::disk::Promise;
+use crate::driver::body::Body;
 use crate::journal::Journal;
 
 /// Bytes of the journal that one answer of the log reads; who wants more asks again.
@@ -111,6 +112,10 @@ impl Session {
         self.rests();
         let state = self.state();
         let detail = self.state_detail(state);
+        let attached = match &mut self.body {
+            Some(Body::Tui(body)) => body.shown().attached() as u64,
+            _ => 0,
+        };
         Row::publish(&self.row, &self.feed, |known| {
             let row = &mut known.row;
             row.name.clone_from(&self.record.name);
@@ -118,6 +123,7 @@ impl Session {
             row.queue = self.queue.len() as u64;
             row.turns = self.journal.totals().turns;
             row.background = self.background as u64;
+            row.attached = attached;
             known.active_at = self.active_at;
             known.agent_session_id = self.record.agent_session_id;
             known.holder = self.body.as_ref().map(|body| body.holder().pid);

@@ -328,7 +328,8 @@ pub fn deny(message: &str, interrupt: bool) -> String {
     decision(&Deny::new(message, interrupt))
 }
 
-fn decision(decision: &impl Serialize) -> String {
+/// A decision, as a stream-json answer has it, too.
+pub(crate) fn decision(decision: &impl Serialize) -> String {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Specific<'a, D> {

@@ -30,16 +30,26 @@ pub const EVENTS: &[(&str, u64)] = &[
     ("SessionEnd", AT_THE_END),
 ];
 
-/// The settings: for each of [`EVENTS`] the same command line, as a shell takes it. It is told the
-/// event on its stdin ([`super::hooks::parse`]).
+/// The settings: for each of [`EVENTS`] the same program with the same arguments, without a shell
+/// (measured: they come as they are). It is told the event on its stdin ([`super::hooks::parse`]).
+///
+/// A hook that dies, ends with 1 or takes too long would let the prompt out that it is to look at:
+/// `onFailure` stops that (measured: no request). And the user's own `disableAllHooks` would turn
+/// ours off, and the left arrow in the empty box would hand the session to the client's own daemon.
 #[must_use]
-pub fn settings(command: &str) -> String {
+pub fn settings(program: &str, args: &[&str]) -> String {
     let hook = |(event, timeout): &(&str, u64)| {
-        let hook = json!({"type": "command", "command": command, "timeout": timeout});
+        let hook = json!({
+            "type": "command",
+            "command": program,
+            "args": args,
+            "timeout": timeout,
+            "onFailure": "block",
+        });
         ((*event).to_owned(), json!([{ "hooks": [hook] }]))
     };
     let hooks: serde_json::Map<String, Value> = EVENTS.iter().map(hook).collect();
-    json!({ "hooks": hooks }).to_string()
+    json!({ "disableAllHooks": false, "disableAgentView": true, "hooks": hooks }).to_string()
 }
 
 #[cfg(test)]
@@ -48,14 +58,19 @@ mod tests {
 
     #[test]
     fn each_event_has_our_command() {
-        let settings: Value = serde_json::from_str(&settings("'/a b/clsess' hook")).unwrap();
+        let settings = settings("/a b/clsess", &["hook", "$x"]);
+        let settings: Value = serde_json::from_str(&settings).unwrap();
         let hooks = settings["hooks"].as_object().unwrap();
         assert_eq!(hooks.len(), EVENTS.len());
         assert_eq!(
             hooks["PermissionRequest"],
-            json!([{"hooks": [
-                {"type": "command", "command": "'/a b/clsess' hook", "timeout": 86400}
-            ]}])
+            json!([{"hooks": [{
+                "type": "command",
+                "command": "/a b/clsess",
+                "args": ["hook", "$x"],
+                "timeout": 86400,
+                "onFailure": "block"
+            }]}])
         );
         assert_eq!(hooks["Stop"][0]["hooks"][0]["timeout"], 600);
     }

@@ -32,8 +32,9 @@ fn settings() -> impl Strategy<Value = Settings> {
     let lists = [(); 3].map(|()| vec(text(), 0..3));
     let counts = any::<[Option<u32>; 3]>();
     let times = any::<[Option<u64>; 3]>();
-    (texts, lists, counts, times, any::<bool>()).prop_map(
-        |(texts, [agent_args, env_forget, allow_from], counts, times, resume_queue)| {
+    let flags = (any::<bool>(), option::of(any_of()));
+    (texts, lists, counts, times, flags).prop_map(
+        |(texts, [agent_args, env_forget, allow_from], counts, times, (resume_queue, driver))| {
             let [question_timeout_ms, stall_after_ms, idle_sleep_ms] = times;
             let [max_turns, history, max_warm] = counts;
             let [
@@ -45,6 +46,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                 agent_path,
             ] = texts;
             Settings {
+                driver,
                 model,
                 permission_mode,
                 system_prompt,
