@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use clsess_proto::{Hello, Request, ToBroker, frame};
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 
 use crate::harness::{CLSESS, Cmd, PATIENCE, World};
@@ -28,6 +29,8 @@ fn made() -> String {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(NEW);
     fs::create_dir_all(&dir).unwrap();
     let program = dir.join("clsess");
+    // One that is made twice is another program to the broker that was started from the first.
+    let _alone = Flock::lock(fs::File::open(&dir).unwrap(), FlockArg::LockExclusive).unwrap();
     let written = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified());
     if written(&program).is_err()
         || written(&program).unwrap() < written(Path::new(CLSESS)).unwrap()
