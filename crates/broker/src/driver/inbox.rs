@@ -89,14 +89,15 @@ impl Inbox {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use nix::sys::memfd::{MFdFlags, memfd_create};
     use std::fs::File;
     use std::io::{Write, pipe};
     use std::os::unix::fs::MetadataExt;
 
-    fn lines(inbox: &mut Inbox) -> Vec<String> {
+    /// All that has come.
+    pub fn lines(inbox: &mut Inbox) -> Vec<String> {
         let mut found = Vec::new();
         while inbox.has_more() {
             inbox.read().unwrap();

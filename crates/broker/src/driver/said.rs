@@ -134,19 +134,8 @@ fn ends_with_newline(file: &mut File, end: u64) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::inbox::tests::lines;
     use super::*;
-
-    fn lines(said: &mut Said) -> Vec<String> {
-        let mut found = Vec::new();
-        let inbox = said.inbox();
-        while inbox.has_more() {
-            inbox.read().unwrap();
-            while let Some(line) = inbox.line() {
-                found.push(String::from_utf8(line.to_vec()).unwrap());
-            }
-        }
-        found
-    }
 
     #[test]
     fn a_later_broker_hears_what_was_not_accounted_for() {
@@ -156,11 +145,11 @@ mod tests {
         said.hook(id, b"{\"a\":\n\"b\\n\"}").unwrap();
         assert!(said.hook(id, b"{\"a\":").is_err());
         let hook = format!("{{\"id\":\"{id}\",\"hook\":{{\"a\": \"b\\n\"}}}}");
-        assert_eq!(lines(&mut said), [hook]);
+        assert_eq!(lines(said.inbox()), [hook]);
         let position = said.heard().position();
         said.report(b"state=idle").unwrap();
         let report = "{\"report\":\"state=idle\"}";
-        assert_eq!(lines(&mut said), [report]);
+        assert_eq!(lines(said.inbox()), [report]);
         drop(said);
 
         let mut torn = OpenOptions::new()
@@ -171,8 +160,8 @@ mod tests {
         let mut said = Said::take_up(dir.path(), position).unwrap();
         said.report(b"state=done").unwrap();
         let again = "{\"report\":\"state=done\"}";
-        assert_eq!(lines(&mut said), [report, "{\"id\"", again]);
+        assert_eq!(lines(said.inbox()), [report, "{\"id\"", again]);
         said.inbox().release();
-        assert!(lines(&mut Said::begin(dir.path()).unwrap()).is_empty());
+        assert!(lines(Said::begin(dir.path()).unwrap().inbox()).is_empty());
     }
 }
