@@ -16,9 +16,6 @@ pub const MAX_PASTED_NEWLINES: usize = 2;
 pub const SUBMIT: &[u8] = b"\r";
 /// Ends the running turn (facts 3.5), and the dialog that is on the screen.
 pub const INTERRUPT: &[u8] = b"\x1b";
-/// Empties the input box, whatever its size (measured: ESC twice in one write). Where that is empty
-/// it opens a menu.
-pub const CLEAR: &[u8] = b"\x1b\x1b";
 
 /// Why a prompt cannot be typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
