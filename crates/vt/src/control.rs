@@ -296,11 +296,18 @@ impl Terminal {
         };
     }
 
-    /// DECRC. What was never saved is the home position and no attributes.
+    /// DECRC. What was never saved is the home position and no attributes. With origin mode the
+    /// cursor stays inside of the scroll region, as in xterm.
     fn restore(&mut self) {
         let saved = self.state.saved[usize::from(self.alternate())].clone();
         self.grid.say(b"\x1b8");
         self.state.origin = saved.origin;
+        let (top, bottom) = self.state.margins;
+        let (row, col) = self.grid.cursor();
+        if saved.origin && !(top..=bottom).contains(&row) {
+            let col = col.min(self.size().cols - 1);
+            place(&mut self.grid, row.clamp(top, bottom), col);
+        }
         self.state.charsets = saved.charsets;
         self.set_pen(saved.pen);
     }

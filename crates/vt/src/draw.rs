@@ -7,6 +7,7 @@ use vt100::Cell;
 use crate::grid::Grid;
 use crate::marks::{FILLER, write_text};
 use crate::pen::Pen;
+use crate::print::width;
 
 /// What is written, and how the terminal that reads it draws then.
 #[derive(Debug, Default)]
@@ -30,7 +31,11 @@ fn wrapped(grid: &Grid, row: u16) -> bool {
     let Some(cell) = grid.cell(row, last) else {
         return false;
     };
-    let wide = grid.cell(row + 1, 0).is_some_and(Cell::is_wide);
+    // an emoji selector widens what was printed narrow, and that has room behind this row
+    let first = grid
+        .cell(row + 1, 0)
+        .and_then(|c| c.contents().chars().next());
+    let wide = first.is_some_and(|c| width(c) > 1);
     row_wrapped(grid, row) && (wide || !is_filler(cell))
 }
 

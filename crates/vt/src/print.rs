@@ -59,7 +59,8 @@ impl Terminal {
         let coloured = self.state.pen.bg != Colour::Default;
         let mut said = String::with_capacity(text.len() * 2);
         let mut col = self.grid.cursor().1;
-        for c in text.chars() {
+        // the controls of C1 do nothing, and take no room
+        for c in text.chars().filter(|c| !c.is_control()) {
             let width = width(c);
             let wraps = col.saturating_add(width) > cols;
             let special = matches!(c, '\u{FFFD}' | EMOJI | REPLACED | FILLER)

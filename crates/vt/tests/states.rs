@@ -154,6 +154,27 @@ proptest! {
     }
 }
 
+/// What the tests above have found once.
+#[test]
+fn sequences_that_were_found() {
+    let found = [
+        // narrow at the end of a row where a wide one had no room, and then widened by its selector
+        ((2, 11), "  aAAa a  한a한\r❤\u{fe0f}"),
+        ((2, 11), "❤\u{fe0f}Aaaa  aAA   aAAa a  한a한\r❤\u{fe0f}"),
+        // a control of C1 where the row may wrap
+        ((1, 13), "\r      \0           \0 \0\0  \0 \u{80} \u{80}"),
+        // what was saved is outside of the scroll region, with origin mode
+        ((5, 9), "\x1b[?6h\x1b[5d\x1b7\x1b[0;2r\x1b8"),
+    ];
+    for ((rows, cols), bytes) in found {
+        for at in 0..=bytes.len() {
+            if let Err(error) = holds(bytes.as_bytes(), at, Size { rows, cols }) {
+                panic!("{bytes:?} at {at}: {error}");
+            }
+        }
+    }
+}
+
 mod recordings;
 
 #[test]
