@@ -188,6 +188,8 @@ fn a_restart_begins_it_anew() {
 #[test]
 fn its_environment_is_the_callers_with_a_terminal_of_its_own() {
     let Some(world) = World::bare() else { return };
+    // What runs in a session starts none.
+    world.clsess(&["broker", "start"]).run().ok();
     let new = world.clsess(&["new", "cat", "-e", "SET=by option", "--", "cat"]);
     new.env("MINE", "ä\nb=c")
         .env("SHELL", "/bin/sh")
@@ -199,7 +201,13 @@ fn its_environment_is_the_callers_with_a_terminal_of_its_own() {
         .env("CLSESS_SESSION", "another")
         .run()
         .ok();
-    let bytes = std::fs::read(format!("/proc/{}/environ", world.agent("cat"))).unwrap();
+    let file = format!("/proc/{}/environ", world.agent("cat"));
+    let mut bytes = Vec::new();
+    // It is empty for a moment while the program is started (fs/proc/base.c, environ_read).
+    until("it has an environment", || {
+        bytes = std::fs::read(&file).unwrap();
+        !bytes.is_empty()
+    });
     let text = String::from_utf8(bytes).unwrap();
     let found: BTreeMap<&str, &str> = text
         .split_terminator('\0')

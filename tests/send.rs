@@ -300,3 +300,21 @@ fn what_is_no_prompt_is_refused_before_anything_is_started() {
     }
     world.clsess(&["broker", "status"]).run().fails(11);
 }
+
+#[test]
+fn a_deadline_that_is_too_far_away_is_none() {
+    let Some(world) = World::real() else { return };
+    world.session("work");
+    let never = u64::MAX.to_string();
+    let send = [
+        "send",
+        "--deadline",
+        &never,
+        "--timeout",
+        &never,
+        "work",
+        "hi",
+    ];
+    let done = world.clsess(&send).run().ok();
+    assert_eq!(done.text(), "you said: hi\n");
+}

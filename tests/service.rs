@@ -88,7 +88,8 @@ fn every_command_of_a_service_is_one() {
         .lines()
         .filter_map(|line| line.strip_prefix("Exec")?.split_once('='));
     let mut commands: Vec<Vec<String>> = commands
-        .map(|(_, command)| command.replace("%i", "default"))
+        // The quotes are for a PREFIX with a blank.
+        .map(|(_, command)| command.replace("%i", "default").replace('"', ""))
         .map(|command| command.split(' ').map(str::to_owned).collect())
         .collect();
     let plist = unit("clsess.plist");
@@ -310,6 +311,9 @@ fn a_client_that_looks_elsewhere_wakes_the_broker_of_systemd() {
         assert!(status.stderr.contains("no broker is running"));
         login(&["broker", "stop"]).run().ok();
         login(&["version"]).run().ok();
+        let complete = world.clsess(&["complete", "-L", label, "send", ""]);
+        let complete = complete.env_remove("CLSESS_RUNTIME_DIR");
+        complete.env("XDG_RUNTIME_DIR", &runtime).run().ok();
         assert!(!knocks(&listener, 0), "who only looks has connected");
     };
 

@@ -1,10 +1,13 @@
 //! Sessions whose body is the agent's own interface, with the real Claude Code.
+//!
+//! `CLSESS_TUI_TURNS` is how many turns are run in a row (`make soak` says 200).
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::panic)] // tests: helpers are not #[test] functions
 
 mod harness;
 
 use harness::World;
+use serde_json::json;
 
 fn session(world: &World) {
     world.clsess(&["new", "work", "--driver", "tui"]).run().ok();
@@ -22,6 +25,36 @@ fn a_prompt_is_answered() {
     let done = world.clsess(&["send", "work", "second thing"]).run().ok();
     assert_eq!(done.text(), "the second\n\nanswer\n");
     assert_eq!(world.api.prompts(0), ["first thing", "second thing"]);
+}
+
+/// How many turns are run in a row when nothing else is said.
+const FEW: usize = 20;
+
+#[test]
+fn many_turns_in_a_row() {
+    let Some(world) = World::real() else { return };
+    let turns = std::env::var("CLSESS_TUI_TURNS").map_or(FEW, |turns| turns.parse().unwrap());
+    session(&world);
+    let agent = world.agent("work");
+    let mut requests = 0;
+    for turn in 0..turns {
+        // Some of many lines, and some with a tool.
+        let prompt = format!("turn {turn}:{}", "\n\tline".repeat(turn % 7));
+        let answer = format!("answer {turn}{}", "\nline".repeat(turn % 50));
+        let tool = json!({"tool": {"name": "Read", "input": {"file_path": "/etc/hostname"}}});
+        let steps = match turn % 3 {
+            0 => json!([{"blocks": [{"text": "I look."}, tool]}, {"text": answer}]),
+            _ => json!([{"text": answer}]),
+        };
+        world.api.rule(&format!("turn {turn}:"), steps);
+        assert_eq!(world.send("work", &prompt), answer + "\n");
+        let arrived = world.api.prompts(requests);
+        assert_eq!(arrived[0], prompt);
+        assert_eq!(arrived.len(), 1 + usize::from(turn % 3 == 0), "{turn}");
+        requests = world.api.next();
+    }
+    assert_eq!(world.agent("work"), agent);
+    assert_eq!(world.show("work")["turns"], turns);
 }
 
 /// Its words come with the next broker, and its screen: the interface has not noticed.
@@ -43,20 +76,64 @@ fn it_outlives_the_broker() {
     });
 }
 
+/// One that does not tell its state to its terminal: it is heard from its registry.
+#[test]
+fn an_old_version_is_slower_and_never_wrong() {
+    let Some(world) = World::real_of(&["2.1.197"]) else {
+        return;
+    };
+    session(&world);
+    assert_eq!(world.show("work")["agent_version"], "2.1.197");
+    for turn in 0..5 {
+        let prompt = format!("turn {turn}:\n\tline");
+        let answer = format!("answer {turn}{}", "\nline".repeat(turn * 9));
+        let tool = json!({"tool": {"name": "Read", "input": {"file_path": "/etc/hostname"}}});
+        let steps = json!([{"blocks": [{"text": "I look."}, tool]}, {"text": answer}]);
+        world.api.rule(&format!("turn {turn}:"), steps);
+        assert_eq!(world.send("work", &prompt), answer + "\n");
+    }
+    // It makes another form of this, which shows before it is sent.
+    let done = world.clsess(&["send", "work", "e\u{301}"]).run();
+    assert_eq!(done.code, 2, "{}", done.stderr);
+    // A question, an interrupt, and a broker's death.
+    let steps = json!([{"blocks": [world.write("new")]}, {"text": "written"}]);
+    world.api.rule("write", steps);
+    let asks = ["send", "--on-question", "wait", "work", "write"];
+    let asks = world.clsess(&asks).spawn();
+    world.wait_state("work", "question");
+    world.kill_broker();
+    world.clsess(&["approve", "work"]).run().ok();
+    assert_eq!(asks.wait().ok().text(), "written\n");
+    assert!(world.project().join("new").exists());
+    world
+        .api
+        .rule("slow", json!([{"text": "half an answer", "hold": "h"}]));
+    let slow = world.clsess(&["send", "work", "slow"]).spawn();
+    world.api.wait_hold("h", 1);
+    world.clsess(&["interrupt", "work"]).run().ok();
+    slow.wait().fails(10);
+    world.api.release("h");
+    assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
+}
+
 /// What the interface would change is not typed into it, and what it changes all the same is not
 /// sent.
 #[test]
 fn what_it_cannot_carry_is_refused() {
     let Some(world) = World::real() else { return };
-    world.api.answer("fine", "an answer");
     session(&world);
-    // Of the last one it makes another form, which only shows when it is about to be sent.
-    for prompt in ["a\ttab", "/init", "!ls", "the end ", "e\u{301}"] {
+    let altered = "<pasted_content id=\"1\">x</pasted_content>";
+    for prompt in ["/init", "exit", "the end ", "a\u{200b}b", altered] {
         let done = world.clsess(&["send", "work", "--", prompt]).run();
         assert_eq!(done.code, 2, "{prompt:?}: {}", done.stderr);
         assert!(done.stderr.contains("unchanged"), "{}", done.stderr);
     }
-    let done = world.clsess(&["send", "work", "fine"]).run().ok();
-    assert_eq!(done.text(), "an answer\n");
-    assert_eq!(world.api.prompts(0), ["fine"]);
+    let carried = ["fine", "a\ttab", "!ls", "e\u{301}", "C:\\", "#x\r\ny"];
+    for (at, prompt) in carried.iter().enumerate() {
+        let answer = format!("answer {at}");
+        world.api.answer(prompt, &answer);
+        let done = world.clsess(&["send", "work", "--", prompt]).run().ok();
+        assert_eq!(done.text(), answer + "\n");
+    }
+    assert_eq!(world.api.prompts(0), carried);
 }

@@ -97,6 +97,8 @@ pub enum Command {
     Send(Send),
     /// Print the answer of a turn, and wait for it while it runs
     Result(ResultOf),
+    /// Let another program drive a session, by lines of JSON on stdin and stdout
+    Pipe(Pipe),
     /// List the sessions
     #[command(visible_alias = "list")]
     Ls(Ls),
@@ -138,12 +140,14 @@ pub enum Command {
     Broker(Broker),
     /// Say what is wrong around the broker and its agents, and what to do about it
     Doctor(Doctor),
+    /// Print the completions of a shell: of verbs, options, sessions, turns and questions
+    Completions(Completions),
     /// Print the versions of this command and of the running broker
     Version(Version),
 }
 
 /// How an agent is run.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Debug, Default, PartialEq)]
 pub struct AgentOptions {
     /// The session's directory (default: the current one)
     #[arg(short = 'c', long = "cwd", value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -154,6 +158,9 @@ pub struct AgentOptions {
     /// What the agent's body is (default: stream)
     #[arg(long, value_name = "DRIVER", value_enum)]
     pub driver: Option<Driver>,
+    /// With --driver oneshot: the agent's output is a terminal
+    #[arg(long)]
+    pub pty: bool,
     /// The model
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
@@ -227,6 +234,9 @@ pub struct Attach {
     /// Detach the others
     #[arg(short = 'x', long)]
     pub exclusive: bool,
+    /// Also when work that the agent does in the background ends by it
+    #[arg(long)]
+    pub anyway: bool,
     /// The keys that detach, as C-\ or C-b d (default: C-\)
     #[arg(long, value_name = "KEYS")]
     pub detach_keys: Option<String>,
@@ -301,6 +311,8 @@ pub enum Driver {
     Stream,
     /// The agent's own interface
     Tui,
+    /// A child for each turn, which takes the conversation up
+    Oneshot,
 }
 
 impl From<Driver> for clsess_proto::Driver {
@@ -308,6 +320,7 @@ impl From<Driver> for clsess_proto::Driver {
         match driver {
             Driver::Stream => Self::Stream,
             Driver::Tui => Self::Tui,
+            Driver::Oneshot => Self::Oneshot,
         }
     }
 }
@@ -341,6 +354,45 @@ pub enum OnCrash {
     Report,
     /// Run it again all the same
     Rerun,
+}
+
+impl From<OnQuestion> for clsess_proto::OnQuestion {
+    fn from(policy: OnQuestion) -> Self {
+        match policy {
+            OnQuestion::Wait => Self::Wait,
+            OnQuestion::Deny => Self::Deny,
+            OnQuestion::Fail => Self::Fail,
+        }
+    }
+}
+
+impl From<OnBusy> for clsess_proto::OnBusy {
+    fn from(policy: OnBusy) -> Self {
+        match policy {
+            OnBusy::Queue => Self::Queue,
+            OnBusy::Fail => Self::Fail,
+            OnBusy::Interrupt => Self::Interrupt,
+            OnBusy::Steer => Self::Steer,
+        }
+    }
+}
+
+impl From<OnLimit> for clsess_proto::OnLimit {
+    fn from(policy: OnLimit) -> Self {
+        match policy {
+            OnLimit::Fail => Self::Fail,
+            OnLimit::Wait => Self::Wait,
+        }
+    }
+}
+
+impl From<OnCrash> for clsess_proto::OnCrash {
+    fn from(policy: OnCrash) -> Self {
+        match policy {
+            OnCrash::Report => Self::Report,
+            OnCrash::Rerun => Self::Rerun,
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -383,6 +435,27 @@ pub struct Send {
     /// The prompt. Without words it is read from stdin; `-` as the last word stands for stdin
     #[arg(trailing_var_arg = true, value_name = "PROMPT")]
     pub words: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub struct Pipe {
+    /// The session
+    pub name: String,
+    /// Make the session when it is missing, as the options of `clsess new` say; start its agent when
+    /// it is asleep
+    #[arg(short = 'A')]
+    pub create: bool,
+    /// Interrupt a turn after this time (default: `turn_timeout` of the config, else 120s; 0: never)
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    #[command(flatten)]
+    pub agent: AgentOptions,
+    /// Take up this conversation of the agent
+    #[arg(long, value_name = "ID")]
+    pub resume: Option<uuid::Uuid>,
+    /// Vouch for the directory: its own hooks and settings will run
+    #[arg(long)]
+    pub trust: bool,
 }
 
 #[derive(Args, Debug)]
@@ -655,6 +728,20 @@ pub struct Doctor {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// The shell that is to load them
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
 }
 
 #[derive(Args, Debug)]

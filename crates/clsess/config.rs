@@ -17,8 +17,6 @@ use crate::commands::ms;
 
 /// How long an agent may take to be ready when nothing else is said.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a turn may take when nothing else is said.
-const TURN_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// The longest config file, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
@@ -30,6 +28,19 @@ pub struct Config {
     profile: BTreeMap<String, Options>,
     session: BTreeMap<String, Options>,
     agent: Agent,
+    hooks: Hooks,
+}
+
+/// `[hooks]`: commands for a shell.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Hooks {
+    question: Option<String>,
+    done: Option<String>,
+    failed: Option<String>,
+    exited: Option<String>,
+    #[serde(deserialize_with = "a_duration")]
+    timeout: Option<Duration>,
 }
 
 /// `[defaults]`, and the same in `[profile.NAME]` and `[session.NAME]`.
@@ -41,6 +52,7 @@ struct Options {
     /// Only of a session.
     profile: Option<Spanned<String>>,
     driver: Option<Driver>,
+    pty: Option<bool>,
     model: Option<String>,
     permission_mode: Option<String>,
     system_prompt: Option<String>,
@@ -80,9 +92,16 @@ struct Agent {
     args: Vec<String>,
 }
 
-fn a_duration<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+/// A duration: seconds, or a text.
+///
+/// # Errors
+/// When it is neither.
+pub fn a_duration<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(
+        untagged,
+        expecting = "a duration is a whole number of seconds, or a text like \"90s\" or \"5m\""
+    )]
     enum Written {
         Seconds(u64),
         Text(String),
@@ -106,8 +125,8 @@ pub struct Resolved {
     pub env: BTreeMap<String, String>,
     /// How long its agent may take to be ready.
     pub start_timeout: Duration,
-    /// How long a turn may take; zero: for ever.
-    pub turn_timeout: Duration,
+    /// How long a turn may take, where that is said; zero: for ever.
+    pub turn_timeout: Option<Duration>,
     /// What becomes of questions, where that is said.
     pub on_question: Option<OnQuestion>,
     /// What to do when the session is busy.
@@ -213,6 +232,16 @@ impl Config {
         self.session.contains_key(name)
     }
 
+    /// The names of all `[session.NAME]`.
+    pub fn sessions(&self) -> impl Iterator<Item = &String> {
+        self.session.keys()
+    }
+
+    /// The names of all `[profile.NAME]`.
+    pub fn profiles(&self) -> impl Iterator<Item = &String> {
+        self.profile.keys()
+    }
+
     /// Whether the config names this directory, by a session that lives in it:
     /// that is a word of trust.
     #[must_use]
@@ -265,12 +294,23 @@ impl Config {
                 .start_timeout
                 .or(first(&layers, |layer| layer.start_timeout))
                 .unwrap_or(START_TIMEOUT),
-            turn_timeout: first(&layers, |layer| layer.turn_timeout).unwrap_or(TURN_TIMEOUT),
+            turn_timeout: first(&layers, |layer| layer.turn_timeout),
             on_question: first(&layers, |layer| layer.on_question),
             on_busy: first(&layers, |layer| layer.on_busy).unwrap_or(OnBusy::Queue),
             on_limit: first(&layers, |layer| layer.on_limit).unwrap_or(OnLimit::Fail),
             on_crash: first(&layers, |layer| layer.on_crash).unwrap_or(OnCrash::Report),
         })
+    }
+
+    fn hooks(&self) -> clsess_proto::Hooks {
+        let hooks = self.hooks.clone();
+        clsess_proto::Hooks {
+            question: hooks.question,
+            done: hooks.done,
+            failed: hooks.failed,
+            exited: hooks.exited,
+            timeout_ms: hooks.timeout.map(ms),
+        }
     }
 
     fn settings(&self, layers: &[&Options], line: &AgentOptions) -> Settings {
@@ -280,6 +320,7 @@ impl Config {
         let layered = first(layers, |layer| layer.args.clone()).unwrap_or_default();
         Settings {
             driver: line.driver.or(first(layers, |o| o.driver)).map(Into::into),
+            pty: line.pty || first(layers, |o| o.pty).unwrap_or_default(),
             model: text(&line.model, |o| o.model.clone()),
             permission_mode: text(&line.permission_mode, |o| o.permission_mode.clone()),
             system_prompt: text(&line.system_prompt, |o| o.system_prompt.clone()),
@@ -302,6 +343,7 @@ impl Config {
             resume_queue: first(layers, |o| o.resume_queue).unwrap_or_default(),
             idle_sleep_ms: first(layers, |o| o.idle_sleep).map(ms),
             max_warm: first(layers, |o| o.max_warm),
+            hooks: self.hooks(),
         }
     }
 }
@@ -392,12 +434,12 @@ mod tests {
         assert_eq!(work.settings.model.as_deref(), Some("p"));
         assert_eq!(work.settings.max_turns, Some(3));
         assert_eq!(work.settings.agent_args, ["--x", "--y"]);
-        assert_eq!(work.turn_timeout, Duration::from_secs(7));
+        assert_eq!(work.turn_timeout, Some(Duration::from_secs(7)));
         assert_eq!(work.env["A"], "1");
         assert_eq!(work.env["B"], "2");
         let other = config.resolve(Some("other"), &line).unwrap();
         assert_eq!(other.settings.model.as_deref(), Some("d"));
-        assert_eq!(other.turn_timeout, Duration::from_secs(300));
+        assert_eq!(other.turn_timeout, Some(Duration::from_secs(300)));
         assert!(config.declares("work") && !config.declares("other"));
         assert!(config.names_directory(Path::new("/tmp")));
         assert!(!config.names_directory(Path::new("/")));

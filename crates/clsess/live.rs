@@ -104,7 +104,8 @@ impl Live {
         said
     }
 
-    fn rest(&mut self, texts: &[String], well: bool) -> Said {
+    /// The same, without the newline behind the last of them.
+    pub fn rest(&mut self, texts: &[String], well: bool) -> Said {
         let pairs = self.shown.iter().zip(texts);
         let same = pairs.take_while(|(shown, text)| shown == text).count();
         let rest = &texts[same..];

@@ -2,28 +2,25 @@
 
 mod activation;
 mod cli;
-mod client;
 mod commands;
 mod config;
-mod link;
+mod line;
 mod live;
 mod output;
 mod progress;
 mod prompt;
-mod reach;
 mod signals;
 mod stdout;
-mod surroundings;
-mod telling;
-mod upgrade;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
+use clsess_client::surroundings::{Named, Surroundings};
+use clsess_proto::{ErrorCode, Failure};
+
 use crate::cli::Cli;
 use crate::output::Output;
-use crate::surroundings::Surroundings;
 
 fn main() -> ExitCode {
     // The broker starts its holders as `clsess holder`; they need nothing else of
@@ -40,13 +37,21 @@ fn main() -> ExitCode {
     {
         std::process::exit(i32::from(commands::take_over()));
     }
-    // And agents their hooks so: they wait for it.
+    // And agents their hooks and their editor so: they wait for it.
     if words.0.as_ref().is_some_and(|word| word == "hook") {
         std::process::exit(i32::from(commands::hook(std::env::args_os().skip(2))));
     }
+    if words.0.as_ref().is_some_and(|word| word == "editor") {
+        std::process::exit(i32::from(commands::editor(std::env::args_os().skip(2))));
+    }
+    // And shells this, when somebody presses the Tab key.
+    if words.0.as_ref().is_some_and(|word| word == "complete") {
+        commands::complete(std::env::args_os().skip(2));
+        std::process::exit(0);
+    }
     let cli = parse();
     let output = Output::new(&cli.global, cli.command.wants_json());
-    let code = match Surroundings::find(&cli.global) {
+    let code = match surroundings(&cli.global) {
         Ok(surroundings) => commands::run(cli, &surroundings, &output),
         Err(failure) => output.fail(&failure),
     };
@@ -55,8 +60,32 @@ fn main() -> ExitCode {
     std::process::exit(i32::from(code))
 }
 
-/// Parses the command line. A variable that is set but empty counts as unset.
+/// Where things are, by the command line. This program is the broker where there is none, and in place of an
+/// older one, which is said.
+fn surroundings(global: &cli::Global) -> Result<Surroundings, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|e| Failure::new(ErrorCode::Internal, format!("where this program is: {e}")))?;
+    let found = Surroundings::find(Named {
+        label: Some(global.label.clone()),
+        socket: global.socket.clone(),
+        config: global.config.clone(),
+        program: Some(program),
+    })?;
+    let notes: fn(&str) = |text| output::say(&format!("clsess: {text}\n"));
+    Ok(Surroundings {
+        upgrades: true,
+        notes: (!global.quiet).then_some(notes),
+        ..found
+    })
+}
+
 fn parse() -> Cli {
+    let matches = command().get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The command line's definition. A variable that is set but empty counts as unset.
+fn command() -> clap::Command {
     let mut command = Cli::command();
     for (option, variable) in [
         ("socket", "CLSESS_SOCKET"),
@@ -67,5 +96,5 @@ fn parse() -> Cli {
             command = command.mut_arg(option, |arg| arg.env(None));
         }
     }
-    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    command
 }

@@ -113,8 +113,11 @@ pub fn write_all(to: impl AsFd, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether it takes more within this time.
-fn takes(fd: impl AsFd, within: PollTimeout) -> io::Result<bool> {
+/// Whether it takes more within this time: of a pipe, [`PIPE_TAKES`] bytes.
+///
+/// # Errors
+/// Of the system.
+pub fn takes(fd: impl AsFd, within: PollTimeout) -> io::Result<bool> {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];
     match poll(&mut fds, within) {
         // An error or a hang-up is told by the write.

@@ -2,7 +2,8 @@
 //! another terminal, is slow, or is not alone.
 //!
 //! `CLSESS_ATTACH_SECONDS` is how long many clients do all of that at random, `CLSESS_DEATHS` how
-//! often the broker is killed under them (`make soak` says more than `make test`);
+//! often the broker is killed under them, `CLSESS_SWAPS` how often somebody comes and goes under a
+//! stream of prompts (`make soak` says more than `make test`);
 //! `CLSESS_TEST_SEED` the seed, which is printed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -20,6 +21,7 @@ mod restored;
 mod same;
 mod size;
 mod slow;
+mod swap;
 mod viewers;
 
 use std::fs::File;

@@ -33,13 +33,14 @@ fn wait_said(file: &Path, wanted: &str) {
 fn a_new_size_reaches_the_program() {
     let Some(world) = World::bare() else { return };
     let said = world.project().join("said");
+    // A signal that comes just before the shell reads is heard behind that.
     session(
         &world,
         "work",
         USUAL,
         &format!(
             "say() {{ stty size >>{}; }}; trap say WINCH; say; echo ready; \
-             while :; do read -r -t 60 || :; done",
+             while :; do read -r -t 1 || :; done",
             said.display()
         ),
     );

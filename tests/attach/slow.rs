@@ -46,6 +46,11 @@ fn who_reads_gets_all_of_it_beside_one_who_does_not() {
         terminal.until_screen(|text| text.contains("ready"));
     }
     slow.stop_reading();
+    // Who has just come gets the screen, and a moment later the screen once more behind the history.
+    for round in 0..3 {
+        speaker.say(format!("steady {round}\r\n"));
+        other.until_screen(|text| text.contains(&format!("steady {round}")));
+    }
     let before = other.read();
     // Not faster than it is read.
     let mut said = 0;

@@ -47,12 +47,8 @@ const SESSIONS: usize = 6;
 /// Brokers, each of which has as many turns as the others. All but the last one are killed.
 const BROKERS: usize = 4;
 
-mod stream {
-    #[test]
-    fn every_turn_ends_in_exactly_one_way_whatever_happens() {
-        crate::chaos(&crate::driver::Driver::stream());
-    }
-}
+/// What the sessions' bodies are, one after the other.
+static DRIVERS: [Driver; 3] = [Driver::stream(), Driver::tui(), Driver::oneshot()];
 
 /// What a worker has done.
 struct Work {
@@ -62,11 +58,12 @@ struct Work {
     ids: Vec<String>,
 }
 
-fn chaos(driver: &Driver) {
+#[test]
+fn every_turn_ends_in_exactly_one_way_whatever_happens() {
     let Some(world) = World::real() else { return };
     let turns = std::env::var(TURNS).map_or(FEW, |turns| turns.parse().expect("a number"));
     let mut random = Random::from_environment();
-    let run = Run::new(&world, driver);
+    let run = Run::new(&world);
     let seats = seats(&run);
     let mut fates: Vec<Fate> = seats
         .iter()
@@ -116,7 +113,10 @@ fn chaos(driver: &Driver) {
 /// The sessions, made side by side.
 fn seats(run: &Run<'_>) -> Vec<Seat> {
     thread::scope(|scope| {
-        let make = |number| scope.spawn(move || run.seat(&format!("s{number}")));
+        let make = |number| {
+            let driver = &DRIVERS[number % DRIVERS.len()];
+            scope.spawn(move || run.seat(&format!("s{number}"), driver))
+        };
         let seats: Vec<_> = (0..SESSIONS).map(make).collect();
         let seats = seats.into_iter();
         seats.map(|seat| seat.join().unwrap()).collect()
@@ -125,10 +125,14 @@ fn seats(run: &Run<'_>) -> Vec<Seat> {
 
 /// A turn without faults, after which all of a session is there.
 fn warm(run: &Run<'_>, seat: &Seat, random: &mut Random) -> Fate {
-    let turn = Turn::new(run.world, random, Script::Answers);
+    let turn = Turn::new(run.world, random, Script::Answers, seat.driver);
     let answer = run.world.send(&seat.name, &turn.prompt);
     assert_eq!(answer, turn.texts());
-    run.world.wait_state(&seat.name, "idle");
+    // One that has its child for the next turn says nothing more.
+    until("it is at rest", || {
+        let shown = run.world.show(&seat.name);
+        shown["state"] == "idle" && shown["detail"].is_null()
+    });
     let entry = account::history(run, &seat.id, Some(1)).pop();
     Fate {
         turn,
@@ -182,7 +186,7 @@ fn worker(run: &Run<'_>, number: usize, seat: Seat, turns: usize, mut random: Ra
     let mut deaths = (1..BROKERS).map(|death| turns * death / BROKERS);
     let mut death = deaths.next().filter(|_| number == 0);
     while run.goes_on() && work.fates.len() < turns {
-        let mut plan = Plan::new(run.world, &mut random);
+        let mut plan = Plan::new(run.world, &mut random, work.seat.driver);
         if death.is_some_and(|death| work.fates.len() >= death) {
             death = deaths.next();
             let at = random.moment(Duration::from_millis(250));
@@ -198,7 +202,7 @@ fn worker(run: &Run<'_>, number: usize, seat: Seat, turns: usize, mut random: Ra
         work.fates.extend(fates);
         run.look_at_requests();
         if plan.kills_session() {
-            work.seat = run.seat(&work.seat.name);
+            work.seat = run.seat(&work.seat.name, work.seat.driver);
             work.ids.push(work.seat.id.clone());
         }
     }

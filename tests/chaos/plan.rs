@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::driver::Driver;
 use crate::harness::World;
 use crate::harness::random::Random;
 use crate::turn::{Script, Turn};
@@ -111,9 +112,9 @@ pub struct Plan {
 
 impl Plan {
     /// The next one.
-    pub fn new(world: &World, random: &mut Random) -> Self {
+    pub fn new(world: &World, random: &mut Random, driver: &Driver) -> Self {
         let count = random.weighted(&[(70, 1), (20, 2), (10, 3)]);
-        let sends = (0..count).map(|number| Send::new(world, random, number == 0));
+        let sends = (0..count).map(|number| Send::new(world, random, driver, number == 0));
         let sends: Vec<Send> = sends.collect();
         let mut disturbances = Vec::new();
         for _ in 0..random.weighted(&[(40, 0), (50, 1), (10, 2)]) {
@@ -215,12 +216,13 @@ impl Plan {
             // It may become a part of another one, and end with it.
             let others = (0..self.sends.len()).filter(|other| *other != number);
             codes.extend(others.clone().flat_map(|other| self.own_codes(other)));
-            // When the other one's time is up it ends both, each by its own name.
-            codes.extend(
-                others
-                    .filter(|other| self.sends[*other].hurried)
-                    .map(|_| 10),
-            );
+            // When the other one's time is up it ends both, each by its own name, and so does a question
+            // that ends it.
+            let fails = |send: &Send| {
+                send.hurried || send.turn.script == Script::Asks && send.policy == Policy::Fail
+            };
+            let ended = others.filter(|other| fails(&self.sends[*other]));
+            codes.extend(ended.map(|_| 10));
         }
         codes
     }
@@ -269,7 +271,7 @@ impl Plan {
 }
 
 impl Send {
-    fn new(world: &World, random: &mut Random, first: bool) -> Self {
+    fn new(world: &World, random: &mut Random, driver: &Driver, first: bool) -> Self {
         let script = random.weighted(&[
             (35, Script::Answers),
             (15, Script::Tool),
@@ -284,7 +286,7 @@ impl Send {
             (1, Script::ErrorLasting(529)),
             (20, Script::Asks),
         ]);
-        let turn = Turn::new(world, random, script);
+        let turn = Turn::new(world, random, script, driver);
         let policy = policy(random);
         let mut options = vec![match policy {
             Policy::Deny => "--on-question=deny".to_owned(),

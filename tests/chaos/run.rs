@@ -22,8 +22,6 @@ const AGENT: [&str; 4] = [
 pub struct Run<'a> {
     /// See the name.
     pub world: &'a World,
-    /// See the name.
-    pub driver: &'a Driver,
     /// Somebody has found something: all stop.
     pub stop: AtomicBool,
     /// Odd while a broker is being killed.
@@ -41,14 +39,15 @@ pub struct Seat {
     pub name: String,
     /// Its id.
     pub id: String,
+    /// What its body is.
+    pub driver: &'static Driver,
 }
 
 impl<'a> Run<'a> {
     /// Before anything has happened.
-    pub fn new(world: &'a World, driver: &'a Driver) -> Self {
+    pub fn new(world: &'a World) -> Self {
         Self {
             world,
-            driver,
             stop: AtomicBool::new(false),
             deaths: AtomicU64::new(0),
             events: Mutex::new(None),
@@ -57,11 +56,11 @@ impl<'a> Run<'a> {
     }
 
     /// Makes a session of this name.
-    pub fn seat(&self, name: &str) -> Seat {
-        self.driver.session_with(self.world, name, &AGENT);
+    pub fn seat(&self, name: &str, driver: &'static Driver) -> Seat {
+        driver.session_with(self.world, name, &AGENT);
         let id = self.world.show(name)["id"].as_str().unwrap().to_owned();
         let name = name.to_owned();
-        Seat { name, id }
+        Seat { name, id, driver }
     }
 
     /// How often the broker was killed, twice; odd while it is being killed.

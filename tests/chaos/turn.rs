@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::driver::{Ability, Driver};
 use crate::harness::World;
 use crate::harness::random::{Random, mixed};
 
@@ -54,6 +55,10 @@ pub struct Turn {
     pub script: Script,
     /// The file that the tool adds a line to, where it needs a permission.
     pub file: PathBuf,
+    /// Into the agent's interface.
+    pub is_typed: bool,
+    /// What broke off is not known to have, and its words stand in front of the whole answer.
+    pub twice: bool,
     /// The number of its rule.
     pub rule: u64,
     /// Between two pieces of what the model says, in milliseconds.
@@ -62,13 +67,19 @@ pub struct Turn {
 
 impl Turn {
     /// A new one, which the fake API knows.
-    pub fn new(world: &World, random: &mut Random, script: Script) -> Self {
+    pub fn new(world: &World, random: &mut Random, script: Script, driver: &Driver) -> Self {
         let number = random.number();
         let token = format!("p{number:016x}");
+        let prompts = ENDS.map(|end| format!("{token} is what I say{end}"));
+        let carried = prompts.iter().filter(|it| (driver.carries)(it) == Some(it));
+        let carried: Vec<&String> = carried.collect();
         let mut turn = Self {
-            prompt: format!("{token} is what I say{}", random.one_of(&ENDS)),
+            prompt: random.one_of(&carried).clone(),
             answer: format!("and {:016x} is the answer", mixed(!number)),
             file: world.project().join(&token),
+            is_typed: !driver.has(Ability::TellsRetries),
+            twice: !driver.has(Ability::TellsRetries)
+                && matches!(script, Script::Cut | Script::ErrorEvent),
             token,
             script,
             rule: 0,

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::driver::Driver;
+use crate::driver::{Ability, Driver};
 use crate::harness::tools::{bash, waits_for};
 use crate::harness::{Running, World};
 use crate::turns::{held, in_a_tool, usable};
@@ -105,6 +105,9 @@ pub fn an_interrupting_prompt_ends_the_turn_and_goes_first(driver: &Driver) {
 }
 
 pub fn a_prompt_is_put_into_the_turn_that_runs(driver: &Driver) {
+    if !driver.can(Ability::Steers) {
+        return;
+    }
     let Some(world) = World::real() else { return };
     driver.session_with(&world, "work", &["--agent-arg=--allowedTools=Bash"]);
     let (running, go) = in_a_tool_until(&world);
@@ -151,6 +154,9 @@ fn turn_of(world: &World, prompt: &str) -> Value {
 }
 
 pub fn a_prompt_that_comes_too_late_for_a_turn_runs_by_itself(driver: &Driver) {
+    if !driver.can(Ability::Steers) {
+        return;
+    }
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
     let running = held(&world, &[]);
@@ -206,6 +212,9 @@ pub fn prompts_that_come_together_are_never_made_one(driver: &Driver) {
 }
 
 pub fn a_steered_prompt_is_taken_back_before_it_is_taken_up(driver: &Driver) {
+    if !driver.can(Ability::Steers) {
+        return;
+    }
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
     let running = held(&world, &[]);
@@ -223,6 +232,9 @@ pub fn a_steered_prompt_is_taken_back_before_it_is_taken_up(driver: &Driver) {
 }
 
 pub fn an_interrupt_leaves_a_steered_prompt_its_own_turn(driver: &Driver) {
+    if !driver.can(Ability::Steers) {
+        return;
+    }
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
     let running = held(&world, &[]);
@@ -241,6 +253,9 @@ pub fn an_interrupt_leaves_a_steered_prompt_its_own_turn(driver: &Driver) {
 }
 
 pub fn a_prompt_for_a_turn_that_asks_does_not_answer_it(driver: &Driver) {
+    if !driver.can(Ability::Steers) {
+        return;
+    }
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
     let file = world.project().join("new");

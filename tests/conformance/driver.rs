@@ -1,5 +1,7 @@
 //! The drivers, and what each of them can carry.
 
+use clsess_claude::tui::prompt::representable;
+
 use crate::harness::World;
 
 /// A body of a session, as the suite knows it.
@@ -11,8 +13,11 @@ pub struct Driver {
     new: &'static [&'static str],
     /// What it cannot do.
     lacks: &'static [Ability],
-    /// Whether it can carry this prompt unchanged. Where it cannot, `send` must refuse.
-    pub carries: fn(&str) -> bool,
+    /// What the client says there of a key that is refused.
+    pub says_of_401: &'static str,
+    /// What of this prompt arrives: all of it, or all but the newlines at its end. Where it is
+    /// nothing, `send` must refuse.
+    pub carries: fn(&str) -> Option<&str>,
 }
 
 /// What a body may be unable to do; the contract does not ask it of every one.
@@ -24,6 +29,14 @@ pub enum Ability {
     TellsThoughts,
     /// A request that the agent makes again is told.
     TellsRetries,
+    /// What a turn took and what the model said about its end is told: tokens, cost, model.
+    TellsResults,
+    /// The question about a plan tells the plan; elsewhere it is on the screen.
+    TellsPlans,
+    /// A text is told before the tool call that came after it.
+    TellsInOrder,
+    /// A prompt can be put into the turn that runs.
+    Steers,
     /// The agent lives on between turns, so it can work and report unasked.
     StaysBetweenTurns,
 }
@@ -35,7 +48,38 @@ impl Driver {
             name: "stream",
             new: &[],
             lacks: &[],
-            carries: |_| true,
+            says_of_401: "Failed to authenticate. API Error: 401 told 401",
+            carries: |prompt| Some(prompt),
+        }
+    }
+
+    /// The agent's own interface, driven by keys and heard by its hooks.
+    pub const fn tui() -> Self {
+        use Ability as A;
+        Self {
+            name: "tui",
+            new: &["--driver", "tui"],
+            lacks: &[
+                A::TellsPieces,
+                A::TellsThoughts,
+                A::TellsRetries,
+                A::TellsResults,
+                A::TellsPlans,
+                A::TellsInOrder,
+                A::Steers,
+            ],
+            says_of_401: "Please run /login · API Error: 401 told 401",
+            carries: |prompt| representable(prompt).ok(),
+        }
+    }
+
+    /// A child for each turn.
+    pub const fn oneshot() -> Self {
+        Self {
+            name: "oneshot",
+            new: &["--driver", "oneshot"],
+            lacks: &[Ability::StaysBetweenTurns],
+            ..Self::stream()
         }
     }
 
@@ -54,9 +98,14 @@ impl Driver {
         assert_eq!(world.show(name)["driver"], self.name);
     }
 
+    /// Whether it can do this.
+    pub fn has(&self, ability: Ability) -> bool {
+        !self.lacks.contains(&ability)
+    }
+
     /// Whether it can do this; says so where it cannot.
     pub fn can(&self, ability: Ability) -> bool {
-        let can = !self.lacks.contains(&ability);
+        let can = self.has(ability);
         if !can {
             println!("skipped: {} cannot: {ability:?}", self.name);
         }

@@ -22,15 +22,7 @@ pub fn errors_of_the_provider(driver: &Driver) {
     let failed = outage(500);
     for (status, expected) in [
         (400, told(1, "agent_error", "API Error: 400 told 400", None)),
-        (
-            401,
-            told(
-                8,
-                "not_logged_in",
-                "Failed to authenticate. API Error: 401 told 401",
-                login,
-            ),
-        ),
+        (401, told(8, "not_logged_in", driver.says_of_401, login)),
         (
             429,
             told(

@@ -36,6 +36,8 @@ mod vanishing;
 macro_rules! suite {
     ($($cases:tt)*) => {
         cases_of!(stream { $($cases)* });
+        cases_of!(tui { $($cases)* });
+        cases_of!(oneshot { $($cases)* });
     };
 }
 

@@ -48,7 +48,8 @@ pub fn a_question_of_each_kind_is_answered_from_another_shell(driver: &Driver) {
         let (kind, text) = match asked.tool {
             "Write" => ("permission", "may Write be used: new"),
             "AskUserQuestion" => ("question", "Which colour?"),
-            _ => ("plan", "# Do it\n"),
+            _ if driver.can(Ability::TellsPlans) => ("plan", "# Do it\n"),
+            _ => ("plan", "is the plan approved"),
         };
         assert_eq!(question["kind"], kind);
         assert_eq!(question["text"], text);
@@ -231,6 +232,8 @@ pub fn a_second_prompt_never_answers_a_question(driver: &Driver) {
     let send = asking(&world, "work", "write");
     let id = open(&world, "work")[0]["id"].clone();
     let prompts = ["yes", "1", "\n\n", "y\r", "approve work", "2"];
+    let carried = |prompt: &&str| (driver.carries)(&format!("{prompt}.")).is_some();
+    let prompts: Vec<_> = prompts.into_iter().filter(carried).collect();
     let queued: Vec<Running> = prompts
         .iter()
         .map(|prompt| {

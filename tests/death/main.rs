@@ -9,6 +9,7 @@
 mod harness;
 
 mod everything;
+mod interface;
 mod stages;
 
 use std::collections::HashMap;

@@ -146,6 +146,7 @@ fn report(turn: TurnId) -> TurnReport {
     TurnReport {
         steered_into: None,
         origin: None,
+        prompt_trimmed: false,
         agent_deaths: 0,
         context_lost: None,
         session: "work".to_owned(),

@@ -1,5 +1,5 @@
-//! The man pages and completions that are committed are those of this code, and what
-//! PROTOCOL.md says of bytes and error codes is true.
+//! The man pages that are committed are those of this code, and what PROTOCOL.md says of bytes and
+//! error codes is true.
 //!
 //! `make docs` (`UPDATE=1 cargo nextest run --test docs`) writes them again. The pages of the
 //! commands are made of the argument parser; `man/src/PAGE.1.md` adds the sections that a parser
@@ -17,10 +17,9 @@ mod roff;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use clap::CommandFactory;
-use clap_complete::{Shell, generate};
 
 /// The options that every command has; they are described once, in clsess(1).
 const GLOBAL: &str = "## GLOBAL OPTIONS\n\n`-S`, `-L`, `--config`, `-v`, `-q` and `--color` may \
@@ -67,16 +66,6 @@ fn generated() -> BTreeMap<PathBuf, String> {
         files.insert(format!("man/{name}.{section}").into(), page);
     }
     files.insert("PROTOCOL.md".into(), protocol);
-    for (shell, file) in [
-        (Shell::Bash, "clsess.bash"),
-        (Shell::Zsh, "_clsess"),
-        (Shell::Fish, "clsess.fish"),
-    ] {
-        let mut script = Vec::new();
-        generate(shell, &mut cli::Cli::command(), "clsess", &mut script);
-        let script = String::from_utf8(script).unwrap();
-        files.insert(format!("completions/{file}").into(), script);
-    }
     files
 }
 
@@ -196,13 +185,11 @@ fn the_committed_files_are_those_of_this_code() {
     assert!(stale.is_empty(), "run: make docs\nstale: {stale:?}");
 }
 
-/// Pages and completions of what is no more.
+/// Pages of what is no more.
 fn left_over(files: &BTreeMap<PathBuf, String>) -> Vec<PathBuf> {
-    let there = ["man", "completions"].into_iter().flat_map(|dir| {
-        let entries = fs::read_dir(root().join(dir)).into_iter().flatten();
-        entries.filter_map(|entry| Some(entry.ok()?.path()))
-    });
+    let there = fs::read_dir(root().join("man")).into_iter().flatten();
     there
+        .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.is_file())
         .filter(|path| !files.contains_key(path.strip_prefix(root()).unwrap()))
         .collect()
@@ -216,57 +203,6 @@ fn every_written_section_has_its_page() {
         let page = PathBuf::from("man").join(file.strip_suffix(".md").unwrap());
         assert!(files.contains_key(&page), "man/src/{file} is of no page");
     }
-}
-
-#[test]
-fn the_shells_take_the_completions() {
-    for (shell, flag, file) in [
-        ("bash", "-n", "clsess.bash"),
-        ("zsh", "-n", "_clsess"),
-        ("fish", "--no-execute", "clsess.fish"),
-    ] {
-        let path = root().join("completions").join(file);
-        match Command::new(shell).arg(flag).arg(&path).output() {
-            Ok(output) => assert!(
-                output.status.success() && output.stderr.is_empty(),
-                "{shell}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            ),
-            Err(_) => eprintln!("skipped: there is no {shell}"),
-        }
-    }
-}
-
-/// bash, asked as its user asks by the Tab key.
-#[test]
-fn bash_completes() {
-    let script = r#"
-        source completions/clsess.bash
-        complete_line() {
-            COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-            _clsess clsess "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
-            echo "${COMPREPLY[@]}"
-        }
-        complete_line clsess br
-        complete_line clsess broker sta
-        complete_line clsess send --on-q
-        complete_line clsess send --on-question f
-    "#;
-    let output = Command::new("bash")
-        .args(["--norc", "-c", script])
-        .current_dir(root())
-        .stdin(Stdio::null())
-        .output();
-    let Ok(output) = output else {
-        eprintln!("skipped: there is no bash");
-        return;
-    };
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "broker\nstart status\n--on-question\nfail\n",
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::World;
+use super::{World, until};
 
 impl World {
     /// The id of the session's conversation.
@@ -13,12 +13,18 @@ impl World {
         id.as_str().unwrap().to_owned()
     }
 
-    /// Where the client keeps a conversation.
+    /// Where the client keeps a conversation. The interface writes it a moment behind its first turn.
     pub fn transcript(&self, id: &str) -> PathBuf {
-        let projects = std::fs::read_dir(self.home().join(".claude/projects")).unwrap();
         let file = format!("{id}.jsonl");
-        let paths = projects.map(|project| project.unwrap().path().join(&file));
-        paths.into_iter().find(|path| path.exists()).unwrap()
+        let mut found = None;
+        until("there is a transcript", || {
+            let projects = std::fs::read_dir(self.home().join(".claude/projects"));
+            let projects = projects.into_iter().flatten();
+            let mut paths = projects.map(|project| project.unwrap().path().join(&file));
+            found = paths.find(|path| path.exists());
+            found.is_some()
+        });
+        found.unwrap()
     }
 
     /// What the model got in the last request: the texts of both sides.

@@ -74,7 +74,12 @@ pub struct World {
 impl World {
     /// With the real Claude Code; `None` where it cannot be had.
     pub fn real() -> Option<Self> {
-        let claude = match install_claude() {
+        Self::real_of(&[])
+    }
+
+    /// The same with a version of it.
+    pub fn real_of(version: &[&str]) -> Option<Self> {
+        let claude = match install_claude(version) {
             Ok(claude) => claude,
             Err(why) => return skipped(&why),
         };
@@ -341,9 +346,14 @@ impl World {
         self.clsess(&["show", "--json", name]).run().ok().json()
     }
 
-    /// The process of the session's agent.
+    /// The process of the session's agent. Between two of them it is waited for.
     pub fn agent(&self, name: &str) -> u32 {
-        pid_of(&self.show(name)["pid"])
+        let mut pid = Value::Null;
+        until("there is an agent", || {
+            pid = self.show(name)["pid"].clone();
+            pid.is_number()
+        });
+        pid_of(&pid)
     }
 
     /// Waits until so many turns wait in the session.
@@ -471,7 +481,8 @@ impl Drop for World {
     }
 }
 
-fn skipped<T>(why: &str) -> Option<T> {
+/// Says why a test is not run; in CI that is a failure.
+pub fn skipped<T>(why: &str) -> Option<T> {
     let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(!ci, "in CI this must not be skipped: {why}");
     println!("skipped: {why}");
@@ -479,9 +490,9 @@ fn skipped<T>(why: &str) -> Option<T> {
 }
 
 /// The path of the real client, installed on first need.
-fn install_claude() -> Result<PathBuf, String> {
+fn install_claude(version: &[&str]) -> Result<PathBuf, String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/install-claude");
-    let output = Command::new(script).output().unwrap();
+    let output = Command::new(script).args(version).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     match output.status.code() {
         Some(0) => Ok(PathBuf::from(
@@ -734,6 +745,11 @@ impl Running {
     pub fn type_in(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("an open stdin");
         stdin.write_all(bytes).unwrap();
+    }
+
+    /// Ends its stdin.
+    pub fn end_input(&mut self) {
+        self.stdin = None;
     }
 
     /// Whether it still runs.

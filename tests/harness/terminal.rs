@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alacritty_terminal::event::{Event, EventListener, WindowSize};
 use alacritty_terminal::grid::Dimensions;
@@ -473,6 +473,21 @@ impl Terminal {
         });
         let differs = differs.unwrap_or_default();
         assert!(came, "{what}:\n{differs}{}", self.seen().text());
+    }
+
+    /// Waits until it shows what another one does, which may go on moving meanwhile.
+    #[track_caller]
+    pub fn until_same(&self, what: &str, other: &Self) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let (seen, wanted) = (self.seen(), other.seen());
+            let Some(differs) = seen.differs(&wanted) else {
+                return;
+            };
+            assert!(Instant::now() < end, "{what}:\n{differs}{}", seen.text());
+            // Either of them may be the one that is behind.
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     #[track_caller]

@@ -605,7 +605,6 @@ class Terminal(Live):
             attach = self.broker.attach(name, null.fileno())
             self.refused("no_terminal", self.broker.wait, attach)
         _, own = self.terminal()
-        self.refused("no_terminal", self.broker.wait, self.broker.attach(self.name, own))
         attach = self.broker.attach(name, own, detach_keys="d")
         self.refused("bad_request", self.broker.wait, attach)
         for gone in ("resized", "detach"):

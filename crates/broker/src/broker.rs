@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -19,12 +20,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use crate::disk::{self, Disk};
+use crate::disk::{Disk, write_private};
 use crate::driver::stream::Found;
 use crate::driver::terminal::FoundTerminal;
 use crate::feed::Sequence;
+use clsess_place::remedy::refuses;
+
+use crate::hooks::Hooks;
 use crate::journal::{self, Journal};
-use crate::listen::{self, Own, Watch};
+use crate::listen::{self, Own};
 use crate::lock::{Lock, Record};
 use crate::log::LogFile;
 use crate::place::Place;
@@ -33,6 +37,7 @@ use crate::session::{self, Agents, Command, ProgramSeed, Seed, now_ms};
 use crate::store::SessionRecord;
 use crate::upgrade::{self, Go, Predecessor, Proven, Upgrade, hand_over};
 use crate::warm::Warm;
+use crate::watch::Watch;
 use crate::{conn, log};
 
 /// How long agents may take to end when the broker is told to by a signal.
@@ -81,6 +86,8 @@ pub struct Shared {
     pub brief: Arc<Semaphore>,
     /// Which socket is its own.
     pub bound: listen::Bound,
+    /// The users' own commands.
+    pub hooks: Hooks,
     /// Whether the broker is ending: nothing new is begun.
     pub stopping: AtomicBool,
     /// True when everything has stopped.
@@ -89,11 +96,11 @@ pub struct Shared {
 
 impl Shared {
     /// Moves a killed session's directory away, without what only a start needs; or
-    /// removes it.
+    /// removes it. `record`: as it is kept.
     ///
     /// # Errors
     /// Of the disk; the session is then where it was, and whole.
-    pub fn bury(&self, dir: &Path, id: Uuid, keep: bool) -> io::Result<()> {
+    pub fn bury(&self, dir: &Path, id: Uuid, record: Option<Vec<u8>>) -> io::Result<()> {
         // At once, whatever comes then: half a session would be taken up by the next broker.
         let buried = self.place.ended().join(id.to_string());
         match std::fs::rename(dir, &buried) {
@@ -101,9 +108,13 @@ impl Shared {
             Err(_) if !dir.exists() => return Ok(()),
             moved => moved?,
         }
-        let cleared = match keep {
-            true => std::fs::remove_file(crate::store::env_path(&buried)),
-            false => std::fs::remove_dir_all(&buried),
+        let cleared = match record {
+            Some(record) => {
+                // The last change of it may still be on its way to where it was.
+                let written = write_private(&buried.join(crate::store::FILE), &record);
+                std::fs::remove_file(crate::store::env_path(&buried)).and(written)
+            }
+            None => std::fs::remove_dir_all(&buried),
         };
         if let Err(error) = cleared
             && error.kind() != io::ErrorKind::NotFound
@@ -251,7 +262,7 @@ pub fn prepare(place: Place, inherited: Option<UnixListener>) -> Result<Option<P
 
 fn open_log(place: &Place) -> Result<LogFile, Failure> {
     let log = place.log();
-    LogFile::open(&log).map_err(|e| disk::refuses(ErrorCode::UnsafePath, "write", &log, &e))
+    LogFile::open(&log).map_err(|e| refuses(ErrorCode::UnsafePath, "write", &log, &e))
 }
 
 fn record(lock: &Lock, place: &Place, begun: &[u64]) -> Result<(), Failure> {
@@ -260,7 +271,7 @@ fn record(lock: &Lock, place: &Place, begun: &[u64]) -> Result<(), Failure> {
         ..Record::of_this_process(&place.socket)
     };
     lock.record(&record)
-        .map_err(|e| disk::refuses(ErrorCode::JournalFailed, "write", &place.lock(), &e))
+        .map_err(|e| refuses(ErrorCode::JournalFailed, "write", &place.lock(), &e))
 }
 
 /// Runs the broker until it is told to stop, or another one has taken its place. The process
@@ -392,12 +403,13 @@ async fn serve(
         disk,
         sequence: Arc::new(Sequence::new(now_ms())),
         agents: Agents::default(),
-        successor: place.successor(own.inherited),
+        successor: successor(place, own.inherited),
         stop,
         upgrades,
         leaving: watch::Sender::new(false),
         brief: Arc::new(Semaphore::new(BRIEF as usize)),
         bound: listen::Bound::new(own),
+        hooks: Hooks::default(),
         stopping: AtomicBool::new(false),
         stopped: stopped_seen,
         place: place.clone(),
@@ -571,7 +583,8 @@ impl Left {
             },
             None => Self {
                 agent: {
-                    let driver = record.settings.driver.unwrap_or_default();
+                    let own = record.settings.driver.unwrap_or_default();
+                    let driver = record.embodied.unwrap_or(own);
                     session::find(dir, driver, successor).await?
                 },
                 program: None,
@@ -693,7 +706,7 @@ fn watched(shared: &Shared, listener: &mut Listener) -> Option<Watch> {
     let watch = place
         .prepare_socket_dir()
         .map_err(io::Error::other)
-        .and_then(|()| Watch::new(&place.socket));
+        .and_then(|()| Watch::for_removals(place.socket.parent().unwrap_or(Path::new("/"))));
     let there = watch.and_then(|watch| {
         if !shared.bound.is_at(&place.socket) {
             let again = listen::bind(place).map_err(io::Error::other)?;
@@ -712,7 +725,7 @@ fn watched(shared: &Shared, listener: &mut Listener) -> Option<Watch> {
 async fn removed(watch: Option<&mut Watch>) {
     match watch {
         Some(watch) => {
-            if let Err(error) = watch.removed().await {
+            if let Err(error) = watch.changed().await {
                 tracing::error!(%error, "cannot watch the socket");
                 std::future::pending().await
             }
@@ -725,6 +738,39 @@ async fn removed(watch: Option<&mut Watch>) {
 fn from_fd(fd: OwnedFd) -> io::Result<Listener> {
     use interprocess::os::unix::uds_local_socket::tokio::Listener as Unix;
     Unix::try_from(fd).map(Listener::UdSocket)
+}
+
+/// What starts another broker here: the program that this one is an instance of, as it is by
+/// then, and nothing of this one's environment. An `inherited` socket is still listened on by
+/// who has started this one, and brings another when it is knocked at.
+#[must_use]
+fn successor(place: &Place, inherited: bool) -> Successor {
+    let program = std::env::current_exe().unwrap_or_default();
+    // It may have been replaced by another version since this broker began.
+    let program = program.as_os_str().as_bytes();
+    let program = program.strip_suffix(b" (deleted)").unwrap_or(program);
+    let label = place.state.file_name().unwrap_or_default();
+    let state = place.state.parent().unwrap_or(Path::new("/"));
+    let start: [&[u8]; 8] = [
+        program,
+        b"broker",
+        b"start",
+        b"--again",
+        b"--held",
+        b"--quiet",
+        b"--label",
+        label.as_bytes(),
+    ];
+    let socket: [&[u8]; 2] = [b"--socket", place.socket.as_os_str().as_bytes()];
+    let named = if inherited { &[][..] } else { &socket };
+    let args = start.iter().chain(named);
+    Successor {
+        args: args.map(|arg| arg.to_vec()).collect(),
+        env: vec![(
+            b"CLSESS_STATE_DIR".to_vec(),
+            state.as_os_str().as_bytes().to_vec(),
+        )],
+    }
 }
 
 #[cfg(test)]

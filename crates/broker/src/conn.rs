@@ -502,9 +502,30 @@ async fn answer(
         Request::Hook { id, input } => {
             let handle = caller.session(&shared.registry)?;
             let input = input.into_vec();
-            let output = ask(&handle, |reply| Command::Hook { id, input, reply }).await?;
+            let process = caller.process();
+            let hook = |reply| Command::Hook {
+                id,
+                input,
+                process,
+                reply,
+            };
+            let output = ask(&handle, hook).await?;
             Ok(Reply::Hooked {
                 output: output.into(),
+            })
+        }
+        Request::Edit { text } => {
+            let handle = caller.session(&shared.registry)?;
+            let text = text.into_vec();
+            let editor = caller.process();
+            let edit = |reply| Command::Edit {
+                text,
+                editor,
+                reply,
+            };
+            let text = ask(&handle, edit).await?;
+            Ok(Reply::Edited {
+                text: text.map(Into::into),
             })
         }
         Request::List {} => Ok(Reply::Sessions {

@@ -208,6 +208,7 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Vec<Promise>), Failu
         umask: new.umask.unwrap_or(0o022) & 0o777,
         forgotten,
         damage: None,
+        embodied: None,
         program: new.program.clone(),
         exit: None,
         settings: new.settings,

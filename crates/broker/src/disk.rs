@@ -16,7 +16,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use clsess_proto::{ErrorCode, Failure};
 use tokio::sync::oneshot;
 
 /// Between two tries to write what the disk has refused.
@@ -277,30 +276,6 @@ pub fn hint(error: &io::Error) -> &'static str {
             "it has to be writable; where it is: clsess broker status; another place: CLSESS_STATE_DIR"
         }
         _ => "see whether the disk is full: df -h; where it is: clsess broker status",
-    }
-}
-
-/// What can be done about a path that a broker needs and the disk refuses.
-#[must_use]
-pub fn remedy(error: &io::Error, path: &Path) -> Option<String> {
-    use io::ErrorKind as E;
-    let dir = path.parent().unwrap_or(path).display();
-    match error.kind() {
-        E::StorageFull | E::QuotaExceeded => Some(format!("make room: df -h {dir}")),
-        E::ReadOnlyFilesystem | E::PermissionDenied => Some(format!(
-            "{dir} has to be writable; other places: CLSESS_STATE_DIR, CLSESS_RUNTIME_DIR"
-        )),
-        _ => None,
-    }
-}
-
-/// Why a broker cannot begin.
-#[must_use]
-pub fn refuses(code: ErrorCode, what: &str, path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::new(code, format!("cannot {what} {}: {error}", path.display()));
-    match remedy(error, path) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
     }
 }
 

@@ -87,6 +87,8 @@ struct Entry {
     unasked: bool,
     /// Whether a tool was called in it.
     called: bool,
+    /// By which the agent's transcript knows it.
+    line: Option<Uuid>,
 }
 
 /// The open journal of a session.
@@ -227,7 +229,12 @@ impl Journal {
             }
             Record::Started { turn, at } | Record::Accepted { turn, at, .. } => {
                 let entry = self.entry(*turn);
-                entry.called |= matches!(record, Record::Accepted { called: true, .. });
+                if let Record::Accepted { called, line, .. } = record {
+                    entry.called |= called;
+                    entry.line = line.or(entry.line);
+                } else {
+                    entry.line = None;
+                }
                 if entry.started.is_none() || matches!(record, Record::Started { .. }) {
                     entry.started = Some(*at);
                 }
@@ -288,6 +295,7 @@ impl Journal {
                 counted: false,
                 unasked: false,
                 called: false,
+                line: None,
             });
         }
         &mut self.entries[place]
@@ -618,9 +626,14 @@ impl Journal {
         last.find_map(|entry| {
             let (_, report) = self.ended(entry)?;
             let of_it = report.agent_session_id == Some(conversation);
+            // The agent writes nothing down of an answer that is empty.
+            let says = report
+                .answer
+                .as_ref()
+                .is_some_and(|answer| !answer.is_empty());
             match self.queued(entry.turn)? {
-                Record::Queued { terms, .. } if of_it && report.steered_into.is_none() => {
-                    Some(terms.wire(entry.turn))
+                Record::Queued { terms, .. } if of_it && says && report.steered_into.is_none() => {
+                    Some(entry.line.unwrap_or_else(|| terms.wire(entry.turn)))
                 }
                 _ => None,
             }
@@ -631,6 +644,12 @@ impl Journal {
     #[must_use]
     pub fn started(&self, turn: TurnId) -> bool {
         self.find(turn).is_some_and(|entry| entry.started.is_some())
+    }
+
+    /// By which the agent's transcript knows a turn, where that is not the uuid of its line.
+    #[must_use]
+    pub fn line(&self, turn: TurnId) -> Option<Uuid> {
+        self.find(turn)?.line
     }
 
     /// Whether a tool was called in a turn.
@@ -667,17 +686,18 @@ impl Journal {
         self.entries.iter().rev().find(such).map(|it| it.turn)
     }
 
-    /// The turns that have not ended, oldest first.
+    /// The turns that have not ended: those that wait as they came, and then those that the agent was
+    /// given as it was given them. One that came later may have been put into one that began earlier.
     #[must_use]
     pub fn open_turns(&self) -> Vec<OpenTurn> {
-        self.entries
-            .iter()
-            .filter(|entry| entry.outcome.open())
-            .map(|entry| OpenTurn {
-                turn: entry.turn,
-                started: entry.started.filter(|_| entry.outcome == Outcome::Running),
-            })
-            .collect()
+        let open = self.entries.iter().filter(|entry| entry.outcome.open());
+        let open = open.map(|entry| OpenTurn {
+            turn: entry.turn,
+            started: entry.started.filter(|_| entry.outcome == Outcome::Running),
+        });
+        let mut open: Vec<_> = open.collect();
+        open.sort_by_key(|open| open.started);
+        open
     }
 
     fn find(&self, turn: TurnId) -> Option<&Entry> {

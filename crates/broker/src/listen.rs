@@ -2,7 +2,7 @@
 //! living one, and made again when something removed it.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,10 @@ use interprocess::local_socket::prelude::*;
 use interprocess::local_socket::{GenericFilePath, Listener, ListenerOptions, Stream};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::stat::fstat;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
 
 use crate::place::Place;
 
@@ -193,44 +190,6 @@ pub fn unlink(socket: &Path, bound: &Bound) {
         && let Err(error) = std::fs::remove_file(socket)
     {
         tracing::warn!(%error, "the socket cannot be removed");
-    }
-}
-
-/// Watches the socket's directory; nothing runs while nothing happens there.
-#[derive(Debug)]
-pub struct Watch {
-    /// The descriptor of the inotify. Tokio has no type for one; it reads like a pipe.
-    events: pipe::Receiver,
-}
-
-impl Watch {
-    /// Watches for removals in the directory of `socket`. Call it before looking
-    /// whether the socket is there, so that no removal falls between.
-    ///
-    /// # Errors
-    /// When the kernel gives no watch.
-    pub fn new(socket: &Path) -> io::Result<Self> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let dir = socket.parent().unwrap_or(Path::new("/"));
-        let flags = AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_MOVED_FROM
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_MOVE_SELF
-            | AddWatchFlags::IN_ONLYDIR;
-        inotify.add_watch(dir, flags)?;
-        let events =
-            pipe::Receiver::from_owned_fd_unchecked(inotify.as_fd().try_clone_to_owned()?)?;
-        Ok(Self { events })
-    }
-
-    /// Returns when something was removed there: perhaps the socket.
-    ///
-    /// # Errors
-    /// Of the descriptor.
-    pub async fn removed(&mut self) -> io::Result<()> {
-        // What it was is seen by looking at the socket's path.
-        let mut events = [0; 4096];
-        self.events.read(&mut events).await.map(|_| ())
     }
 }
 

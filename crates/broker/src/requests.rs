@@ -25,7 +25,7 @@ pub fn is_brief(request: &Request) -> bool {
         R::New(_) | R::Send(_) | R::Result { .. } | R::Wait { .. } | R::Events { .. } => false,
         R::Kill { .. } | R::Restart { .. } | R::Cancel { .. } | R::Interrupt { .. } => false,
         R::Resized { .. } | R::Detach { .. } | R::Capture { .. } => true,
-        R::Attach(_) | R::Type { .. } | R::Keys { .. } | R::Hook { .. } => false,
+        R::Attach(_) | R::Type { .. } | R::Keys { .. } | R::Hook { .. } | R::Edit { .. } => false,
         R::Stop { .. } | R::Upgrade { .. } => false,
     }
 }

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use crate::driver::orphans::Process;
 use crate::lock::stat_fields;
 use crate::registry::Registry;
 use crate::session::{Handle, PROGRAM};
@@ -46,6 +47,13 @@ impl Caller {
         Self {
             ancestors: pid.and_then(ancestors),
         }
+    }
+
+    /// The process itself, if it could be told.
+    #[must_use]
+    pub fn process(&self) -> Option<Process> {
+        let pid = *self.ancestors.as_ref()?.first()?;
+        Some(Process::now(pid))
     }
 
     fn inside(&self, registry: &Registry) -> Inside {
@@ -94,7 +102,7 @@ impl Caller {
         if reads(request) {
             return Ok(());
         }
-        if matches!(request, Request::Hook { .. }) {
+        if matches!(request, Request::Hook { .. } | Request::Edit { .. }) {
             return self.session(registry).map(drop);
         }
         let handle = match self.inside(registry) {

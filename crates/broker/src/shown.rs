@@ -42,6 +42,8 @@ pub enum ShownEvent {
 pub struct Shown {
     screen: Screen,
     body: Option<TerminalBody>,
+    /// What is typed stays where it is for now.
+    holds_keys: bool,
     /// Rows of history that are kept.
     history: usize,
     /// What is written down beside the screen for a later broker.
@@ -55,6 +57,7 @@ impl Shown {
         Self {
             screen: Screen::new(window, history),
             body: None,
+            holds_keys: false,
             history,
             notes: Vec::new(),
         }
@@ -120,6 +123,11 @@ impl Shown {
         self.body.as_mut()
     }
 
+    /// Whether what viewers type stays in their terminals for now: something else has the program's.
+    pub fn hold_keys(&mut self, hold: bool) {
+        self.holds_keys = hold;
+    }
+
     /// The terminal's size.
     #[must_use]
     pub fn window(&self) -> Window {
@@ -139,7 +147,8 @@ impl Shown {
 
     /// Waits for what comes next. Can be dropped and called again.
     pub async fn next(&mut self) -> ShownEvent {
-        let reads = self.body.as_ref().is_none_or(TerminalBody::takes_more);
+        let takes_more = self.body.as_ref().is_none_or(TerminalBody::takes_more);
+        let reads = takes_more && !self.holds_keys;
         let face = tokio::select! {
             face = self.screen.next(reads) => face,
             event = of_body(self.body.as_mut()) => return match event {

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use clsess_proto::{ExitStatus, Failure, Killed, Program, Settings};
+use clsess_proto::{Driver, ExitStatus, Failure, Killed, Program, Settings};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use uuid::Uuid;
@@ -51,6 +51,9 @@ pub struct SessionRecord {
     /// How that exited; absent while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<ExitStatus>,
+    /// The body that it was started with last, where that is not its own kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embodied: Option<Driver>,
     /// What was said to be wrong with the agent's conversation, or one before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<Damage>,

@@ -108,6 +108,11 @@ pub struct TuiSettings {
     pub model: Option<String>,
     /// `--agent`.
     pub agent: Option<String>,
+    /// A file with what stands instead of the client's own system prompt: anybody can read
+    /// arguments.
+    pub system_prompt: Option<PathBuf>,
+    /// One with what comes after it.
+    pub append_system_prompt: Option<PathBuf>,
     /// The file with our hooks ([`crate::tui::settings`]).
     pub settings: PathBuf,
     /// As they are, last.
@@ -124,14 +129,22 @@ pub fn tui_args(settings: &TuiSettings) -> Vec<OsString> {
     } else {
         format!("--session-id={id}")
     };
-    let mode = flag_mode(&settings.permission_mode);
-    let mut hooks = OsString::from("--settings=");
-    hooks.push(&settings.settings);
+    // earlier versions do not know `manual`, and later ones both (measured)
+    let mode = reported_mode(&settings.permission_mode);
+    let file = |option: &str, file: &Path| {
+        let mut option = OsString::from(option);
+        option.push(file);
+        option
+    };
     let mut args = vec![
         format!("--permission-mode={mode}").into(),
         conversation.into(),
-        hooks,
+        file("--settings=", &settings.settings),
     ];
+    let system = settings.system_prompt.iter();
+    args.extend(system.map(|it| file("--system-prompt-file=", it)));
+    let append = settings.append_system_prompt.iter();
+    args.extend(append.map(|it| file("--append-system-prompt-file=", it)));
     let model = settings.model.iter();
     args.extend(model.map(|model| format!("--model={model}").into()));
     let agent = settings.agent.iter();
@@ -182,20 +195,29 @@ const PERHAPS_OF_AN_AGENT: &[(&str, &str)] = &[
 
 /// Asks the client to tell its state (facts 0.4).
 pub const STATE_EVENTS: &str = "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS";
+/// Takes the tools' ways of going on in the background away.
+const NO_BACKGROUND: &str = "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS";
 /// Makes a resumed client run the turn again in which it died, under that turn's uuid. Stripped
 /// by [`environment`]; the broker adds it when that is what it wants (facts 15).
 pub const RESUME_INTERRUPTED: &str = "CLAUDE_CODE_RESUME_INTERRUPTED_TURN";
 
 /// The environment of a client: the caller's, without what an agent sets for its children, and
 /// with our own. `PATH` is not touched. A name that comes twice keeps its first value.
+///
+/// One that does not stay when its turn has ended is not to begin work that goes on behind it.
 #[must_use]
 pub fn environment(
     caller: impl IntoIterator<Item = (OsString, OsString)>,
     session: &str,
     socket: &Path,
+    stays: bool,
 ) -> Vec<(OsString, OsString)> {
-    let ours = [(STATE_EVENTS, OsStr::new("1"))];
-    with_ours(caller, session, socket, &ours, &[])
+    let ours = [
+        (STATE_EVENTS, OsStr::new("1")),
+        (NO_BACKGROUND, OsStr::new("1")),
+    ];
+    let ours = if stays { &ours[..1] } else { &ours[..] };
+    with_ours(caller, session, socket, ours, &[])
 }
 
 /// The same of a program in a terminal: which one that is, is ours to say.
@@ -205,28 +227,67 @@ pub fn program_environment(
     session: &str,
     socket: &Path,
 ) -> Vec<(OsString, OsString)> {
-    let ours = [
-        ("TERM", OsStr::new("xterm-256color")),
-        ("COLORTERM", OsStr::new("truecolor")),
-    ];
-    with_ours(caller, session, socket, &ours, OF_A_TERMINAL)
+    with_ours(
+        caller,
+        session,
+        socket,
+        &A_TERMINAL.map(known),
+        OF_A_TERMINAL,
+    )
+}
+
+/// What is so of the session's terminal.
+const A_TERMINAL: [(&str, &str); 2] = [("TERM", "xterm-256color"), ("COLORTERM", "truecolor")];
+
+fn known((name, value): (&'static str, &'static str)) -> (&'static str, &'static OsStr) {
+    (name, OsStr::new(value))
 }
 
 /// The same of the client's own interface. Its full screen is asked for: left to itself it changes
 /// its way of drawing after unclean ends, and draws a long conversation for seconds (facts 3.1, 16).
+///
+/// `editor` is the command by which prompts get into it ([`crate::tui::typing`]), without blanks but
+/// between its words, and `door` is for that alone. The user's own editor goes on under another name.
 #[must_use]
 pub fn tui_environment(
     caller: impl IntoIterator<Item = (OsString, OsString)>,
     session: &str,
     socket: &Path,
+    editor: &OsStr,
+    door: &str,
 ) -> Vec<(OsString, OsString)> {
-    let ours = [
-        ("TERM", OsStr::new("xterm-256color")),
-        ("COLORTERM", OsStr::new("truecolor")),
+    let mut caller = with_own_editor(caller);
+    if let Some((name, _)) = caller.iter_mut().find(|(name, _)| name == VISUAL) {
+        *name = OWN_EDITOR.into();
+    }
+    let mut ours = A_TERMINAL.map(known).to_vec();
+    ours.extend([
         ("CLAUDE_CODE_NO_FLICKER", OsStr::new("1")),
-    ];
+        (VISUAL, editor),
+        (EDITOR_DOOR, OsStr::new(door)),
+    ]);
     let without = [OF_A_TERMINAL, &[NO_TITLE]].concat();
     with_ours(caller, session, socket, &ours, &without)
+}
+
+const VISUAL: &str = "VISUAL";
+/// What our editor has to know.
+pub const EDITOR_DOOR: &str = "CLSESS_EDITOR_DOOR";
+/// What was in `VISUAL` before ours.
+pub const OWN_EDITOR: &str = "CLSESS_VISUAL";
+
+/// Without our editor, where the caller runs in an interface that has it.
+fn with_own_editor(
+    caller: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Vec<(OsString, OsString)> {
+    let mut caller: Vec<_> = caller.into_iter().collect();
+    if caller.iter().any(|(name, _)| name == EDITOR_DOOR) {
+        caller.retain(|(name, _)| name != EDITOR_DOOR && name != VISUAL);
+        if let Some((name, _)) = caller.iter_mut().find(|(name, _)| name == OWN_EDITOR) {
+            *name = VISUAL.into();
+        }
+    }
+    caller
 }
 
 /// Takes OSC 7501 away together with the title (facts 3.1).
@@ -239,7 +300,7 @@ fn with_ours(
     ours: &[(&str, &OsStr)],
     without: &[&str],
 ) -> Vec<(OsString, OsString)> {
-    let caller: Vec<_> = caller.into_iter().collect();
+    let caller = with_own_editor(caller);
     let inside = caller.iter().any(|(name, _)| name == "CLAUDECODE");
     let always = [
         ("CLSESS_SESSION", OsStr::new(session)),
@@ -373,11 +434,13 @@ mod tests {
             permission_mode: "default".to_owned(),
             model: None,
             agent: None,
+            system_prompt: None,
+            append_system_prompt: None,
             settings: "/run/s".into(),
             extra: Vec::new(),
         };
         let expected = [
-            "--permission-mode=manual",
+            "--permission-mode=default",
             "--session-id=00000000-0000-0000-0000-000000000000",
             "--settings=/run/s",
         ];
@@ -386,11 +449,15 @@ mod tests {
         settings.permission_mode = "plan".to_owned();
         settings.model = Some("m".to_owned());
         settings.agent = Some("a".to_owned());
+        settings.system_prompt = Some("/run/p".into());
+        settings.append_system_prompt = Some("/run/a".into());
         settings.extra = vec!["--add-dir".into()];
         let expected = [
             "--permission-mode=plan",
             "--resume=00000000-0000-0000-0000-000000000000",
             "--settings=/run/s",
+            "--system-prompt-file=/run/p",
+            "--append-system-prompt-file=/run/a",
             "--model=m",
             "--agent=a",
             "--add-dir",
@@ -400,20 +467,27 @@ mod tests {
 
     #[test]
     fn the_interface_has_a_terminal_of_ours() {
-        let caller = ["TMUX", NO_TITLE, "TERM", "COLUMNS", "LANG"];
+        let caller = ["TMUX", NO_TITLE, "TERM", "COLUMNS", "LANG", VISUAL];
         let caller = caller.map(|name| (name.into(), OsString::from("x")));
-        let environment = tui_environment(caller, "work", Path::new("/s"));
+        let environment = tui_environment(caller, "work", Path::new("/s"), OsStr::new("e"), "[]");
         let names: Vec<_> = environment.iter().map(|(name, _)| name).collect();
         let expected = [
             "LANG",
+            OWN_EDITOR,
             "TERM",
             "COLORTERM",
             "CLAUDE_CODE_NO_FLICKER",
+            VISUAL,
+            EDITOR_DOOR,
             "CLSESS_SESSION",
             "CLSESS_SOCKET",
         ];
         assert_eq!(names, expected);
-        assert_eq!(environment[1].1, "xterm-256color");
+        assert_eq!(environment[2].1, "xterm-256color");
+        // A session that is made inside of it has the user's editor again.
+        let inside = super::environment(environment, "other", Path::new("/s"), true);
+        assert!(inside.contains(&(VISUAL.into(), "x".into())));
+        assert!(!inside.iter().any(|(name, _)| name == EDITOR_DOOR));
     }
 
     #[test]
@@ -443,10 +517,10 @@ mod tests {
             ("CLSESS_SESSION", "work"),
             ("CLSESS_SOCKET", "/s"),
         ]);
-        assert_eq!(environment(caller, "work", Path::new("/s")), expected);
+        assert_eq!(environment(caller, "work", Path::new("/s"), true), expected);
         let person = pairs(&[("GIT_EDITOR", "true")]);
         assert_eq!(
-            environment(person, "work", Path::new("/s"))[0],
+            environment(person, "work", Path::new("/s"), true)[0],
             ("GIT_EDITOR".into(), "true".into())
         );
     }

@@ -74,6 +74,8 @@ struct Row<'a> {
     isSidechain: Raw<'a>,
     #[serde(borrow)]
     mergedSendUuids: Raw<'a>,
+    #[serde(borrow)]
+    promptId: Raw<'a>,
 }
 
 /// What is in a transcript.
@@ -92,7 +94,7 @@ struct Rows {
 }
 
 /// How a transcript is. `last`: the uuid of the line of the last turn that is known to have ended
-/// with an answer in this conversation. It is read line by line, since it may be long.
+/// with an answer in this conversation, or its `promptId`. It is read line by line, since it may be long.
 ///
 /// # Errors
 /// Of the reader.
@@ -203,8 +205,12 @@ impl Rows {
                 .or_insert_with(|| uuid(row.parentUuid));
         }
         let merged = || array(row.mergedSendUuids).into_iter().map(Some).map(uuid);
-        if row.is("user") && last.is_some() && (id == last || merged().any(|it| it == last)) {
+        let is_last = |it: Option<Uuid>| last.is_some() && it == last;
+        if row.is("user") && (is_last(id) || merged().any(is_last)) {
             self.turn = Some(at);
+        } else if row.is("user") && is_last(uuid(row.promptId)) {
+            // in the interface all user lines of a turn have it, its tools' results too
+            self.turn.get_or_insert(at);
         }
     }
 

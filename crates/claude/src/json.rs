@@ -27,7 +27,7 @@ impl Json {
     }
 
     /// `{}`.
-    pub(crate) fn empty() -> Self {
+    pub fn empty() -> Self {
         Self(RawValue::from_string("{}".to_owned()).unwrap_or_default())
     }
 

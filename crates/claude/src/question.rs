@@ -109,6 +109,82 @@ pub fn answered(input: &Json, texts: &[String]) -> Result<Json, String> {
     Json::new(input.to_string()).ok_or_else(|| "the answer cannot be written".to_owned())
 }
 
+/// What of the rules that the client suggests holds for its own process only: what it writes into
+/// settings it finds there again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The permission mode, as the client calls it.
+    pub mode: Option<String>,
+    /// Arguments with which another process allows the same.
+    pub arguments: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+enum Suggestion {
+    SetMode {
+        mode: String,
+        destination: String,
+    },
+    AddRules {
+        #[serde(default)]
+        rules: Vec<Rule>,
+        behavior: String,
+        destination: String,
+    },
+    AddDirectories {
+        #[serde(default)]
+        directories: Vec<String>,
+        destination: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rule {
+    tool_name: String,
+    rule_content: Option<String>,
+}
+
+/// See [`Kept`].
+#[must_use]
+pub fn kept(suggestions: &Json) -> Kept {
+    let all: Vec<Value> = serde_json::from_str(suggestions.get()).unwrap_or_default();
+    let all = all
+        .into_iter()
+        .filter_map(|it| serde_json::from_value(it).ok());
+    let mut kept = Kept::default();
+    for suggestion in all {
+        match suggestion {
+            Suggestion::SetMode { mode, destination } if destination == "session" => {
+                kept.mode = Some(mode);
+            }
+            Suggestion::AddRules {
+                rules,
+                behavior,
+                destination,
+            } if destination == "session" && behavior == "allow" => {
+                let rules = rules.iter().map(|rule| match &rule.rule_content {
+                    Some(content) => format!("--allowedTools={}({content})", rule.tool_name),
+                    None => format!("--allowedTools={}", rule.tool_name),
+                });
+                kept.arguments.extend(rules);
+            }
+            Suggestion::AddDirectories {
+                directories,
+                destination,
+            } if destination == "session" => {
+                let directories = directories.iter().map(|dir| format!("--add-dir={dir}"));
+                kept.arguments.extend(directories);
+            }
+            _ => {}
+        }
+    }
+    kept
+}
+
 impl Single {
     /// The labels that a text chooses, or the text itself.
     fn chosen(&self, text: &str) -> String {
@@ -189,6 +265,32 @@ mod tests {
         let words = words(QuestionKind::Question, &line, None);
         assert_eq!(words.text, "Which colour? (Red, Blue)\nWhich sizes? (S, L)");
         assert_eq!(words.options, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_allowed_for_the_process_is_kept_and_settings_are_not() {
+        let rule = |tool, destination| {
+            json!({"type": "addRules", "rules": [{"toolName": tool, "ruleContent": "ls:*"}],
+                   "behavior": "allow", "destination": destination})
+        };
+        let suggestions = json!([
+            {"type": "setMode", "mode": "acceptEdits", "destination": "session"},
+            rule("Bash", "localSettings"),
+            rule("Other", "session"),
+            {"type": "addRules", "rules": [{"toolName": "No"}], "behavior": "deny", "destination": "session"},
+            {"type": "addDirectories", "directories": ["/a b"], "destination": "session"},
+            {"type": "new", "destination": "session"},
+        ]);
+        let kept = kept(&Json::new(suggestions.to_string()).unwrap());
+        assert_eq!(kept.mode.as_deref(), Some("acceptEdits"));
+        assert_eq!(
+            kept.arguments,
+            ["--allowedTools=Other(ls:*)", "--add-dir=/a b"]
+        );
+        assert_eq!(
+            super::kept(&Json::new("{}".to_owned()).unwrap()),
+            Kept::default()
+        );
     }
 
     #[test]

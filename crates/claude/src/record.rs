@@ -241,6 +241,8 @@ pub enum Fate {
 /// A turn in which the client died.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CutOff {
+    /// Its user line; another one than was asked for where that is its `promptId`.
+    pub line: Option<Uuid>,
     /// The line before it in the conversation; `None` for the first of all.
     pub parent: Option<Uuid>,
     /// The model has said something in it: a client that resumes takes its uuid for one that it
@@ -301,6 +303,7 @@ fn is_last(line: &[u8], user: Uuid, told: &mut Option<Told>) -> bool {
         *told = Some(Told {
             prompt: text(entry.promptId),
             cut: CutOff {
+                line: uuid(entry.uuid),
                 parent: uuid(entry.parentUuid),
                 part: uuid(entry.uuid) != Some(user) && !entry.begins_turn(user),
                 ..CutOff::default()
@@ -569,6 +572,7 @@ mod tests {
         };
         let second = user(3, Some(2), "two");
         let cut = CutOff {
+            line: Some(id(3)),
             parent: Some(id(2)),
             ..CutOff::default()
         };
@@ -650,7 +654,11 @@ mod tests {
         assert!(matches!(check(&on, 3), Fate::Ended(_)));
         let only = [user(1, None, "one")];
         let only = fate(only[0].as_bytes(), id(1)).unwrap();
-        assert_eq!(only, Fate::CutOff(CutOff::default()));
+        let first = CutOff {
+            line: Some(id(1)),
+            ..CutOff::default()
+        };
+        assert_eq!(only, Fate::CutOff(first));
     }
 
     #[test]

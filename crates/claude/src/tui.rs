@@ -10,7 +10,9 @@ mod run;
 pub mod settings;
 pub mod status;
 pub mod tracker;
+pub mod typing;
 
 pub use hooks::{Call, Hook};
 pub use status::{Report, Status};
 pub use tracker::{Reply, Tracker, Verdict};
+pub use typing::Typing;

@@ -160,7 +160,10 @@ impl Tracker {
             .find(|asked| asked.uuid == uuid && !asked.accepted)
         {
             asked.accepted = true;
-            out.push(Happening::Accepted { uuid });
+            out.push(Happening::Accepted {
+                uuid,
+                prompt_id: None,
+            });
         }
     }
 
@@ -539,7 +542,10 @@ impl Tracker {
             self.done.pop_front();
         }
         if !asked.accepted {
-            out.push(Happening::Accepted { uuid: asked.uuid });
+            out.push(Happening::Accepted {
+                uuid: asked.uuid,
+                prompt_id: None,
+            });
         }
         let end = asked.end.unwrap_or_default();
         out.push(Happening::TurnEnded {

@@ -79,6 +79,17 @@ impl fmt::Display for Version {
     }
 }
 
+/// The first version whose interface was driven: its hooks, its editor and its registry do what they
+/// do later (`tests/tui/FACTS-197.md`).
+pub const MIN_INTERFACE: Version = Version {
+    major: 2,
+    minor: 1,
+    patch: 197,
+};
+
+/// The first one of which it was seen that a hook which fails stops its prompt, if it is told to.
+pub const MIN_SHUTS: Version = RECORDED;
+
 impl Version {
     /// Whether any prompt reaches the model byte for byte.
     #[must_use]

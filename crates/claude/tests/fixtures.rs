@@ -58,7 +58,8 @@ fn show(happening: &Happening, names: &mut Names) -> String {
         ),
         Happening::InitFailed { text } => format!("init failed {text:?}"),
         Happening::Version(version) => format!("version {version}"),
-        Happening::Accepted { uuid } => format!("accepted {}", of(&Some(*uuid))),
+        Happening::Accepted { uuid, .. } => format!("accepted {}", of(&Some(*uuid))),
+        Happening::PermissionMode { mode } => format!("mode {mode}"),
         Happening::Begun { uuid } => format!("begun {}", of(&Some(*uuid))),
         Happening::TurnStarted { asked } => format!("[{}] started", of(asked)),
         Happening::MessageStart { asked, again } => {

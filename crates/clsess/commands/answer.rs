@@ -4,10 +4,10 @@ use clsess_proto::{Failure, Question, Reply, Request};
 
 use super::questions::{asked, asked_at_once};
 use crate::cli::{Answer, Approve, Deny};
-use crate::client::{Start, unexpected};
-use crate::link::Link;
 use crate::output::{Output, plain, print, print_json};
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 /// The shortest beginning of a question's id that `answer` takes for one: a word of an answer
 /// is not by accident the beginning of an id.
@@ -62,7 +62,8 @@ pub async fn answer(
 
 /// The question's whole id: of the one that was looked at, not of one that comes meanwhile, or
 /// before this is asked once more.
-fn meant(open: &[Question], wanted: Option<String>) -> Option<String> {
+#[must_use]
+pub fn meant(open: &[Question], wanted: Option<String>) -> Option<String> {
     let Some(wanted) = wanted else {
         return match open {
             [one] => Some(one.id.clone()),
@@ -93,28 +94,14 @@ fn as_many_as_asked(open: &[Question], texts: Vec<String>) -> Vec<String> {
 }
 
 async fn tell(
-    mut link: Link<'_>,
+    mut link: Link,
     open: Vec<Question>,
     request: Request,
     done: &str,
     json: bool,
     output: &Output,
 ) -> Result<u8, Failure> {
-    let id = match &request {
-        Request::Approve { question, .. }
-        | Request::Deny { question, .. }
-        | Request::Answer { question, .. } => question.clone(),
-        _ => None,
-    };
-    let question = match link.call(request).await? {
-        Reply::Answered { question } => *question,
-        // A broker that is gone has heard the same, and written it down.
-        reply @ Reply::Done {} => {
-            let said = open.into_iter().find(|it| Some(&it.id) == id.as_ref());
-            said.ok_or_else(|| unexpected(&reply))?
-        }
-        other => return Err(unexpected(&other)),
-    };
+    let question = decide(&mut link, open, request).await?;
     if json {
         print_json(&question);
     } else if !output.quiet {
@@ -123,4 +110,30 @@ async fn tell(
         print(&format!("{done}: {}\n", plain(first)));
     }
     Ok(0)
+}
+
+/// Tells an agent; the question that is decided by it, one of those that were open.
+///
+/// # Errors
+/// Of the broker.
+pub async fn decide(
+    link: &mut Link,
+    open: Vec<Question>,
+    request: Request,
+) -> Result<Question, Failure> {
+    let id = match &request {
+        Request::Approve { question, .. }
+        | Request::Deny { question, .. }
+        | Request::Answer { question, .. } => question.clone(),
+        _ => None,
+    };
+    match link.call(request).await? {
+        Reply::Answered { question } => Ok(*question),
+        // A broker that is gone has heard the same, and written it down.
+        reply @ Reply::Done {} => {
+            let said = open.into_iter().find(|it| Some(&it.id) == id.as_ref());
+            said.ok_or_else(|| unexpected(&reply))
+        }
+        other => Err(unexpected(&other)),
+    }
 }

@@ -22,12 +22,12 @@ use tokio::time::{Duration, Instant, sleep_until};
 use uuid::Uuid;
 
 use crate::cli::Attach;
-use crate::client::{Incoming, Start, unexpected};
 use crate::config::Config;
-use crate::link::Link;
 use crate::output::{plain, say};
 use crate::signals::Signals;
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Incoming, Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 /// Rows of the program's history that the terminal gets for its own scrollback.
 const RECALL: u32 = 1000;
@@ -52,6 +52,7 @@ pub async fn run(attach: Attach, surroundings: &Surroundings) -> Result<u8, Fail
             viewer: Uuid::new_v4(),
             read_only: attach.read_only,
             exclusive: attach.exclusive,
+            anyway: attach.anyway,
             detach_keys: keys,
             recall: RECALL,
             modes: None,
@@ -77,7 +78,7 @@ enum Over {
 }
 
 impl Viewing {
-    async fn follow(mut self, link: &mut Link<'_>) -> Result<u8, Failure> {
+    async fn follow(mut self, link: &mut Link) -> Result<u8, Failure> {
         let mut guard = Guard::take()?;
         self.ask.modes = Some(guard.modes());
         let mut signals = Signals::catch().map_err(|e| no_signals(&e))?;
@@ -118,7 +119,7 @@ impl Viewing {
     }
 
     /// Hands the terminal over until it is given back.
-    async fn look(&self, link: &mut Link<'_>, guard: &mut Guard, signals: &mut Signals) -> Over {
+    async fn look(&self, link: &mut Link, guard: &mut Guard, signals: &mut Signals) -> Over {
         let windows = signal(SignalKind::window_change());
         let stops = signal(SignalKind::from_raw(Signal::SIGTSTP as i32));
         let (mut windows, mut stops) = match (windows, stops) {

@@ -16,13 +16,13 @@ use daemonize::{Daemonize, Outcome};
 use super::{ms, wait_for};
 use crate::activation;
 use crate::cli::BrokerCommand;
-use crate::client::{Client, Start, unexpected};
-use crate::link::Link;
 use crate::output::{Output, print, print_json, say, table};
-use crate::reach::{self, Who};
 use crate::stdout::write_all;
-use crate::surroundings::Surroundings;
-use crate::upgrade;
+use clsess_client::client::{Client, Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::reach::{self, Who};
+use clsess_client::surroundings::Surroundings;
+use clsess_client::upgrade::{Upgraded, upgrade as replace};
 
 /// How long `start` waits for another broker that is just beginning or ending.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -47,11 +47,28 @@ pub fn run(
             Some(failure) if *again => Err(failure),
             _ => start(*held, verbose, surroundings, output),
         },
-        BrokerCommand::Upgrade { force } => wait_for(upgrade::run(*force, surroundings, output)),
+        BrokerCommand::Upgrade { force } => wait_for(upgrade(*force, surroundings, output)),
         BrokerCommand::Stop { grace } => wait_for(stop(*grace, surroundings, output)),
         BrokerCommand::Status { json } => wait_for(status(*json, surroundings)),
         BrokerCommand::Logs { lines } => logs(*lines, surroundings),
     }
+}
+
+async fn upgrade(force: bool, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
+    match replace(force, surroundings).await? {
+        Upgraded::Already(broker) => output.note(&format!(
+            "the broker is this program already, {} (pid {})",
+            broker.version, broker.pid
+        )),
+        Upgraded::Now { from, to } if !output.quiet => {
+            print(&format!(
+                "upgraded: {from} -> {} (pid {})\n",
+                to.version, to.pid
+            ));
+        }
+        Upgraded::Now { .. } => {}
+    }
+    Ok(0)
 }
 
 /// Everything that the caller had open would stay open for as long as the broker

@@ -9,11 +9,11 @@ use clsess_proto::{Failure, VERSION, newer};
 use serde_json::json;
 
 use crate::cli::{AgentOptions, Doctor};
-use crate::client::{Client, Start};
 use crate::config::Config;
 use crate::output::{Output, name_of, plain, print, print_json};
-use crate::reach::{dies, no_broker};
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Client, Start};
+use clsess_client::reach::{dies, no_broker};
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(
     options: &Doctor,

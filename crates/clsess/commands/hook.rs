@@ -14,17 +14,17 @@ use clsess_proto::{ErrorCode, Failure, Reply, Request};
 use serde_bytes::ByteBuf;
 use uuid::Uuid;
 
-use crate::client::{Start, unexpected};
-use crate::link::Link;
 use crate::output::print_bytes;
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 /// Bytes of one hook at most: a tool's input and result are in it.
 const MAX_INPUT: u64 = 32 * 1024 * 1024;
 
 /// Where the broker is.
 pub struct Door {
-    surroundings: Surroundings,
+    pub(super) surroundings: Surroundings,
 }
 
 impl Door {
@@ -49,7 +49,9 @@ impl Door {
             activating: None,
             label,
             state_dir,
-            quiet: true,
+            program: std::env::current_exe().unwrap_or_default(),
+            upgrades: false,
+            notes: None,
             config: None,
         };
         Ok(Self { surroundings })

@@ -3,10 +3,10 @@
 use clsess_proto::{Failure, Reply, Request};
 
 use crate::cli::Interrupt;
-use crate::client::{Start, unexpected};
-use crate::link::Link;
 use crate::output::Output;
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(
     interrupt: Interrupt,

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::ms;
 use crate::cli::Kill;
-use crate::client::{Start, unexpected};
-use crate::link::{Link, ids};
 use crate::output::{Output, print, print_json};
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::{Link, ids};
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(kill: Kill, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
@@ -62,7 +62,8 @@ fn unheard(killed: Killed, rows: &[SessionRow]) -> Killed {
 
 /// How to take the conversation up again; by its id the session's turns are still
 /// read.
-fn resume(killed: &Killed) -> String {
+#[must_use]
+pub fn resume(killed: &Killed) -> String {
     let name = &killed.session;
     let id = killed.id.map_or_else(String::new, |id| format!(" ({id})"));
     match (&killed.agent_session_id, &killed.cwd) {

@@ -6,10 +6,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use clsess_proto::{ErrorCode, EventKind, Failure, LogEntry, Reply, Request, TurnId};
 
 use crate::cli::Log;
-use crate::client::{Client, Incoming, Start, unexpected};
-use crate::link::Link;
 use crate::output::{json_line, name_of, plain, print};
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Client, Incoming, Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(mut log: Log, surroundings: &Surroundings) -> Result<u8, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
@@ -36,7 +36,7 @@ pub async fn run(mut log: Log, surroundings: &Surroundings) -> Result<u8, Failur
 /// Shows the turns that have ended, and each one that ends from now on.
 async fn follow(
     log: &Log,
-    link: &mut Link<'_>,
+    link: &mut Link,
     surroundings: &Surroundings,
     printed: &mut HashSet<TurnId>,
 ) -> Result<u8, Failure> {
@@ -54,7 +54,7 @@ fn more_than(log: &Log, printed: &HashSet<TurnId>) -> Option<u64> {
 /// Shows the turns that are there and not shown yet; to be followed, only those that have ended.
 async fn list(
     log: &Log,
-    link: &mut Link<'_>,
+    link: &mut Link,
     last: Option<u64>,
     printed: &mut HashSet<TurnId>,
 ) -> Result<(), Failure> {
@@ -80,7 +80,7 @@ async fn list(
     }
 }
 
-async fn page(link: &mut Link<'_>, request: Request) -> Result<(Vec<LogEntry>, bool), Failure> {
+async fn page(link: &mut Link, request: Request) -> Result<(Vec<LogEntry>, bool), Failure> {
     match link.call(request).await? {
         Reply::Log { turns, more } => Ok((turns, more)),
         other => Err(unexpected(&other)),
@@ -107,7 +107,7 @@ impl Follower {
     async fn follow(
         &mut self,
         log: &Log,
-        link: &mut Link<'_>,
+        link: &mut Link,
         printed: &mut HashSet<TurnId>,
     ) -> Result<u8, Failure> {
         loop {

@@ -4,10 +4,10 @@ use clsess_proto::{Failure, Reply, Request, SessionRow};
 use serde_json::{Value, json};
 
 use crate::cli::Ls;
-use crate::client::{Start, unexpected};
-use crate::link::Link;
 use crate::output::{ago, name_of, print, print_json, table};
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(ls: Ls, surroundings: &Surroundings) -> Result<u8, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;

@@ -3,7 +3,9 @@
 mod answer;
 mod attach;
 mod broker;
+mod complete;
 mod doctor;
+mod editor;
 mod events;
 mod hook;
 mod interrupt;
@@ -11,6 +13,7 @@ mod kill;
 mod log;
 mod ls;
 mod new;
+mod pipe;
 mod questions;
 mod queue;
 mod rename;
@@ -31,7 +34,7 @@ use clsess_proto::{ErrorCode, Failure};
 
 use crate::cli::{Cli, Command, Format};
 use crate::output::{Output, say};
-use crate::surroundings::Surroundings;
+use clsess_client::surroundings::Surroundings;
 
 impl Command {
     /// Whether errors are wanted as JSON too.
@@ -53,10 +56,13 @@ impl Command {
             Self::Approve(approve) => approve.json,
             Self::Deny(deny) => deny.json,
             Self::Answer(answer) => answer.json,
+            // Its errors are lines of its own.
+            Self::Pipe(_) => false,
             Self::Interrupt(_) | Self::Rename(_) => false,
             Self::Attach(_) | Self::Capture(_) | Self::Type(_) | Self::Keys(_) => false,
             Self::Broker(broker) => matches!(broker.command, B::Status { json: true }),
             Self::Doctor(doctor) => doctor.json,
+            Self::Completions(_) => false,
             Self::Version(version) => version.json,
             Self::Restart(restart) => restart.json,
         }
@@ -73,6 +79,7 @@ pub fn run(cli: Cli, surroundings: &Surroundings, output: &Output) -> u8 {
         }
         Command::New(new) => wait_for(new::run(new, surroundings)),
         Command::Send(send) => wait_for(send::run(send, surroundings, output)),
+        Command::Pipe(pipe) => wait_for(pipe::run(pipe, surroundings, output)),
         Command::Result(result) => wait_for(result::run(result, surroundings, output)),
         Command::Ls(ls) => wait_for(ls::run(ls, surroundings)),
         Command::Show(show) => wait_for(show::run(show, surroundings)),
@@ -93,6 +100,10 @@ pub fn run(cli: Cli, surroundings: &Surroundings, output: &Output) -> u8 {
         Command::Kill(kill) => wait_for(kill::run(kill, surroundings, output)),
         Command::Restart(restart) => wait_for(restart::run(restart, surroundings)),
         Command::Doctor(doctor) => wait_for(doctor::run(&doctor, surroundings, output)),
+        Command::Completions(completions) => {
+            complete::script(&completions);
+            Ok(0)
+        }
         Command::Version(version) => wait_for(version::run(&version, surroundings)),
     };
     done.unwrap_or_else(|failure| output.fail(&failure))
@@ -119,8 +130,22 @@ pub fn hook(words: impl Iterator<Item = OsString>) -> u8 {
     })
 }
 
+/// `clsess editor`, which only an agent's interface starts: see [`mod@editor`].
+#[must_use]
+pub fn editor(files: impl Iterator<Item = OsString>) -> u8 {
+    wait_for(editor::edit(files.collect())).unwrap_or_else(|failure| {
+        let _ = writeln!(io::stderr(), "clsess: {}", failure.message);
+        1
+    })
+}
+
+/// `clsess complete`, which only a shell's completions start: see [`mod@complete`].
+pub fn complete(words: impl Iterator<Item = OsString>) {
+    complete::complete(words);
+}
+
 /// Runs a verb on a runtime of this thread.
-fn wait_for(verb: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+fn wait_for<T>(verb: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

@@ -13,11 +13,11 @@ use uuid::Uuid;
 
 use super::{attach, ms};
 use crate::cli::{AgentOptions, Attach, New};
-use crate::client::{Start, unexpected};
 use crate::config::{Config, Resolved};
-use crate::link::Link;
 use crate::output::{plain, print, print_json, say};
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(new: New, surroundings: &Surroundings) -> Result<u8, Failure> {
     // An empty variable must not make an agent of a program.
@@ -37,12 +37,13 @@ pub async fn run(new: New, surroundings: &Surroundings) -> Result<u8, Failure> {
         new.size,
         config.scrollback(new.name.as_deref(), new.agent.profile.as_deref()),
     );
-    let row = make(&mut link, request).await?;
+    let (row, _) = make(&mut link, request).await?;
     if new.attach {
         let attach = Attach {
             name: row.name,
             read_only: false,
             exclusive: false,
+            anyway: false,
             detach_keys: None,
         };
         return attach::run(attach, surroundings).await;
@@ -86,6 +87,11 @@ pub fn request(
     line: &AgentOptions,
 ) -> Result<clsess_proto::New, Failure> {
     let resolved = config.resolve(name, line)?;
+    let driver = resolved.settings.driver;
+    if resolved.settings.pty && driver != Some(clsess_proto::Driver::Oneshot) {
+        let message = "pty is for a child for each turn";
+        return Err(Failure::new(ErrorCode::BadRequest, message).hint("--driver oneshot --pty"));
+    }
     let cwd = directory(line, &resolved)?;
     let text = cwd.to_str().ok_or_else(|| {
         let message = format!("{} is not UTF-8", cwd.display());
@@ -107,11 +113,15 @@ pub fn request(
     })
 }
 
-/// Makes the session; asks on a terminal whether its directory is trusted.
+/// Makes the session, and says whether it was not there before; asks on a terminal whether its
+/// directory is trusted.
 ///
 /// # Errors
 /// Of the broker.
-pub async fn make(link: &mut Link<'_>, request: clsess_proto::New) -> Result<SessionRow, Failure> {
+pub async fn make(
+    link: &mut Link,
+    request: clsess_proto::New,
+) -> Result<(SessionRow, bool), Failure> {
     let ask = |request| Request::New(Box::new(request));
     let mut reply = link.call(ask(request.clone())).await;
     if let Err(failure) = &reply
@@ -125,7 +135,7 @@ pub async fn make(link: &mut Link<'_>, request: clsess_proto::New) -> Result<Ses
         reply = link.call(ask(request)).await;
     }
     match reply? {
-        Reply::Session { session, .. } => Ok(session),
+        Reply::Session { session, created } => Ok((session, created)),
         other => Err(unexpected(&other)),
     }
 }

@@ -4,10 +4,10 @@ use clsess_proto::{Failure, Question, QuestionKind, Reply, Request};
 use serde_json::json;
 
 use crate::cli::Questions;
-use crate::client::{Start, unexpected};
-use crate::link::Link;
 use crate::output::{brief, plain, print, print_json};
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(questions: Questions, surroundings: &Surroundings) -> Result<u8, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
@@ -25,7 +25,7 @@ pub async fn run(questions: Questions, surroundings: &Surroundings) -> Result<u8
 ///
 /// # Errors
 /// Of the broker.
-pub async fn asked(link: &mut Link<'_>, session: Option<String>) -> Result<Vec<Question>, Failure> {
+pub async fn asked(link: &mut Link, session: Option<String>) -> Result<Vec<Question>, Failure> {
     match link.call(Request::Questions { session }).await? {
         Reply::Questions { questions } => Ok(questions),
         other => Err(unexpected(&other)),
@@ -82,6 +82,7 @@ pub fn words(question: &Question, id: &str) -> String {
             QuestionKind::Plan => {
                 format!("hint: clsess approve {session}{id}; clsess deny {session}{id} -m TEXT\n")
             }
+            QuestionKind::Dialog => format!("hint: clsess attach {session}\n"),
             QuestionKind::Permission | QuestionKind::Unknown => format!(
                 "  {} {}\nhint: clsess approve {session}{id}; clsess deny {session}{id}\n",
                 plain(tool),

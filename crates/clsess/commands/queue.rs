@@ -4,10 +4,10 @@ use clsess_proto::{Failure, QueuedTurn, Reply, Request, TurnId};
 use serde_json::json;
 
 use crate::cli::{Queue, QueueCommand};
-use crate::client::{Start, unexpected};
-use crate::link::Link;
 use crate::output::{Output, brief_text, print, print_json, table};
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(
     queue: Queue,

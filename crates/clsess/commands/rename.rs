@@ -3,9 +3,9 @@
 use clsess_proto::{Failure, Reply, Request};
 
 use crate::cli::Rename;
-use crate::client::{Start, unexpected};
-use crate::link::Link;
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(rename: Rename, surroundings: &Surroundings) -> Result<u8, Failure> {
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;

@@ -4,11 +4,11 @@ use clsess_proto::{Failure, Reply, Request};
 
 use super::{ms, new};
 use crate::cli::{AgentOptions, Restart};
-use crate::client::{Start, unexpected};
 use crate::config::Config;
-use crate::link::Link;
 use crate::output::print_json;
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(restart: Restart, surroundings: &Surroundings) -> Result<u8, Failure> {
     let config = Config::load(surroundings.config.as_ref())?;

@@ -4,11 +4,11 @@ use clsess_proto::{ErrorCode, Failure, Reply, Request, TurnId};
 
 use super::turn::Printer;
 use crate::cli::ResultOf;
-use crate::client::{Start, unexpected};
-use crate::link::Link;
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(
     result: ResultOf,
@@ -50,7 +50,7 @@ pub async fn run(
 }
 
 /// The turn's whole id.
-async fn meant(link: &mut Link<'_>, session: &str, selector: String) -> Result<TurnId, Failure> {
+async fn meant(link: &mut Link, session: &str, selector: String) -> Result<TurnId, Failure> {
     if let Ok(turn) = selector.parse() {
         return Ok(turn);
     }

@@ -8,10 +8,10 @@ use serde_bytes::ByteBuf;
 use tokio::task::spawn_blocking;
 
 use crate::cli::{Capture, Keys, Type};
-use crate::client::{Start, unexpected};
-use crate::link::Link;
 use crate::output::print_bytes;
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 /// Bytes of stdin that are typed at most; the broker takes no more at once.
 const MAX_TYPED: u64 = 1024 * 1024;

@@ -3,27 +3,27 @@
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use clsess_proto::{
-    ErrorCode, Failure, OnBusy, OnCrash, OnLimit, OnQuestion, Reply, Request, TurnId,
-};
+use clsess_proto::{ErrorCode, Failure, OnQuestion, Reply, Request, TurnId};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::turn::{Printer, in_time};
 use super::{ms, new};
 use crate::cli::{self, AgentOptions, Send};
-use crate::client::{Client, Start, unexpected};
 use crate::config::Config;
-use crate::link::Link;
 use crate::output::{Output, print};
 use crate::prompt;
 use crate::signals::Signals;
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Client, Start, unexpected};
+use clsess_client::link::Link;
+use clsess_client::surroundings::Surroundings;
 
 /// How long a broker may take beyond the deadline to say that the turn is given up: it gives
 /// the agent some time to end it. A broker that hangs must not make a job hang that has a
 /// deadline.
-const OVERDUE: Duration = Duration::from_secs(20);
+pub const OVERDUE: Duration = Duration::from_secs(20);
+/// How long a turn may take when nothing else is said.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 pub async fn run(
     mut send: Send,
@@ -43,30 +43,23 @@ pub async fn run(
         session: send.name.clone(),
         turn: TurnId::random(),
         prompt,
-        timeout_ms: ms(send.timeout.unwrap_or(resolved.turn_timeout)),
+        timeout_ms: ms(send
+            .timeout
+            .or(resolved.turn_timeout)
+            .unwrap_or(TURN_TIMEOUT)),
         deadline_ms: deadline.map_or(0, ms),
-        on_busy: match send.on_busy.unwrap_or(resolved.on_busy) {
-            cli::OnBusy::Queue => OnBusy::Queue,
-            cli::OnBusy::Fail => OnBusy::Fail,
-            cli::OnBusy::Interrupt => OnBusy::Interrupt,
-            cli::OnBusy::Steer => OnBusy::Steer,
-        },
+        on_busy: send.on_busy.unwrap_or(resolved.on_busy).into(),
         on_question,
-        on_limit: match send.on_limit.unwrap_or(resolved.on_limit) {
-            cli::OnLimit::Fail => OnLimit::Fail,
-            cli::OnLimit::Wait => OnLimit::Wait,
-        },
-        on_crash: match send.on_crash.unwrap_or(resolved.on_crash) {
-            cli::OnCrash::Report => OnCrash::Report,
-            cli::OnCrash::Rerun => OnCrash::Rerun,
-        },
+        on_limit: send.on_limit.unwrap_or(resolved.on_limit).into(),
+        on_crash: send.on_crash.unwrap_or(resolved.on_crash).into(),
         again: false,
         wait: !send.no_wait,
         events: printer.wants_events(),
         texts: printer.wants_texts(),
     };
     let began = Instant::now();
-    let give_up = deadline.map(|deadline| began + deadline + OVERDUE);
+    // One that is too far away to be told is none.
+    let give_up = deadline.and_then(|deadline| began.checked_add(deadline.saturating_add(OVERDUE)));
     let sending = Sending {
         client: in_time(give_up, Client::connect(surroundings, Start::IfMissing)).await?,
         began,
@@ -104,9 +97,7 @@ async fn begin(
 /// terminal can answer.
 fn on_question(said: Option<cli::OnQuestion>, no_wait: bool) -> OnQuestion {
     match said {
-        Some(cli::OnQuestion::Wait) => OnQuestion::Wait,
-        Some(cli::OnQuestion::Deny) => OnQuestion::Deny,
-        Some(cli::OnQuestion::Fail) => OnQuestion::Fail,
+        Some(policy) => policy.into(),
         None if !no_wait && io::stderr().is_terminal() => OnQuestion::Wait,
         None => OnQuestion::Deny,
     }

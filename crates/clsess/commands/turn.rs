@@ -12,12 +12,12 @@ use tokio::time::Instant;
 
 use super::questions::{short, words};
 use crate::cli::{Format, OutputOptions, When};
-use crate::client::{Client, Incoming, unexpected};
 use crate::live::{Live, Said};
 use crate::output::{Output, brief, cannot_print, json_line, plain, say};
 use crate::progress::Progress;
 use crate::stdout::Stdout;
-use crate::telling::{Heard, Telling};
+use clsess_client::client::{Client, Incoming, unexpected};
+use clsess_client::hearing::Hearing;
 
 /// How long a reader that takes nothing is waited for when a signal has come.
 const HURRY: Duration = Duration::from_millis(500);
@@ -55,10 +55,7 @@ pub struct Printer {
     questions: bool,
     /// When the broker is given up.
     give_up: Option<Instant>,
-    /// The turn, as soon as it is known.
-    turn: Option<TurnId>,
-    last_seq: u64,
-    telling: Telling,
+    hearing: Hearing,
     arrived: bool,
 }
 
@@ -82,9 +79,7 @@ impl Printer {
             progress: Progress::new(text && !output.quiet, live),
             questions: false,
             give_up: None,
-            turn: None,
-            last_seq: 0,
-            telling: Telling::default(),
+            hearing: Hearing::default(),
             arrived: false,
         }
     }
@@ -114,7 +109,7 @@ impl Printer {
 
     /// It is this turn.
     pub fn follows(&mut self, turn: TurnId) {
-        self.turn = Some(turn);
+        self.hearing.of(turn);
     }
 
     /// Whether the turn has ended, and all that is left is to print that.
@@ -131,11 +126,7 @@ impl Printer {
     /// The turn is told from its beginning again; `same`: by the broker that told
     /// it so far, whose events have the same numbers.
     pub fn told_again(&mut self, same: bool) {
-        if same {
-            return;
-        }
-        self.last_seq = 0;
-        self.telling.again();
+        self.hearing.told_again(same);
     }
 
     /// Prints until the turn has ended; the exit code. Can be dropped between two
@@ -160,25 +151,16 @@ impl Printer {
         }
     }
 
-    async fn event(&mut self, mut event: Event) {
-        if event.seq <= self.last_seq {
-            // Told before the connection was lost.
+    async fn event(&mut self, event: Event) {
+        let Some(news) = self.hearing.hear(event) else {
             return;
-        }
-        self.last_seq = event.seq;
-        if !self.belongs(&event) {
-            return;
-        }
-        event.kind = match self.telling.hear(event.kind) {
-            Heard::New(kind) => kind,
-            Heard::Known => return,
-            Heard::Unclear(kind) => {
-                if let Some(texts) = &mut self.texts {
-                    texts.missed();
-                }
-                kind
-            }
         };
+        let event = news.event;
+        if news.unclear
+            && let Some(texts) = &mut self.texts
+        {
+            texts.missed();
+        }
         if self.questions {
             self.progress.pause(|| question(&event));
         }
@@ -204,59 +186,30 @@ impl Printer {
         }
     }
 
-    /// Whether an event is of this turn, or of the session as a whole. What the
-    /// agent does unasked is never part of an asked turn.
-    fn belongs(&mut self, event: &Event) -> bool {
-        match event.turn {
-            Some(turn) => *self.turn.get_or_insert(turn) == turn,
-            None => matches!(
-                event.kind,
-                EventKind::Gap { .. }
-                    | EventKind::Restart { .. }
-                    | EventKind::RateLimit { .. }
-                    | EventKind::Error { .. }
-            ),
-        }
-    }
-
     /// Prints the turn's end; the exit code.
     async fn end(&mut self, report: &TurnReport) -> u8 {
         self.progress.clear();
-        if report.agent_deaths > 0 {
-            let often = match report.agent_deaths {
-                1 => "once".to_owned(),
-                times => format!("{times} times"),
-            };
-            self.output.note(&format!(
-                "the agent died {often} in this turn, and another one was given the prompt"
-            ));
-        }
-        if let Some(lost) = &report.context_lost {
-            self.output.note(lost);
+        for note in notes(report) {
+            self.output.note(&note);
         }
         match self.format {
             Format::Text => self.end_of_text(report).await,
             Format::Json => self.write(&json_line(report)).await,
             Format::StreamJson => {
                 let line = ResultLine {
-                    seq: self.last_seq,
+                    seq: self.hearing.last_seq(),
                     event: "result",
                     report,
                 };
                 self.write(&json_line(&line)).await;
             }
         }
-        for denial in &report.permission_denials {
-            // Never silenced: the answer may be worth less for it.
-            let text = format!("denied: {} {}", denial.tool, brief(&denial.input));
-            say(&format!("clsess: {}\n", plain(&text)));
+        for denial in denials(report) {
+            say(&denial);
         }
-        if report.outcome == Outcome::Completed {
+        let Some(failure) = failure_of(report) else {
             return 0;
-        }
-        let failure = report.error.clone().unwrap_or_else(|| {
-            Failure::new(ErrorCode::Internal, "the turn ended for no known reason")
-        });
+        };
         self.output.complain(&failure);
         failure.code.exit()
     }
@@ -301,6 +254,41 @@ impl Printer {
             cannot_print(&error);
         }
     }
+}
+
+/// What is worth to know of a turn that has ended, however it has.
+#[must_use]
+pub fn notes(report: &TurnReport) -> Vec<String> {
+    let deaths = match report.agent_deaths {
+        0 => None,
+        1 => Some("once".to_owned()),
+        times => Some(format!("{times} times")),
+    };
+    let deaths = deaths.map(|often| {
+        format!("the agent died {often} in this turn, and another one was given the prompt")
+    });
+    deaths
+        .into_iter()
+        .chain(report.context_lost.clone())
+        .collect()
+}
+
+/// What the agent was not allowed to do. Never silenced: the answer may be worth less for it.
+pub fn denials(report: &TurnReport) -> impl Iterator<Item = String> {
+    report.permission_denials.iter().map(|denial| {
+        let text = format!("denied: {} {}", denial.tool, brief(&denial.input));
+        format!("clsess: {}\n", plain(&text))
+    })
+}
+
+/// Why a turn that has ended has no answer.
+#[must_use]
+pub fn failure_of(report: &TurnReport) -> Option<Failure> {
+    if report.outcome == Outcome::Completed {
+        return None;
+    }
+    let unknown = || Failure::new(ErrorCode::Internal, "the turn ended for no known reason");
+    Some(report.error.clone().unwrap_or_else(unknown))
 }
 
 /// Waits for the broker, but not beyond this time.
@@ -352,45 +340,5 @@ fn question(event: &Event) {
             say(&format!("clsess: {session}: the question was {how}\n"));
         }
         _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-    use serde_json::json;
-
-    use super::*;
-    use crate::cli::Cli;
-
-    fn event(turn: Option<TurnId>, kind: EventKind) -> Event {
-        Event {
-            seq: 1,
-            session: "work".into(),
-            turn,
-            kind,
-        }
-    }
-
-    #[test]
-    fn what_is_not_of_this_turn_is_not_printed() {
-        let output = Output::new(&Cli::parse_from(["clsess", "ls"]).global, false);
-        let options = OutputOptions {
-            output: Format::StreamJson,
-            stream: When::Never,
-        };
-        let mut printer = Printer::new(options, &output);
-        let text = || EventKind::Text {
-            message: 0,
-            text: "x".into(),
-        };
-        let limit = EventKind::RateLimit { info: json!({}) };
-        let (own, other) = (TurnId::random(), TurnId::random());
-        assert!(!printer.belongs(&event(None, text())), "it is nobody's");
-        assert!(printer.belongs(&event(None, limit)));
-        assert!(printer.belongs(&event(Some(own), text())));
-        assert_eq!(printer.turn, Some(own));
-        assert!(!printer.belongs(&event(Some(other), text())));
-        assert!(printer.belongs(&event(Some(own), text())));
     }
 }

@@ -4,9 +4,9 @@ use clsess_proto::{Failure, PROTOCOL, VERSION};
 use serde_json::json;
 
 use crate::cli::Version;
-use crate::client::{Client, Start};
 use crate::output::{print, print_json};
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Client, Start};
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(version: &Version, surroundings: &Surroundings) -> Result<u8, Failure> {
     let broker = Client::connect(surroundings, Start::Never).await.ok();

@@ -4,10 +4,10 @@ use clsess_proto::{ErrorCode, Failure, Reply, Request, SessionRow, State, Until}
 use serde_json::json;
 
 use crate::cli::{self, Wait};
-use crate::client::{Start, unexpected};
-use crate::link::{Link, ids};
 use crate::output::{print, print_json};
-use crate::surroundings::Surroundings;
+use clsess_client::client::{Start, unexpected};
+use clsess_client::link::{Link, ids};
+use clsess_client::surroundings::Surroundings;
 
 pub async fn run(wait: Wait, surroundings: &Surroundings) -> Result<u8, Failure> {
     let timeout = wait.timeout.filter(|timeout| !timeout.is_zero());

@@ -15,7 +15,10 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::stat::{Mode, SFlag, stat, umask};
 use nix::unistd::{AccessFlags, Pid, access, chdir};
 
-use crate::protocol::{Exit, Failed, INBOX, MASTER, NOTES, OUTBOX, PIPES, Reply, Start, TERMINAL};
+use crate::protocol::{
+    Exit, Failed, INBOX, MASTER, NOTES, OUTBOX, PIPE_READ, PIPE_WRITE, PIPES, Reply, Start,
+    TERMINAL, TERMINAL_OUTPUT, Window,
+};
 use crate::terminal;
 
 /// The agent's process, and what is lent to brokers.
@@ -33,7 +36,7 @@ impl Agent {
     /// Starts it, in steps so that the error names what is wrong: a failed exec says "not found" of a program, its
     /// interpreter and a directory alike.
     pub(crate) fn start(start: Start) -> Result<Self, Failed> {
-        if ![PIPES, TERMINAL].contains(&start.stdio) {
+        if ![PIPES, TERMINAL, TERMINAL_OUTPUT].contains(&start.stdio) {
             return Err(failed("stdio", Errno::ENOTSUP, "no such kind of stdio"));
         }
         let (stdio, window) = (start.stdio, start.window);
@@ -54,7 +57,8 @@ impl Agent {
             .and_then(|()| {
                 let spawned = match stdio {
                     TERMINAL => terminal::spawn(&program, &args, &env, window),
-                    _ => spawn(&program, &args, &env),
+                    TERMINAL_OUTPUT => spawn(&program, &args, &env, Some(window)),
+                    _ => spawn(&program, &args, &env, None),
                 };
                 spawned.map_err(|errno| failed("spawn", errno, &program.to_string_lossy()))
             });
@@ -114,8 +118,26 @@ impl Agent {
 
 /// One end of each pipe becomes 0, 1 or 2 of the agent, which loses their close-on-exec; everything else of the
 /// holder's is closed by the exec. The holder has `/dev/null` as its own 0, 1 and 2, so that no pipe is one of those.
-fn spawn(program: &CString, args: &[CString], env: &[CString]) -> Result<Agent, Errno> {
-    let (stdin, stdout, stderr) = (pipe()?, pipe()?, pipe()?);
+/// With `output` the agent's 1 is a terminal of that size instead.
+fn spawn(
+    program: &CString,
+    args: &[CString],
+    env: &[CString],
+    output: Option<Window>,
+) -> Result<Agent, Errno> {
+    let (stdin, stderr) = (pipe()?, pipe()?);
+    let mut more = Vec::new();
+    let stdout: (OwnedFd, OwnedFd) = match output {
+        None => {
+            let (read, write) = pipe()?;
+            (read.into(), write.into())
+        }
+        Some(window) => {
+            let (read, write) = pipe()?;
+            more.extend([(PIPE_READ, read.into()), (PIPE_WRITE, write.into())]);
+            terminal::raw(window)?
+        }
+    };
     let files_in_memory = [
         (OUTBOX, file(c"clsess-outbox")?),
         (INBOX, file(c"clsess-inbox")?),
@@ -143,11 +165,9 @@ fn spawn(program: &CString, args: &[CString], env: &[CString]) -> Result<Agent, 
     attributes.set_sigdefault(&SigSet::all())?;
 
     let pid = posix_spawn(program.as_c_str(), &files, &attributes, args, env)?;
-    let mut ends: Vec<(u8, OwnedFd)> = vec![
-        (0, stdin.1.into()),
-        (1, stdout.0.into()),
-        (2, stderr.0.into()),
-    ];
+    let mut ends: Vec<(u8, OwnedFd)> =
+        vec![(0, stdin.1.into()), (1, stdout.0), (2, stderr.0.into())];
+    ends.extend(more);
     ends.extend(files_in_memory);
     Ok(Agent::new(pid, ends))
 }

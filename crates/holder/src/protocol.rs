@@ -10,7 +10,7 @@
 //!
 //! | kind | request | fields |
 //! |------|---------|--------|
-//! | 1 | Start | `bytes program` (absolute), `list of bytes args` (the first is argument 0; none: the program), `list of (bytes name, bytes value) env` (complete: nothing is inherited), `bytes cwd` (absolute), `u8 stdio` (0: three pipes, 1: a terminal), `u32 umask`, `u16 rows`, `u16 cols`, `u16 width`, `u16 height` (the terminal's size, in cells and pixels; absent in version 2) |
+//! | 1 | Start | `bytes program` (absolute), `list of bytes args` (the first is argument 0; none: the program), `list of (bytes name, bytes value) env` (complete: nothing is inherited), `bytes cwd` (absolute), `u8 stdio` (0: three pipes, 1: a terminal, 2: pipes, and a terminal for 1), `u32 umask`, `u16 rows`, `u16 cols`, `u16 width`, `u16 height` (the terminal's size, in cells and pixels; absent in version 2) |
 //! | 2 | Lend | |
 //! | 3 | End | `u32 grace_ms`, `u8 flags` (bit 0 `now`: SIGTERM at once) |
 //! | 4 | Successor | `list of bytes args` (the first is the absolute path of the program), `list of (bytes name, bytes value) env` (complete) |
@@ -59,6 +59,9 @@
 //! 2. Lent are then the master of that, the inbox, the notes, and a pipe: what the terminal says cannot be moved into
 //! a file by one call, and what a broker has moved into the pipe when it dies, the next one finds there.
 //!
+//! With stdio 2 only the agent's 1 is a terminal, which changes no byte. Lent are what goes with stdio 0, where 1 is the
+//! master, and the pipe.
+//!
 //! # Ending
 //!
 //! End closes the agent's input, or hangs the terminal up (SIGHUP), sends SIGTERM after half of the grace but 2 s at
@@ -91,6 +94,8 @@ pub const MAX_FRAME: usize = 8 << 20;
 pub const PIPES: u8 = 0;
 /// The [`Start::stdio`] of a terminal.
 pub const TERMINAL: u8 = 1;
+/// The [`Start::stdio`] of pipes, and a terminal for the agent's output.
+pub const TERMINAL_OUTPUT: u8 = 2;
 
 /// The number of the outbox in [`Reply::Lent`]: what is on its way to the agent.
 pub const OUTBOX: u8 = 128;
@@ -158,7 +163,7 @@ pub struct Start {
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// The absolute path of the directory to start it in.
     pub cwd: Vec<u8>,
-    /// [`PIPES`] or [`TERMINAL`].
+    /// [`PIPES`], [`TERMINAL`] or [`TERMINAL_OUTPUT`].
     pub stdio: u8,
     /// The permissions that files it makes are not to have, as its user's shell has them; the holder's own is 077.
     pub umask: u32,

@@ -6,8 +6,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::Pid;
-use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+use portable_pty::{CommandBuilder, PtyPair, PtySize, native_pty_system};
 
 use crate::agent::{Agent, file, pipe};
 use crate::descriptors::borrowed;
@@ -23,22 +26,10 @@ pub(crate) fn spawn(
     env: &[CString],
     window: Window,
 ) -> Result<Agent, Errno> {
-    let size = PtySize {
-        rows: window.rows,
-        cols: window.cols,
-        pixel_width: window.width,
-        pixel_height: window.height,
-    };
-    let pty = native_pty_system().openpty(size).map_err(errno)?;
-    let master = pty.master.as_raw_fd().ok_or(Errno::EBADF)?;
+    let (pty, master) = open_terminal(window)?;
     let (read, write) = pipe()?;
     let ends = vec![
-        (
-            MASTER,
-            borrowed(master, &pty.master)
-                .try_clone_to_owned()
-                .map_err(io_errno)?,
-        ),
+        (MASTER, master),
         (PIPE_READ, OwnedFd::from(read)),
         (PIPE_WRITE, OwnedFd::from(write)),
         (INBOX, file(c"clsess-inbox")?),
@@ -65,6 +56,33 @@ pub(crate) fn spawn(
     // The child is not waited for through portable-pty: the holder reaps all of its children itself.
     let pid = pid.ok_or(Errno::ECHILD)?;
     Ok(Agent::new(Pid::from_raw(pid), ends))
+}
+
+/// A terminal that changes no byte that is written to it, and is nobody's controlling terminal: its master and its other
+/// end.
+pub(crate) fn raw(window: Window) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (pty, master) = open_terminal(window)?;
+    let name = pty.master.tty_name().ok_or(Errno::ENOTTY)?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let other = open(&name, flags, Mode::empty())?;
+    let mut modes = tcgetattr(&other)?;
+    cfmakeraw(&mut modes);
+    tcsetattr(&other, SetArg::TCSANOW, &modes)?;
+    Ok((master, other))
+}
+
+fn open_terminal(window: Window) -> Result<(PtyPair, OwnedFd), Errno> {
+    let size = PtySize {
+        rows: window.rows,
+        cols: window.cols,
+        pixel_width: window.width,
+        pixel_height: window.height,
+    };
+    let pty = native_pty_system().openpty(size).map_err(errno)?;
+    let master = pty.master.as_raw_fd().ok_or(Errno::EBADF)?;
+    let master = borrowed(master, &pty.master);
+    let master = master.try_clone_to_owned().map_err(io_errno)?;
+    Ok((pty, master))
 }
 
 /// The number of an error of portable-pty's.

@@ -15,6 +15,8 @@ pub enum ErrorCode {
     PromptEmpty,
     /// The prompt has a NUL, or, as the command reads it, is not UTF-8.
     PromptInvalid,
+    /// The agent's interface would make another prompt of it.
+    Unrepresentable,
     /// The prompt is longer than [`crate::MAX_PROMPT`].
     PromptTooLong,
     /// The key belongs to another prompt.
@@ -118,7 +120,11 @@ impl ErrorCode {
     pub fn exit(self) -> u8 {
         use ErrorCode as E;
         match self {
-            E::BadRequest | E::PromptEmpty | E::PromptInvalid | E::PromptTooLong => 2,
+            E::BadRequest
+            | E::PromptEmpty
+            | E::PromptInvalid
+            | E::Unrepresentable
+            | E::PromptTooLong => 2,
             E::KeyConflict | E::BadName | E::BadConfig | E::BadAnswer => 2,
             E::NoSuchSession | E::NoSuchTurn | E::NoSuchQuestion | E::QuestionAnswered => 3,
             E::SessionExists => 4,

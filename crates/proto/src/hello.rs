@@ -40,6 +40,7 @@ pub const CAPABILITIES: &[&str] = &[
     "type",
     "keys",
     "hook",
+    "edit",
     "status",
     "stop",
     "upgrade",

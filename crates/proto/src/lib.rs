@@ -26,8 +26,8 @@ pub use reply::{
     SessionDetail, SessionRow, State, TurnReport, Usage,
 };
 pub use request::{
-    Driver, New, OnBusy, OnCrash, OnLimit, OnQuestion, Request, Send, Settings, Until,
-    check_prompt, valid_name,
+    Driver, HookEvent, Hooks, New, OnBusy, OnCrash, OnLimit, OnQuestion, Request, Send, Settings,
+    Until, check_prompt, valid_name,
 };
 pub use screen::{Attach, DetachReason, Detached, ExitStatus, Program, TerminalModes};
 

@@ -87,6 +87,11 @@ pub enum Reply {
         /// As it is.
         output: ByteBuf,
     },
+    /// What is to stand in the agent's input box.
+    Edited {
+        /// It; absent: a person has opened the editor, and it is theirs.
+        text: Option<ByteBuf>,
+    },
     /// The broker itself.
     Status(BrokerStatus),
     /// Nothing more to say.
@@ -184,6 +189,10 @@ pub struct TurnReport {
     /// Of a turn that nobody asked for: what began it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+    /// Whether the newlines at the end of its prompt were cut, which the agent's interface does not
+    /// carry.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prompt_trimmed: bool,
     /// How often the agent has died in it, and another one has taken it up.
     #[serde(default, skip_serializing_if = "is_none")]
     pub agent_deaths: u32,
@@ -429,6 +438,8 @@ pub enum QuestionKind {
     Question,
     /// Whether its plan is approved.
     Plan,
+    /// What its interface asks before it begins: answered at its screen only.
+    Dialog,
     /// Something that this build does not know.
     #[serde(other)]
     Unknown,

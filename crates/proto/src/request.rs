@@ -234,6 +234,11 @@ pub enum Request {
         /// What the agent says.
         input: ByteBuf,
     },
+    /// The agent that the caller runs in has opened its editor. Answer: `edited`.
+    Edit {
+        /// What stands in the agent's input box.
+        text: ByteBuf,
+    },
     /// The broker itself. Answer: `status`.
     Status {},
     /// Stops the broker. Answer: `done`, after everything has ended; then the
@@ -317,6 +322,9 @@ pub struct Settings {
     /// What the agent's body is; absent: `stream`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<Driver>,
+    /// A child for each turn has a terminal for its output. Only with that driver.
+    #[serde(default)]
+    pub pty: bool,
     /// The agent's model; absent: the agent's own choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -369,6 +377,76 @@ pub struct Settings {
     /// 0: any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_warm: Option<u32>,
+    /// Commands that are run when something happens.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
+}
+
+/// Commands of the user's, for a shell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooks {
+    /// See [`HookEvent::Question`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
+    /// See [`HookEvent::Done`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<String>,
+    /// See [`HookEvent::Failed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// See [`HookEvent::Exited`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exited: Option<String>,
+    /// How long each may take, in milliseconds; absent: 10 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+/// What a command can be run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HookEvent {
+    /// The agent asks something, and waits for people.
+    Question,
+    /// A turn has ended well.
+    Done,
+    /// A turn has ended otherwise, unless somebody wanted that; or the agent cannot be started.
+    Failed,
+    /// The agent has died, or the program has exited.
+    Exited,
+}
+
+impl HookEvent {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Question => "question",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Exited => "exited",
+        }
+    }
+}
+
+impl Hooks {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The one for this.
+    #[must_use]
+    pub fn command(&self, event: HookEvent) -> Option<&str> {
+        let command = match event {
+            HookEvent::Question => &self.question,
+            HookEvent::Done => &self.done,
+            HookEvent::Failed => &self.failed,
+            HookEvent::Exited => &self.exited,
+        };
+        command.as_deref()
+    }
 }
 
 /// What a session's body is.
@@ -380,6 +458,9 @@ pub enum Driver {
     Stream,
     /// The agent's own interface, in a terminal.
     Tui,
+    /// A child for each turn, that speaks lines of JSON and takes the conversation up. The next
+    /// turn's is started when the last one's has ended.
+    Oneshot,
 }
 
 impl Driver {
@@ -389,6 +470,7 @@ impl Driver {
         match self {
             Self::Stream => "stream",
             Self::Tui => "tui",
+            Self::Oneshot => "oneshot",
         }
     }
 }

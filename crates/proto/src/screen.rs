@@ -18,6 +18,9 @@ pub struct Attach {
     /// The other viewers are detached.
     #[serde(default)]
     pub exclusive: bool,
+    /// Also when work in the background ends by it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anyway: bool,
     /// The keys that detach, as `C-\` or `C-b d`; absent: `C-\`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detach_keys: Option<String>,

@@ -112,6 +112,7 @@ fn answers_and_events_come_back_as_they_were() {
     let report = TurnReport {
         steered_into: Some(turn()),
         origin: Some("x".into()),
+        prompt_trimmed: false,
         agent_deaths: 2,
         context_lost: Some("all".into()),
         session: "work".into(),

@@ -201,8 +201,9 @@ fn every_reply_is_among_them() {
         Reply::Detached(_) => 15,
         Reply::Captured { .. } => 16,
         Reply::Hooked { .. } => 17,
+        Reply::Edited { .. } => 18,
         // a new one gets this number, and this one the next
-        Reply::Unknown => 18,
+        Reply::Unknown => 19,
     };
     let mut runner = TestRunner::deterministic();
     let made = (0..1000).map(|_| number(&reply().new_tree(&mut runner).unwrap().current()));

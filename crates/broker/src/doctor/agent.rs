@@ -6,6 +6,7 @@ use std::path::Path;
 use clsess_claude::login::{self, Signs, Way};
 use clsess_claude::record::Home;
 use clsess_claude::version::RECORDED;
+use clsess_proto::Driver;
 
 use super::Check;
 use crate::session::{Agents, found_agent};
@@ -22,7 +23,7 @@ pub async fn agent(env: &Env, cwd: &Path, configured: Option<&str>) -> Vec<Check
 
 async fn program(env: &Env, cwd: &Path, configured: Option<&str>) -> Check {
     const NAME: &str = "claude";
-    match found_agent(&Agents::default(), env, cwd, configured).await {
+    match found_agent(&Agents::default(), env, cwd, configured, Driver::Stream).await {
         Ok((program, version)) => {
             let newer = if version > RECORDED {
                 format!("; {RECORDED} was measured")

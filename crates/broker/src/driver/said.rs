@@ -50,7 +50,8 @@ impl Said {
             .mode(0o600)
             .open(path(dir))?;
         let end = file.seek(SeekFrom::End(0))?;
-        if end > 0 && !ends_with_newline(&mut file, end)? {
+        // What was accounted for may have been given back to the disk.
+        if end > from && !ends_with_newline(&mut file, end)? {
             // Its broker died over it, and whoever said it says it again.
             file.write_all(b"\n")?;
         }
@@ -85,6 +86,17 @@ impl Said {
     pub fn report(&mut self, report: &[u8]) -> io::Result<()> {
         let report = String::from_utf8_lossy(report);
         let mut line = serde_json::to_vec(&serde_json::json!({ "report": report }))?;
+        line.push(b'\n');
+        self.append(&line)
+    }
+
+    /// The agent's entry in its registry is this.
+    ///
+    /// # Errors
+    /// When it is no JSON, and of the disk: it is not heard then.
+    pub fn registry(&mut self, entry: &[u8]) -> io::Result<()> {
+        let entry: &serde_json::value::RawValue = serde_json::from_slice(entry)?;
+        let mut line = serde_json::to_vec(&serde_json::json!({ "registry": entry }))?;
         line.push(b'\n');
         self.append(&line)
     }
@@ -162,6 +174,10 @@ mod tests {
         let again = "{\"report\":\"state=done\"}";
         assert_eq!(lines(said.inbox()), [report, "{\"id\"", again]);
         said.inbox().release();
+        let position = said.heard().position();
+        drop(said);
+        let mut said = Said::take_up(dir.path(), position).unwrap();
+        assert!(lines(said.inbox()).is_empty());
         assert!(lines(Said::begin(dir.path()).unwrap().inbox()).is_empty());
     }
 }

@@ -8,7 +8,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use clsess_holder::protocol::{Exit, INBOX, NOTES, OUTBOX, Reply, Start, Successor};
+use clsess_holder::protocol::{
+    Exit, INBOX, NOTES, OUTBOX, PIPE_READ, PIPE_WRITE, Reply, Start, Successor,
+};
+use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::unix::pipe;
@@ -18,6 +21,7 @@ use uuid::Uuid;
 use super::body::Body;
 use super::held::{Held, Lent, StartError};
 use super::inbox::Inbox;
+use super::moved::move_bytes;
 use super::notes::{Notes, PLACE};
 use super::orphans::{self, Process};
 use super::outbox::Outbox;
@@ -35,8 +39,15 @@ pub enum BodyEvent {
     /// What the agent says cannot be read: it wrote a line beyond all bounds, or there is no
     /// memory for it. Nothing more of it is read.
     Unreadable(&'static str),
-    /// Somebody has typed into its terminal.
-    Typed,
+    /// Somebody has typed into its terminal, or looks at it no longer.
+    Looked,
+    /// A prompt that was typed into it was not sent.
+    NotSent {
+        /// Its uuid.
+        prompt: Uuid,
+        /// Because it has become something else.
+        altered: bool,
+    },
     /// A pipe to or from the agent is closed at its end. `Exited` follows, unless it lives
     /// on; then it is of no use any more.
     PipeClosed,
@@ -61,6 +72,8 @@ pub struct StreamBody {
     /// The input is closed once the outbox is empty.
     closing: bool,
     stdout: Option<AsyncFd<OwnedFd>>,
+    /// Between a terminal and the inbox, where that is the agent's output.
+    through: Option<(OwnedFd, OwnedFd)>,
     inbox: Inbox,
     stderr: Option<pipe::Receiver>,
     stderr_tail: Vec<u8>,
@@ -128,14 +141,21 @@ impl StreamBody {
         let (notes, noted) = Notes::take_up(lent.take(NOTES)?, PLACE)?;
         let from = noted.as_deref().map_or(0, position);
         let mut inbox = Inbox::take_up(lent.take(INBOX)?, from)?;
+        let through = lent
+            .take_if_there(PIPE_READ)
+            .zip(lent.take_if_there(PIPE_WRITE));
         // What it said to nobody is heard before anything is done: one piece is all that a pipe holds.
-        let _ = inbox.receive(&stdout);
+        match &through {
+            None => drop(inbox.receive(&stdout)),
+            Some((read, _)) => while let Ok(1..) = inbox.receive(read) {},
+        }
         let body = Self {
             held,
             stdin: stdin.transpose()?,
             outbox: Outbox::take_up(lent.take(OUTBOX)?)?,
             closing: false,
             stdout: Some(not_blocking(stdout, Interest::READABLE)?),
+            through,
             inbox,
             stderr: Some(pipe::Receiver::from_owned_fd(lent.take(2)?)?),
             stderr_tail: Vec::new(),
@@ -311,7 +331,7 @@ impl StreamBody {
                     }
                 }
             }
-            read = receive(self.stdout.as_ref(), &mut self.inbox) => {
+            read = receive(self.stdout.as_ref(), self.through.as_ref(), &mut self.inbox) => {
                 match read {
                     Ok(1..) => None,
                     Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -383,7 +403,7 @@ impl StreamBody {
     /// Takes what there is, and no more of it.
     fn take_the_rest(&mut self) {
         if let Some(stdout) = self.stdout.take() {
-            while let Ok(1..) = self.inbox.receive(&stdout) {}
+            while let Ok(1..) = take(stdout.get_ref(), self.through.as_ref(), &mut self.inbox) {}
         }
         self.stderr = None;
     }
@@ -446,13 +466,35 @@ async fn send(stdin: Option<&AsyncFd<OwnedFd>>, outbox: &mut Outbox) -> io::Resu
     }
 }
 
-async fn receive(stdout: Option<&AsyncFd<OwnedFd>>, inbox: &mut Inbox) -> io::Result<usize> {
+async fn receive(
+    stdout: Option<&AsyncFd<OwnedFd>>,
+    through: Option<&(OwnedFd, OwnedFd)>,
+    inbox: &mut Inbox,
+) -> io::Result<usize> {
     match stdout {
         Some(stdout) => {
-            let receive = |stdout: &OwnedFd| inbox.receive(stdout);
-            stdout.async_io(Interest::READABLE, receive).await
+            let take = |stdout: &OwnedFd| take(stdout, through, inbox);
+            stdout.async_io(Interest::READABLE, take).await
         }
         None => pending().await,
+    }
+}
+
+/// What the agent has said, as far as one call gives it; nothing at the end.
+fn take(
+    stdout: &OwnedFd,
+    through: Option<&(OwnedFd, OwnedFd)>,
+    inbox: &mut Inbox,
+) -> io::Result<usize> {
+    let Some((read, write)) = through else {
+        return inbox.receive(stdout);
+    };
+    match move_bytes(stdout, write) {
+        Ok(0) => Ok(0),
+        Ok(_) => inbox.receive(read),
+        // Nobody has its other end open any more.
+        Err(error) if error.raw_os_error() == Some(Errno::EIO as i32) => Ok(0),
+        Err(error) => Err(error),
     }
 }
 

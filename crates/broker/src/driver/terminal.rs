@@ -278,6 +278,15 @@ impl TerminalBody {
         })
     }
 
+    /// Whether the program reads keys and not lines.
+    #[must_use]
+    pub fn is_raw(&self) -> bool {
+        use rustix::termios::{LocalModes, tcgetattr};
+        let master = self.master.as_ref();
+        let modes = master.and_then(|master| tcgetattr(master.get_ref()).ok());
+        modes.is_some_and(|modes| !modes.local_modes.intersects(LocalModes::ICANON))
+    }
+
     /// Gives the terminal another size; the program is told by SIGWINCH.
     pub fn resize(&self, window: Window) {
         let size = rustix::termios::Winsize {

@@ -4,40 +4,133 @@
 //! is for it is given by keys, and by what its hooks are answered. Nothing here knows what they mean.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::path::Path;
+use std::fs::File;
+use std::future::pending;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 
 use clsess_claude::input::{Asked, asked};
-use clsess_claude::tui::prompt::{INTERRUPT, SUBMIT, keys};
-use clsess_claude::tui::{Report, status};
+use clsess_claude::tui::hooks::NOTHING;
+use clsess_claude::tui::prompt::representable;
+use clsess_claude::tui::typing::Next;
+use clsess_claude::tui::{Report, Typing, status};
 use clsess_holder::protocol::{Start, Successor, Window};
 use clsess_proto::Failure;
 use tokio::sync::oneshot;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::body::Body;
 use super::held::StartError;
 use super::inbox::Inbox;
-use super::orphans::Process;
+use super::orphans::{self, Process};
 use super::said::Said;
 use super::stream::{BodyEvent, Found};
 use super::terminal::{TerminalBody, TerminalEvent};
 use crate::shown::{Shown, ShownEvent};
+use crate::watch::Watch;
 
 /// Answers that are kept for hooks that ask again, after a broker's death.
 const MAX_ANSWERS: usize = 256;
 /// Hooks that wait at most; more are refused, and the agent goes on without them.
 const MAX_HOOKS: usize = 256;
+/// Processes of hooks that are known to have told something: one that is forgotten too soon holds up
+/// the ends of turns for a while.
+const MAX_TOLD: usize = 4096;
 /// How long after its last report the interface may still be writing its transcript: one that is
 /// ended earlier loses the turn (facts 2, corrections: 4 of 4 kept at 0.3 s).
 const WRITES: Duration = Duration::from_millis(300);
+
+/// How often it is looked whether the editor has given the terminal back, for the some 10 ms that
+/// this takes: nothing tells.
+const LOOKS: Duration = Duration::from_millis(1);
+
+/// Bytes of an entry of the registry that are read; measured: 700.
+const MAX_ENTRY: u64 = 64 * 1024;
+
+/// How long after its start a client has asked whether its terminal listens. Measured: 0.3 s.
+const ASKS: Duration = Duration::from_secs(1);
 
 /// Lines of the screen in a message.
 const LAST_LINES: usize = 3;
 
 /// Where the answer to a hook goes.
 type Answer = oneshot::Sender<Result<Vec<u8>, Failure>>;
+
+/// A person's own editor, until its end.
+struct Editor(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl std::fmt::Debug for Editor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Editor")
+    }
+}
+
+async fn ended(editor: Option<&mut Editor>) {
+    match editor {
+        Some(editor) => editor.0.as_mut().await,
+        None => pending().await,
+    }
+}
+
+/// Whether a process is one of our hooks: the program, `hook`, and where the broker is.
+fn is_hook(pid: &str) -> bool {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = words.split(|byte| *byte == 0).skip(1);
+    words.next() == Some(b"hook") && words.count() == 4
+}
+
+/// A client's entry in the registry of clients.
+#[derive(Debug)]
+struct Registry {
+    dir: PathBuf,
+    entry: PathBuf,
+    /// Not before this: one that tells its state to its terminal asks first whether that listens, and
+    /// does not hear the answer while its editor runs.
+    from: Instant,
+    /// Absent while there is no such directory.
+    watch: Option<Watch>,
+    /// What it was.
+    last: Vec<u8>,
+}
+
+impl Registry {
+    /// Watches, if there is something to be watched, and reads; what it is now, if that is news.
+    fn look(&mut self) -> Option<Vec<u8>> {
+        if self.from > Instant::now() {
+            return None;
+        }
+        if self.watch.is_none() {
+            self.watch = Watch::for_writes(&self.dir).ok();
+        }
+        let file = File::open(&self.entry).ok()?;
+        let mut entry = Vec::new();
+        file.take(MAX_ENTRY).read_to_end(&mut entry).ok()?;
+        let news = entry != self.last && !entry.is_empty();
+        news.then(|| {
+            self.last.clone_from(&entry);
+            entry
+        })
+    }
+}
+
+async fn of_registry(registry: Option<&mut Registry>) {
+    let Some(registry) = registry else {
+        return pending().await;
+    };
+    if registry.from > Instant::now() {
+        return sleep_until(registry.from).await;
+    }
+    match &mut registry.watch {
+        Some(watch) => {
+            if watch.changed().await.is_err() {
+                pending().await
+            }
+        }
+        None => pending().await,
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -48,12 +141,25 @@ pub struct TuiBody {
     said: Said,
     /// What was put and not sent.
     put: Vec<Vec<u8>>,
-    /// The prompt that was typed and not taken.
-    typed: Option<Uuid>,
+    typing: Typing,
+    /// A person has opened theirs, and the interface stands still.
+    editor: Option<Editor>,
+    /// Until when what it waits for may take.
+    types_by: Option<Instant>,
+    /// What became of prompts that were not sent, to be told: of one at a time.
+    not_sent: Option<(Uuid, bool)>,
+    /// It does not take a prompt.
+    stuck: bool,
     /// Hooks that wait.
     hooks: HashMap<Uuid, Answer>,
+    /// Those that were heard and wait for somebody's answer; they may have lost their broker.
+    held: VecDeque<Uuid>,
+    /// The processes of the last ones that have told us something.
+    told: VecDeque<u32>,
     /// What was answered to the last ones.
     answers: VecDeque<(Uuid, Vec<u8>)>,
+    /// Its entry in its registry, watched until it tells its state by itself.
+    registry: Option<Registry>,
     /// The last report that an earlier broker may have heard, too.
     repeated: Option<Vec<u8>>,
     /// When it last reported something.
@@ -99,7 +205,8 @@ impl TuiBody {
         let notes = shown.take_up(found);
         let from = notes.as_deref().map_or(0, position);
         let said = Said::take_up(dir, from)?;
-        let body = Self::made((program, holder), shown, said);
+        let mut body = Self::made((program, holder), shown, said);
+        body.typing = Typing::taken_up();
         Ok(Some(Found {
             body: Body::Tui(Box::new(body)),
             notes,
@@ -120,9 +227,16 @@ impl TuiBody {
             holder,
             said,
             put: Vec::new(),
-            typed: None,
+            typing: Typing::default(),
+            editor: None,
+            types_by: None,
+            not_sent: None,
+            stuck: false,
             hooks: HashMap::new(),
+            held: VecDeque::new(),
+            told: VecDeque::new(),
             answers: VecDeque::new(),
+            registry: None,
             repeated: None,
             reported: None,
             ends: None,
@@ -140,6 +254,30 @@ impl TuiBody {
     #[must_use]
     pub fn holder(&self) -> Process {
         self.holder
+    }
+
+    /// Where the clients' registry is: what the client does is heard there, unless it tells that by
+    /// itself. Those of 2.1.197 never do. `begins`: it has just been started.
+    pub fn watch(&mut self, registry: PathBuf, begins: bool) {
+        self.registry = Some(Registry {
+            entry: registry.join(format!("{}.json", self.program.pid)),
+            dir: registry,
+            from: Instant::now() + if begins { ASKS } else { Duration::ZERO },
+            watch: None,
+            last: Vec::new(),
+        });
+        self.look_at_registry();
+    }
+
+    fn look_at_registry(&mut self) {
+        let Some(entry) = self.registry.as_mut().and_then(Registry::look) else {
+            return;
+        };
+        self.reported = Some(Instant::now());
+        // Half of one is followed by the whole.
+        if let Err(error) = self.said.registry(&entry) {
+            tracing::debug!(%error, "an entry of the registry");
+        }
     }
 
     /// The terminal, and who looks at it.
@@ -198,11 +336,16 @@ impl TuiBody {
         for line in std::mem::take(&mut self.put) {
             match asked(&line) {
                 Asked::Prompt { uuid, text } => {
-                    self.typed = Some(uuid);
-                    self.type_in(&keys(&text));
-                    self.type_in(SUBMIT);
+                    // What cannot be carried was refused, and is not altered here.
+                    let next = self
+                        .typing
+                        .begin(uuid, representable(&text).unwrap_or(&text));
+                    self.follow(&next);
                 }
-                Asked::Interrupt => self.type_in(INTERRUPT),
+                Asked::Interrupt => {
+                    let next = self.typing.interrupt();
+                    self.follow(&next);
+                }
                 Asked::Answer { request_id, answer } => {
                     if let Ok(id) = request_id.parse() {
                         self.answer(id, answer);
@@ -213,31 +356,116 @@ impl TuiBody {
         }
     }
 
-    fn type_in(&mut self, keys: &[u8]) {
-        if let Some(body) = self.shown.body_mut() {
-            body.put(keys, None);
+    /// A prompt that an earlier broker may have typed, and that was not taken.
+    pub fn type_again(&mut self, prompt: Uuid, text: &str) {
+        let next = self
+            .typing
+            .resume(prompt, representable(text).unwrap_or(text));
+        self.follow(&next);
+    }
+
+    /// Whether the last prompt may have been entered twice.
+    #[must_use]
+    pub fn is_retyped(&self) -> bool {
+        self.typing.is_retyped()
+    }
+
+    /// Somebody types into it.
+    pub fn is_touched(&mut self) {
+        self.typing.is_touched();
+    }
+
+    /// It is ready. What takes longer the first time is done once, unless somebody looks.
+    pub fn warm_up(&mut self) {
+        if self.shown.attached() == 0 {
+            let next = self.typing.warm();
+            self.follow(&next);
         }
     }
 
     /// A prompt that was typed has been taken.
     pub fn is_taken(&mut self, prompt: Uuid) {
-        self.typed.take_if(|typed| *typed == prompt);
+        let next = self.typing.is_taken(prompt);
+        self.follow(&next);
+    }
+
+    /// A prompt that was typed is not sent: its hook was told so.
+    pub fn is_stopped(&mut self, prompt: Uuid) {
+        self.typing.is_stopped(prompt);
+        self.follow(&Next::Keys(b""));
+    }
+
+    /// The running turn has ended.
+    pub fn turn_is_over(&mut self) {
+        self.typing.is_over();
+        self.follow(&Next::Keys(b""));
+    }
+
+    /// Whether nobody else has typed since the prompt was entered that waits.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.typing.is_alone()
     }
 
     /// The prompt that was typed and not taken.
     #[must_use]
     pub fn undelivered(&self) -> Option<Uuid> {
-        self.typed
+        self.typing.waiting()
+    }
+
+    /// Its editor was opened on this; what is to be made of it, if it was opened by us.
+    /// Otherwise `editor` becomes a person's own, and nothing is typed before it ends.
+    pub fn edit(&mut self, there: &[u8], editor: Option<Process>) -> Option<Vec<u8>> {
+        let text = self.typing.edit(&String::from_utf8_lossy(there));
+        if text.is_none()
+            && let Some(editor) = editor
+        {
+            self.typing.is_away(true);
+            self.editor = Some(Editor(Box::pin(orphans::gone(editor))));
+        }
+        self.follow(&Next::Keys(b""));
+        text.map(String::into_bytes)
+    }
+
+    fn follow(&mut self, next: &Next) {
+        match next {
+            Next::Keys(b"") => {}
+            Next::Keys(keys) => {
+                if let Some(body) = self.shown.body_mut() {
+                    body.put(keys, None);
+                }
+            }
+            Next::NotSent { uuid, altered } => self.not_sent = Some((*uuid, *altered)),
+            Next::GiveUp => self.stuck = true,
+        }
+        // It would be lost, or typed into the editor.
+        self.shown.hold_keys(self.typing.has_terminal());
+        self.types_by = self.typing.bound().map(|bound| Instant::now() + bound);
+    }
+
+    /// Whether its editor has given the terminal back that was told something.
+    fn look_at_terminal(&mut self) {
+        let back = self.shown.body().is_some_and(TerminalBody::is_raw);
+        if self.typing.awaits_terminal() && back {
+            let next = self.typing.is_back();
+            self.follow(&next);
+        }
     }
 
     /// A hook comes, perhaps once more.
-    pub fn hook(&mut self, id: Uuid, input: &[u8], reply: Answer) {
+    pub fn hook(&mut self, id: Uuid, input: &[u8], process: Option<Process>, reply: Answer) {
+        if self.told.len() == MAX_TOLD {
+            self.told.pop_front();
+        }
+        self.told.extend(process.map(|process| process.pid));
         if let Some((_, answer)) = self.answers.iter().find(|(answered, _)| *answered == id) {
             let _ = reply.send(Ok(answer.clone()));
             return;
         }
+        self.reported = Some(Instant::now());
+        self.look_at_registry();
         self.hooks.retain(|_, reply| !reply.is_closed());
-        let heard = match self.hooks.contains_key(&id) {
+        let heard = match self.hooks.contains_key(&id) || self.held.contains(&id) {
             true => Ok(()),
             false if self.hooks.len() >= MAX_HOOKS => Err(io::ErrorKind::QuotaExceeded.into()),
             false => self.said.hook(id, input),
@@ -252,8 +480,40 @@ impl TuiBody {
         }
     }
 
+    /// Whether the client has started hooks that have not told us anything yet.
+    #[must_use]
+    pub fn has_hooks_on_their_way(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.program.pid));
+        let children = tasks.into_iter().flatten().flatten().filter_map(|task| {
+            let children = std::fs::read_to_string(task.path().join("children"));
+            children.ok()
+        });
+        let children: Vec<String> = children.collect();
+        let mut pids = children.iter().flat_map(|it| it.split_ascii_whitespace());
+        pids.any(|pid| {
+            let told = pid.parse().is_ok_and(|pid: u32| self.told.contains(&pid));
+            !told && is_hook(pid)
+        })
+    }
+
+    /// A hook that was heard is answered later.
+    pub fn holds(&mut self, id: Uuid) {
+        if self.held.len() == MAX_HOOKS {
+            self.held.pop_front();
+        }
+        self.held.push_back(id);
+    }
+
+    /// A hook waits for nothing any more.
+    pub fn let_go(&mut self, id: Uuid) {
+        if self.hooks.contains_key(&id) || self.held.contains(&id) {
+            self.answer(id, NOTHING.into());
+        }
+    }
+
     /// What a hook is answered.
     pub fn answer(&mut self, id: Uuid, answer: Vec<u8>) {
+        self.held.retain(|held| *held != id);
         if let Some(reply) = self.hooks.remove(&id) {
             let _ = reply.send(Ok(answer.clone()));
         }
@@ -299,9 +559,34 @@ impl TuiBody {
                     }
                 };
             }
+            self.look_at_terminal();
+            if let Some((prompt, altered)) = self.not_sent.take() {
+                return BodyEvent::NotSent { prompt, altered };
+            }
+            if std::mem::take(&mut self.stuck) {
+                return BodyEvent::Unreadable("it takes no prompt");
+            }
             let ends = self.ends;
+            let (types_by, looks) = (self.types_by, self.typing.awaits_terminal());
             let event = tokio::select! {
                 event = self.shown.next() => event,
+                () = ended(self.editor.as_mut()) => {
+                    self.editor = None;
+                    let next = self.typing.is_away(false);
+                    self.follow(&next);
+                    continue;
+                }
+                () = of_registry(self.registry.as_mut()) => {
+                    self.look_at_registry();
+                    continue;
+                }
+                // It may give the terminal back without a word.
+                () = sleep(LOOKS), if looks => continue,
+                () = sleep_until(types_by.unwrap_or_else(Instant::now)), if types_by.is_some() => {
+                    let next = self.typing.overdue();
+                    self.follow(&next);
+                    continue;
+                }
                 () = sleep_until(ends.map_or_else(Instant::now, |(at, ..)| at)), if ends.is_some() => {
                     if let Some((_, grace_ms, now)) = ends {
                         self.end_now(grace_ms, now);
@@ -323,8 +608,12 @@ impl TuiBody {
                 ShownEvent::Body(TerminalEvent::Unreadable(_)) => {
                     return BodyEvent::Unreadable("what it shows cannot be read");
                 }
-                ShownEvent::Typed => return BodyEvent::Typed,
-                ShownEvent::Body(_) | ShownEvent::Resized(_) | ShownEvent::Nothing => {}
+                ShownEvent::Typed => {
+                    self.typing.is_touched();
+                    return BodyEvent::Looked;
+                }
+                ShownEvent::Nothing => return BodyEvent::Looked,
+                ShownEvent::Body(_) | ShownEvent::Resized(_) => {}
             }
         }
     }
@@ -349,7 +638,8 @@ impl TuiBody {
                     self.reported = Some(Instant::now());
                     self.said.report(&notice.0)?;
                 }
-                Some(Report::Asked) | None => {}
+                Some(Report::Asked) => self.registry = None,
+                None => {}
             }
         }
         Ok(())

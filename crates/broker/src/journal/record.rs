@@ -39,6 +39,9 @@ pub enum Record {
         /// Whether a tool was called in it by now, and so may have started.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         called: bool,
+        /// By which the agent's transcript knows it, where that is not the line's own uuid.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        line: Option<Uuid>,
     },
     /// It has ended.
     Ended {

@@ -93,11 +93,13 @@ impl Journal {
     fn copy_entry(&self, entry: &Entry, to: &mut impl Write) -> io::Result<()> {
         // It has no place in the index: that it may have run must not be forgotten.
         let turn = entry.turn;
-        let started = entry.started.map(|at| match entry.called {
+        let (called, line_of) = (entry.called, entry.line);
+        let started = entry.started.map(|at| match called || line_of.is_some() {
             true => Record::Accepted {
                 turn,
                 at,
-                called: true,
+                called,
+                line: line_of,
             },
             false => Record::Started { turn, at },
         });

@@ -48,6 +48,7 @@ fn ended_as(n: u128, outcome: Outcome) -> Record {
     let report = TurnReport {
         steered_into: None,
         origin: None,
+        prompt_trimmed: false,
         agent_deaths: 0,
         context_lost: None,
         session: "work".into(),
@@ -125,9 +126,22 @@ fn what_was_written_is_there_again() {
         .iter()
         .map(|turn| (turn.turn, turn.started))
         .collect();
-    assert_eq!(open, [(id(2), Some(2)), (id(3), None)]);
+    assert_eq!(open, [(id(3), None), (id(2), Some(2))]);
     assert_eq!(journal.totals().turns, 1);
     assert_eq!(journal.totals().usage.input_tokens, 10);
+}
+
+/// One that interrupted went first, and the one before it was put into it.
+#[test]
+fn what_the_agent_has_comes_in_the_order_that_it_was_given_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |n, at| Record::Started { turn: id(n), at };
+    let records = [queued(1), queued(2), queued(3), at(2, 5), at(1, 9)];
+    drop(written(dir.path(), &records));
+    let journal = Journal::open(dir.path(), None).unwrap();
+    let open = journal.open_turns();
+    let open: Vec<_> = open.iter().map(|open| open.turn).collect();
+    assert_eq!(open, [id(3), id(2), id(1)]);
 }
 
 #[test]
@@ -184,6 +198,7 @@ fn a_late_word_of_the_agent_does_not_open_an_ended_turn() {
         turn: id(1),
         at: 4,
         called: false,
+        line: None,
     };
     drop(written(
         dir.path(),

@@ -4,6 +4,7 @@ use clsess_claude::record::{CutOff, Fate};
 use clsess_claude::turn::{Outcome as Told, TurnEnd};
 use clsess_proto::{ErrorCode, EventKind, Failure, OnCrash, Outcome};
 use tokio::time::{Duration, Instant};
+use uuid::Uuid;
 
 use super::launch;
 use super::life::Event;
@@ -45,10 +46,11 @@ impl Session {
                 Next::Ended(ended) => self.finish_running(&running, ended),
                 Next::Again(cut) => {
                     // Who waits for it may have asked for it again before the agent was gone.
+                    let line = self.journal.line(running.turn()).unwrap_or(running.wire);
                     let held = self.holds_lost && running.asked.end.receiver_count() == 0;
                     self.waits_again(Queued {
                         held,
-                        ..again(running, cut)
+                        ..again(running, cut, line)
                     });
                 }
                 Next::Unknown => {
@@ -102,7 +104,8 @@ impl Session {
     /// What the transcript tells of a turn; `None` where there is none to be read.
     fn fate(&self, running: &Running) -> Option<Fate> {
         let home = self.agent_home.as_ref()?;
-        launch::fate(home, &self.record, running.wire)
+        let line = self.journal.line(running.turn()).unwrap_or(running.wire);
+        launch::fate(home, &self.record, line)
     }
 
     /// Puts a turn back in front of the queue, and writes that down with its terms as they are
@@ -200,13 +203,12 @@ impl Session {
     }
 }
 
-/// As it waits for the next agent.
-fn again(running: Running, cut: Option<CutOff>) -> Queued {
-    let wire = running.wire;
+/// As it waits for the next agent. `line`: by which the transcript knows what is left of it.
+fn again(running: Running, cut: Option<CutOff>, line: Uuid) -> Queued {
     let mut queued = running.queued_again();
     let terms = &mut queued.terms;
     terms.deaths += 1;
-    terms.left = cut.map(|_| wire);
+    terms.left = cut.map(|_| line);
     // Of the first turn of all the agent keeps nothing: its transcript is put away.
     if cut.is_some_and(|cut| cut.parent.is_some() && cut.answered || cut.followed) {
         terms.attempt += 1;

@@ -1,9 +1,11 @@
 //! Who makes of an agent's words what they mean: one for each kind of body.
 
+use clsess_claude::registry::registered;
+use clsess_claude::tui::prompt::representable;
 use clsess_claude::turn::{Facts, Happening, Tracker};
 use clsess_claude::{BadLine, parse, tui};
 use clsess_proto::Driver;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -16,13 +18,31 @@ pub(super) enum Ear {
     Tui(Box<tui::Tracker>),
 }
 
+/// What one knows between two turns.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Known {
+    tracker: Facts,
+    interface: tui::tracker::Facts,
+}
+
 /// What a hook is told.
 #[derive(Debug)]
 pub(super) struct Told {
     pub hook: Uuid,
-    pub answer: String,
+    /// Nothing yet where somebody has to decide.
+    pub answer: Option<String>,
     /// By it this prompt of ours is not sent.
-    pub stopped: Option<Uuid>,
+    pub stopped: Option<(Uuid, Stopped)>,
+}
+
+/// Why a prompt is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// It has become something else.
+    Altered,
+    /// It would be put into somebody else's turn.
+    Early,
 }
 
 /// A line of [`crate::driver::said`].
@@ -32,26 +52,30 @@ struct Line<'a> {
     #[serde(borrow)]
     hook: Option<&'a RawValue>,
     report: Option<String>,
+    #[serde(borrow)]
+    registry: Option<&'a RawValue>,
 }
 
 impl Ear {
     /// For an agent just started.
     pub fn new(driver: Driver) -> Self {
         match driver {
-            Driver::Stream => Self::Stream(Box::new(Tracker::new())),
+            Driver::Stream | Driver::Oneshot => Self::Stream(Box::new(Tracker::new())),
             Driver::Tui => Self::Tui(Box::default()),
         }
     }
 
     /// For one of which an earlier broker knew this much.
-    pub fn taken_up(driver: Driver, facts: Facts) -> Self {
+    pub fn taken_up(driver: Driver, known: Known) -> Self {
         match driver {
-            Driver::Stream => Self::Stream(Box::new(Tracker::from(facts))),
-            Driver::Tui => Self::Tui(Box::default()),
+            Driver::Stream | Driver::Oneshot => {
+                Self::Stream(Box::new(Tracker::from(known.tracker)))
+            }
+            Driver::Tui => Self::Tui(Box::new(tui::Tracker::from(known.interface))),
         }
     }
 
-    /// Accounts for a line; the answer to a hook, where it is one that is answered at once.
+    /// Accounts for a line; what is to be told to the hook that it tells of.
     pub fn line(&mut self, line: &[u8], out: &mut Vec<Happening>) -> Result<Option<Told>, BadLine> {
         match self {
             Self::Stream(tracker) => tracker.line(parse(line)?, out),
@@ -70,11 +94,46 @@ impl Ear {
         }
     }
 
-    /// A prompt is about to be typed, where it is.
-    pub fn types(&mut self, wire: Uuid, prompt: &str) {
+    /// A prompt is about to be typed, where it is. `other_stop_hooks`: as the tracker's.
+    pub fn types(&mut self, wire: Uuid, prompt: &str, other_stop_hooks: bool) {
         if let Self::Tui(tracker) = self {
+            tracker.has_other_stop_hooks(other_stop_hooks);
+            let prompt = representable(prompt).unwrap_or(prompt);
             let _ = tracker.begin(wire, prompt);
         }
+    }
+
+    /// Whether the last prompt may come twice.
+    pub fn is_retyped(&mut self, retyped: bool) {
+        if let Self::Tui(tracker) = self {
+            tracker.is_retyped(retyped);
+        }
+    }
+
+    /// Whether hooks are on their way that were begun before what comes now.
+    pub fn more_comes(&mut self, more: bool) {
+        if let Self::Tui(tracker) = self {
+            tracker.more_comes(more);
+        }
+    }
+
+    /// Whether nobody else has typed since then.
+    pub fn is_alone(&mut self, alone: bool) {
+        if let Self::Tui(tracker) = self {
+            tracker.is_alone(alone);
+        }
+    }
+
+    /// A turn runs whose beginning is not heard again.
+    pub fn goes_on(&mut self, wire: Uuid, line: Option<Uuid>) {
+        if let Self::Tui(tracker) = self {
+            tracker.take_up(wire, line.map(|line| line.to_string()));
+        }
+    }
+
+    /// Whether that was not heard to be taken.
+    pub fn is_typed(&self, wire: Uuid) -> bool {
+        matches!(self, Self::Tui(tracker) if tracker.typed() == Some(wire))
     }
 
     /// It is not.
@@ -100,11 +159,13 @@ impl Ear {
     }
 
     /// What a later broker has to know, when nothing is open.
-    pub fn facts(&self) -> Option<Facts> {
+    pub fn facts(&self) -> Option<Known> {
+        let mut known = Known::default();
         match self {
-            Self::Stream(tracker) => tracker.facts(),
-            Self::Tui(tracker) => tracker.open().next().is_none().then(Facts::default),
+            Self::Stream(tracker) => known.tracker = tracker.facts()?,
+            Self::Tui(tracker) => known.interface = tracker.facts()?,
         }
+        Some(known)
     }
 
     /// As that of both.
@@ -133,6 +194,9 @@ fn said(
     line: &[u8],
     out: &mut Vec<Happening>,
 ) -> Result<Option<Told>, BadLine> {
+    if line.trim_ascii().is_empty() {
+        return Err(BadLine::Empty);
+    }
     let line: Line<'_> =
         serde_json::from_slice(line).map_err(|error| BadLine::Json(error.to_string()))?;
     if let Some(tui::Report::Status(status)) = line
@@ -141,18 +205,22 @@ fn said(
     {
         tracker.status(&status, out);
     }
+    if let Some(entry) = line.registry.and_then(|it| registered(it.get().as_bytes())) {
+        tracker.registry(&entry, out);
+    }
     let (Some(id), Some(hook)) = (line.id, line.hook) else {
         return Ok(None);
     };
     let call = tui::hooks::parse(hook.get().as_bytes())?;
     let reply = tracker.hook(&id.to_string(), call, out);
     let stopped = match reply {
-        tui::Reply::Prompt(tui::Verdict::Altered(wire) | tui::Verdict::Early(wire)) => Some(wire),
+        tui::Reply::Prompt(tui::Verdict::Altered(wire)) => Some((wire, Stopped::Altered)),
+        tui::Reply::Prompt(tui::Verdict::Early(wire)) => Some((wire, Stopped::Early)),
         _ => None,
     };
-    Ok(reply.answer().map(|answer| Told {
+    Ok(Some(Told {
         hook: id,
-        answer,
+        answer: reply.answer(),
         stopped,
     }))
 }

@@ -24,6 +24,8 @@ pub(super) const END_SLACK: Duration = Duration::from_secs(8);
 pub(super) enum EndWhy {
     /// Nobody needs it for now: turns and queue stay.
     Sleep,
+    /// Another kind of body takes its place.
+    Swap,
     Restart,
     Stop,
     Kill,
@@ -33,7 +35,7 @@ impl EndWhy {
     /// What those hear whose turn or start it ends.
     pub(super) fn failure(self) -> Failure {
         match self {
-            Self::Sleep => sleep::put_to_sleep(),
+            Self::Sleep | Self::Swap => sleep::put_to_sleep(),
             Self::Restart => Failure::new(ErrorCode::Restarted, "the session was restarted"),
             Self::Kill => Failure::new(ErrorCode::Killed, "the session was killed"),
             Self::Stop => Failure::new(ErrorCode::BrokerStopping, "the broker was stopped"),
@@ -114,6 +116,7 @@ impl Session {
             for waiter in self.start_waiters.drain(..) {
                 let _ = waiter.send(Err(why.failure()));
             }
+            self.is_not_embodied(&why.failure());
         }
         match why {
             Some(EndWhy::Kill) => self.forget(),
@@ -133,6 +136,7 @@ impl Session {
                 self.step(Event::Wanted);
             }
             Some(EndWhy::Sleep) => self.fell_asleep(),
+            Some(EndWhy::Swap) => self.swapped(),
             None => {}
         }
     }
@@ -156,7 +160,8 @@ impl Session {
         self.shared.registry.remove(self.record.id);
         // Nothing is to be read of a session that never had a turn.
         let keep = !self.journal.is_empty();
-        if let Err(error) = self.shared.bury(&self.dir, self.record.id, keep) {
+        let record = keep.then(|| self.record.to_bytes().ok()).flatten();
+        if let Err(error) = self.shared.bury(&self.dir, self.record.id, record) {
             tracing::error!(session = %self.record.name, %error, "cannot move the session away");
             let message = format!(
                 "{} is ended, but cannot be forgotten, and is there again with the next broker: {error}",

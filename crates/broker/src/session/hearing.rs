@@ -1,13 +1,16 @@
 //! What the agent says: from its lines to what they mean for the session.
 
+use clsess_claude::command::flag_mode;
 use clsess_claude::turn::Happening;
 use clsess_claude::version::Version;
 use clsess_claude::{BadLine, input};
-use clsess_proto::{ErrorCode, EventKind, Failure, TurnId};
+use clsess_proto::{Driver, ErrorCode, EventKind, Failure, TurnId};
 use serde_json::Value;
 use tokio::time::{Duration, Instant};
+use uuid::Uuid;
 
-use super::ear::Told;
+use super::ear::{Stopped, Told};
+use super::launch::DEFAULT_MODE;
 use super::life::{Event, Life};
 use super::now_ms;
 use super::queue::unrepresentable;
@@ -28,6 +31,11 @@ impl Session {
     /// Accounts for the lines that have come.
     pub(super) fn lines(&mut self) {
         let (mut happenings, mut answers) = (Vec::new(), Vec::new());
+        if let Some(Body::Tui(body)) = &self.body {
+            self.tracker.is_alone(body.is_alone());
+            self.tracker.is_retyped(body.is_retyped());
+            self.tracker.more_comes(body.has_hooks_on_their_way());
+        }
         while let Some(line) = self.body.as_mut().and_then(|body| body.line()) {
             match self.tracker.line(line, &mut happenings) {
                 Ok(answer) => answers.extend(answer),
@@ -65,25 +73,56 @@ impl Session {
         }
     }
 
-    /// What a hook is told. A prompt that it stops was not sent, and its turn is over.
+    /// What a hook is told. A prompt that it stops was not sent.
     fn tell_hook(&mut self, told: Told) {
         if let Some(Body::Tui(body)) = &mut self.body {
-            body.answer(told.hook, told.answer.into_bytes());
-            if let Some(wire) = told.stopped {
-                body.is_taken(wire);
+            match told.answer {
+                Some(answer) => body.answer(told.hook, answer.into_bytes()),
+                None => body.holds(told.hook),
+            }
+            if let Some((wire, _)) = told.stopped {
+                body.is_stopped(wire);
             }
         }
-        let stopped = told.stopped;
-        let Some(running) = self.running.take_if(|it| Some(it.wire) == stopped) else {
+        match told.stopped {
+            Some((wire, Stopped::Altered)) => self.not_sent(wire, true),
+            Some((wire, Stopped::Early)) => self.comes_later(wire),
+            None => {}
+        }
+    }
+
+    /// A prompt that was typed into the interface was not sent: its turn is over.
+    pub(super) fn not_sent(&mut self, wire: Uuid, altered: bool) {
+        self.tracker.does_not_type(wire);
+        let Some(running) = self.running.take_if(|it| it.wire == wire) else {
             return;
         };
-        let why = "it came out otherwise, and nothing was sent";
-        self.finish_running(&running, Ended::failed(unrepresentable(why)));
-        // It is in the input box again, and whatever else is there: the next one begins with none.
-        self.fall_asleep();
+        let ended = match &running.stopping {
+            Some((stop, _)) if !altered => stop.clone().into(),
+            _ => Ended::failed(unrepresentable(
+                "it came out otherwise, and nothing was sent",
+            )),
+        };
+        self.finish_running(&running, ended);
+        self.step(Event::TurnEnded);
+    }
+
+    /// Somebody at the screen was first: a prompt that was typed waits again, for the end of that.
+    fn comes_later(&mut self, wire: Uuid) {
+        let Some(running) = self.running.take_if(|it| it.wire == wire) else {
+            return;
+        };
+        self.waits_again(running.queued_again());
+        self.step(Event::TurnEnded);
     }
 
     pub(super) fn happened(&mut self, happening: Happening) {
+        self.heard_in_lobby(&happening);
+        self.happens(happening);
+        self.asked_in_lobby();
+    }
+
+    fn happens(&mut self, happening: Happening) {
         match happening {
             // One that comes when the start was given up comes too late.
             Happening::Ready(_) if self.start_failure.is_some() => {}
@@ -92,14 +131,21 @@ impl Session {
                 self.logged_out = ready.not_logged_in;
                 self.accounted.ready = true;
                 self.note();
+                let first = self.life == Life::Starting;
+                self.asks_no_more();
                 self.step(Event::Ready);
+                if let Some(Body::Tui(body)) = &mut self.body
+                    && first
+                {
+                    body.warm_up();
+                }
             }
             Happening::InitFailed { text } if self.life == Life::Starting => {
                 let message = format!("the agent refuses to start: {}", text.trim());
                 self.abort_start(Failure::new(ErrorCode::AgentStartFailed, message));
             }
             Happening::Version(version) => self.version_told(version),
-            Happening::Accepted { uuid } => {
+            Happening::Accepted { uuid, prompt_id } => {
                 if let Some(Body::Tui(body)) = &mut self.body {
                     body.is_taken(uuid);
                 }
@@ -111,6 +157,7 @@ impl Session {
                     turn,
                     at,
                     called: false,
+                    line: prompt_id,
                 }) {
                     // The turn's end says the same, and more.
                     self.journal_failed(&error);
@@ -121,14 +168,23 @@ impl Session {
                 // The last words of a body that is being replaced mean nothing.
                 if self.record.agent_session_id != id && self.life != Life::Ending {
                     self.record.agent_session_id = id;
+                    // What somebody begins anew at the screen has no turn yet.
+                    self.record.began &= self.driver() != Driver::Tui;
                     self.save_record();
                 }
             }
+            Happening::PermissionMode { mode } => self.mode_told(&mode),
             Happening::Begun { uuid } => self.begun(uuid),
             Happening::TurnStarted { asked: None } => self.unasked_began(),
             Happening::TurnEnded { asked, end } => {
                 self.retrying = None;
                 self.tool = None;
+                if let Some(Body::Tui(body)) = &mut self.body {
+                    body.turn_is_over();
+                }
+                if let (Driver::Tui, Some(line)) = (self.driver(), end.prompt_id) {
+                    self.line_of_interface = Some(line);
+                }
                 // Only a result tells it.
                 if end.agent_session_id.is_some() {
                     self.conversation_began();
@@ -136,13 +192,22 @@ impl Session {
                 self.turn_ended(asked, end);
             }
             Happening::Idle => {
+                if let Some(doubt) = &mut self.doubt {
+                    doubt.idle = true;
+                }
                 self.unasked_until = None;
                 self.step(Event::Idle);
             }
             Happening::Running => self.step(Event::Busy),
             Happening::BackgroundTasks { count } => self.background = count,
             Happening::Question(question) => self.question(&question),
-            Happening::QuestionGone { request_id } => self.question_gone(&request_id),
+            Happening::QuestionGone { request_id } => {
+                // One that was answered at the screen still has its hook.
+                if let (Some(Body::Tui(body)), Ok(hook)) = (&mut self.body, request_id.parse()) {
+                    body.let_go(hook);
+                }
+                self.question_gone(&request_id);
+            }
             Happening::UnknownRequest { request_id, .. } => {
                 self.write(&input::refuse(&request_id, "not supported by clsess"));
             }
@@ -151,12 +216,25 @@ impl Session {
         }
     }
 
+    /// Somebody may have chosen another permission mode at the screen: the next body has it, too.
+    fn mode_told(&mut self, mode: &str) {
+        let settings = &mut self.record.settings;
+        let known = settings.permission_mode.as_deref().unwrap_or(DEFAULT_MODE);
+        if flag_mode(known) != flag_mode(mode) && self.life != Life::Ending {
+            settings.permission_mode = Some(flag_mode(mode).to_owned());
+            self.save_record();
+        }
+    }
+
     /// The client's own word for its version is the one that counts.
     fn version_told(&mut self, version: String) {
-        let exact = version.parse().is_ok_and(Version::exact_prompts);
+        let needed = launch::needed(self.driver());
+        let exact = version
+            .parse()
+            .is_ok_and(|version: Version| version >= needed);
         if !exact && self.life == Life::Starting {
             let program = "claude";
-            self.abort_start(launch::too_old(&version, program));
+            self.abort_start(launch::too_old(&version, program, needed));
         }
         self.agent_version = Some(version);
     }
@@ -319,6 +397,7 @@ impl Session {
             turn,
             at: now_ms(),
             called: true,
+            line: None,
         };
         match self.journal.write(&record) {
             Ok(()) => drop(self.shared.disk.sync(self.journal.file())),

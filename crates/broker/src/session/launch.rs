@@ -1,7 +1,7 @@
 //! From a session as it is kept to a running agent.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::BufReader;
 use std::os::unix::ffi::OsStrExt;
@@ -15,8 +15,8 @@ use clsess_claude::command::{self, Conversation, StreamSettings, TuiSettings};
 use clsess_claude::record::{self, Fate, Home};
 use clsess_claude::tui;
 use clsess_claude::turn::TurnEnd;
-use clsess_claude::version::{MIN_EXACT, Version};
-use clsess_holder::protocol::{PIPES, Start, Successor, TERMINAL, Window};
+use clsess_claude::version::{MIN_EXACT, MIN_INTERFACE, MIN_SHUTS, Version};
+use clsess_holder::protocol::{PIPES, Start, Successor, TERMINAL, TERMINAL_OUTPUT, Window};
 use clsess_proto::{Driver, ErrorCode, Failure};
 use nix::sys::signal::Signal;
 use tokio::io::AsyncReadExt;
@@ -40,14 +40,24 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 const VERSION_BYTES: u64 = 4096;
 
 /// The permission mode when nothing is said: the same in every body.
-const DEFAULT_MODE: &str = "manual";
+pub(super) const DEFAULT_MODE: &str = "manual";
 
 /// The file in a session's directory with the hooks of an interface.
 const HOOKS: &str = "hooks.json";
+/// Those with its system prompts.
+const SYSTEM: &str = "system-prompt";
+const APPEND: &str = "append-system-prompt";
 /// The size of a terminal that nobody has looked at yet.
 const WINDOW: Window = Window {
     rows: 24,
     cols: 80,
+    width: 0,
+    height: 0,
+};
+/// That of a terminal that only takes output.
+const WIDE: Window = Window {
+    rows: 50,
+    cols: 200,
     width: 0,
     height: 0,
 };
@@ -56,6 +66,10 @@ pub(super) const HISTORY: usize = 1000;
 
 /// What a start needs to know.
 pub struct Plan {
+    /// What the body is to be.
+    pub driver: Driver,
+    /// The size that its terminal is to have, if it has one.
+    pub window: Option<Window>,
     /// The session.
     pub record: SessionRecord,
     /// Its directory under the state directory.
@@ -101,6 +115,8 @@ type Identity = (PathBuf, PathBuf, u64, u64, u64, i64);
 /// By name: what is missing, or why it does not start.
 pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
     let Plan {
+        driver,
+        window,
         record,
         dir,
         env,
@@ -118,7 +134,7 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
         return Err(Failure::new(ErrorCode::BadDirectory, message).into());
     }
     let configured = record.settings.agent_path.as_deref();
-    let (program, version) = found_agent(&shared.agents, &env, &cwd, configured).await?;
+    let (program, version) = found_agent(&shared.agents, &env, &cwd, configured, driver).await?;
     // First of all: it may still be writing the transcript that is looked for now.
     end_previous(&dir, &shared.successor).await;
     let home = Home::new(&env, &cwd);
@@ -126,22 +142,23 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
     let (conversation, announced) = (sound.id, sound.announced.clone());
     let program_bytes = program.as_os_str().as_bytes().to_vec();
     let cwd = record.cwd.clone().into_bytes();
-    let driver = record.settings.driver.unwrap_or_default();
     let (args, env, stdio, window) = match driver {
-        Driver::Stream => {
+        Driver::Stream | Driver::Oneshot => {
+            let stays = driver == Driver::Stream;
+            let (stdio, window) = match record.settings.pty && !stays {
+                true => (TERMINAL_OUTPUT, WIDE),
+                false => (PIPES, Window::default()),
+            };
             let settings = stream_settings(&record, sound, cut_off)?;
-            let env = command::environment(env, &record.name, &socket);
-            (
-                command::stream_args(&settings),
-                env,
-                PIPES,
-                Window::default(),
-            )
+            let env = command::environment(env, &record.name, &socket, stays);
+            (command::stream_args(&settings), env, stdio, window)
         }
         Driver::Tui => {
-            let settings = tui_settings(shared, &record, &sound, &dir)?;
-            let env = command::tui_environment(env, &record.name, &socket);
-            (command::tui_args(&settings), env, TERMINAL, WINDOW)
+            let settings = tui_settings(shared, &record, &sound, &dir, version >= MIN_SHUTS)?;
+            let (editor, door) = editor(shared)?;
+            let env = command::tui_environment(env, &record.name, &socket, &editor, &door);
+            let window = window.unwrap_or(WINDOW);
+            (command::tui_args(&settings), env, TERMINAL, window)
         }
     };
     let start = Start {
@@ -161,7 +178,7 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
     };
     let successor = &shared.successor;
     let body = match driver {
-        Driver::Stream => {
+        Driver::Stream | Driver::Oneshot => {
             let body = StreamBody::start(&dir, start, successor).await;
             body.map(|body| Body::Stream(Box::new(body)))
         }
@@ -224,14 +241,16 @@ pub async fn found_agent(
     env: &Env,
     cwd: &Path,
     configured: Option<&str>,
+    driver: Driver,
 ) -> Result<(PathBuf, Version), Failure> {
     let program = find(env, configured)?;
     let version = agents.version(&program, env, cwd).await?;
-    if version.exact_prompts() {
+    let needed = needed(driver);
+    if version >= needed {
         return Ok((program, version));
     }
     let program = program.display().to_string();
-    Err(too_old(&version.to_string(), &program))
+    Err(too_old(&version.to_string(), &program, needed))
 }
 
 /// The file in a session's directory that names its agent's process.
@@ -328,12 +347,20 @@ pub async fn end_previous(dir: &Path, successor: &Successor) {
     }
 }
 
+/// The first version that a body can be made of.
+pub(super) fn needed(driver: Driver) -> Version {
+    match driver {
+        Driver::Stream | Driver::Oneshot => MIN_EXACT,
+        Driver::Tui => MIN_INTERFACE,
+    }
+}
+
 /// The client is of a version that alters prompts.
-pub(super) fn too_old(version: &str, program: &str) -> Failure {
+pub(super) fn too_old(version: &str, program: &str, needed: Version) -> Failure {
     Failure::new(
         ErrorCode::AgentTooOld,
         format!(
-            "claude {version} ({program}) cannot take every prompt exactly; {MIN_EXACT} or later is needed"
+            "claude {version} ({program}) cannot take every prompt exactly; {needed} or later is needed"
         ),
     )
     .hint("claude update, or name a newer one: path in [agent] of the config")
@@ -405,13 +432,20 @@ fn tui_settings(
     record: &SessionRecord,
     sound: &Sound,
     dir: &Path,
+    shuts: bool,
 ) -> Result<TuiSettings, Failure> {
-    let file = dir.join(HOOKS);
-    let written = disk::write_private(&file, hooks(shared).as_bytes());
-    written.map_err(|error| {
-        let message = format!("{} cannot be written: {error}", file.display());
-        Failure::new(ErrorCode::AgentStartFailed, message)
-    })?;
+    let written = |name: &str, text: &str| {
+        let file = dir.join(name);
+        match disk::write_private(&file, text.as_bytes()) {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                let message = format!("{} cannot be written: {error}", file.display());
+                Err(Failure::new(ErrorCode::AgentStartFailed, message))
+            }
+        }
+    };
+    let system = record.settings.system_prompt.as_deref();
+    let append = record.settings.append_system_prompt.as_deref();
     let settings = &record.settings;
     let mode = settings.permission_mode.as_deref().unwrap_or(DEFAULT_MODE);
     Ok(TuiSettings {
@@ -420,24 +454,82 @@ fn tui_settings(
         permission_mode: mode.to_owned(),
         model: settings.model.clone(),
         agent: settings.agent.clone(),
-        settings: file,
+        system_prompt: system.map(|it| written(SYSTEM, it)).transpose()?,
+        append_system_prompt: append.map(|it| written(APPEND, it)).transpose()?,
+        settings: written(HOOKS, &hooks(shared, shuts))?,
         extra: settings.agent_args.iter().map(Into::into).collect(),
     })
 }
 
 /// The settings of an interface: each hook is brought here by `clsess hook`.
-fn hooks(shared: &Shared) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let program = text(shared.successor.args.first().map_or(&[][..], Vec::as_slice));
+fn hooks(shared: &Shared, shuts: bool) -> String {
+    let program = String::from_utf8_lossy(program(shared)).into_owned();
+    let [label, state, socket] = door(shared);
+    tui::settings::settings(&program, &["hook", &label, &state, &socket], shuts)
+}
+
+/// Its editor, and what that has to know.
+fn editor(shared: &Shared) -> Result<(OsString, String), Failure> {
+    let program = program(shared);
+    if program.iter().any(u8::is_ascii_whitespace) {
+        let shown = String::from_utf8_lossy(program);
+        let message = format!("the agent's interface cannot start {shown:?}: blanks in its path");
+        return Err(Failure::new(ErrorCode::AgentStartFailed, message)
+            .hint("install clsess where the path has none"));
+    }
+    let mut editor = OsStr::from_bytes(program).to_owned();
+    editor.push(" editor");
+    Ok((editor, serde_json::json!(door(shared)).to_string()))
+}
+
+fn program(shared: &Shared) -> &[u8] {
+    let args = &shared.successor.args;
+    args.first().map_or(&[], Vec::as_slice)
+}
+
+/// What those have to know that the agent starts: label, directory of the labels' state, socket.
+fn door(shared: &Shared) -> [String; 3] {
     let place = &shared.place;
     let (state, label) = (place.state.parent(), place.state.file_name());
     let words = [
-        label.unwrap_or_default().as_bytes(),
-        state.map_or(&[][..], |state| state.as_os_str().as_bytes()),
-        place.socket.as_os_str().as_bytes(),
+        label.unwrap_or_default(),
+        state.map_or(OsStr::new(""), Path::as_os_str),
+        place.socket.as_os_str(),
     ];
-    let [label, state, socket] = words.map(text);
-    tui::settings::settings(&program, &["hook", &label, &state, &socket])
+    words.map(|word| word.to_string_lossy().into_owned())
+}
+
+/// Whether somebody's hook may make the model go on behind a turn's end: by the settings of the user,
+/// of the project and of the machine, or by what the session was given itself. They are looked at
+/// for each turn, since the agent takes up what is changed.
+pub(super) fn may_go_on(record: &SessionRecord, home: Option<&Home>) -> bool {
+    let settings = &record.settings;
+    if settings.driver.unwrap_or_default() != Driver::Tui && record.embodied.is_none() {
+        return false;
+    }
+    if settings.agent.is_some() || !settings.agent_args.is_empty() {
+        return true;
+    }
+    let Some(home) = home else { return true };
+    let projects = Path::new(&record.cwd).ancestors().flat_map(|dir| {
+        let dir = dir.join(".claude");
+        [dir.join("settings.json"), dir.join("settings.local.json")]
+    });
+    let files = projects.chain([home.settings_path(), MANAGED.into()]);
+    let mut files = files.chain(managed());
+    files.any(|file| match std::fs::read_to_string(file) {
+        Ok(settings) => tui::settings::may_go_on(&settings),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    })
+}
+
+/// The settings of the machine.
+const MANAGED: &str = "/etc/claude-code/managed-settings.json";
+
+/// Those that stand beside them.
+fn managed() -> impl Iterator<Item = PathBuf> {
+    let beside = std::fs::read_dir("/etc/claude-code/managed-settings.d");
+    beside.into_iter().flatten().flatten().map(|it| it.path())
 }
 
 /// What the agent's command line is made of.
@@ -466,7 +558,9 @@ fn stream_settings(
 /// How a conversation is taken up that has a transcript.
 fn resumed(id: Uuid, path: &Path, cut_off: Option<Uuid>) -> Result<Conversation, Failure> {
     let cut = cut_off.and_then(|turn| match fate_in(path, turn) {
-        Some(Fate::CutOff(cut)) if !cut.followed && !cut.part => Some((turn, cut.parent)),
+        Some(Fate::CutOff(cut)) if !cut.followed && !cut.part => {
+            Some((cut.line.unwrap_or(turn), cut.parent))
+        }
         _ => None,
     });
     Ok(match cut {

@@ -2,6 +2,7 @@
 
 mod conversation;
 mod crash;
+mod dialog;
 mod ear;
 mod ending;
 mod hearing;
@@ -14,6 +15,7 @@ mod questions;
 mod queue;
 mod report;
 mod sleep;
+mod swap;
 mod task;
 mod timers;
 mod turns;
@@ -22,8 +24,8 @@ mod writers;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+pub use clsess_place::now_ms;
 use clsess_proto::{
     Attach, Detached, EventKind, Failure, Killed, LogEntry, Question, QueuedTurn, Send,
     SessionDetail, SessionRow, State, TurnId, TurnReport,
@@ -32,6 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::disk::Promise;
+use crate::driver::orphans::Process;
 use crate::feed::Feed;
 use crate::store::{Env, SessionRecord};
 
@@ -208,8 +211,19 @@ pub enum Command {
         id: Uuid,
         /// What it says.
         input: Vec<u8>,
+        /// Who brings it.
+        process: Option<Process>,
         /// What it is told, which may take as long as people take to decide.
         reply: Answer<Vec<u8>>,
+    },
+    /// The agent has opened its editor.
+    Edit {
+        /// On this.
+        text: Vec<u8>,
+        /// The process that becomes the person's own editor, where it is theirs.
+        editor: Option<Process>,
+        /// What is to be made of it; nothing where a person has opened it.
+        reply: Answer<Option<Vec<u8>>>,
     },
     /// Type into the terminal.
     Type {
@@ -261,6 +275,7 @@ impl Command {
             Self::Kill { reply, .. } => tell(reply, why()),
             Self::Attach { left, .. } => tell(left, why()),
             Self::Capture { reply, .. } | Self::Hook { reply, .. } => tell(reply, why()),
+            Self::Edit { reply, .. } => tell(reply, why()),
             Self::Detail { reply } => tell(reply, why()),
         }
     }
@@ -375,11 +390,4 @@ impl Row {
             ..self.row.clone()
         }
     }
-}
-
-/// Milliseconds of Unix time.
-#[must_use]
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

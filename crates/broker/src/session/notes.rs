@@ -15,15 +15,14 @@ use std::io;
 use std::path::Path;
 
 use clsess_claude::input::{self, Written, written};
-use clsess_claude::turn::Facts;
 use clsess_holder::protocol::Successor;
 use clsess_proto::{Driver, OnQuestion, Resolution, TurnId};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
-use super::ear::Ear;
-use super::launch;
+use super::ear::{Ear, Known};
+use super::launch::{self, may_go_on};
 use super::life::Life;
 use super::limits::Limit;
 use super::now_ms;
@@ -46,7 +45,8 @@ pub(super) struct Accounted {
     idle: bool,
     /// The length of its transcript then.
     pub(super) transcript: Option<u64>,
-    tracker: Facts,
+    #[serde(flatten)]
+    known: Known,
     /// The prompts that it was given since.
     given: Vec<Uuid>,
     /// Its questions that were decided since; of very many the last ones.
@@ -78,6 +78,8 @@ struct Notes {
     timers: Timers,
     logged_out: bool,
     limit: Option<Limit>,
+    /// Whether the agent has had a prompt that is accounted for.
+    used: bool,
     /// When they were written, in milliseconds of Unix time: about when the session was used last.
     at: u64,
 }
@@ -92,7 +94,7 @@ pub async fn find(dir: &Path, driver: Driver, successor: &Successor) -> io::Resu
         notes.map_or(0, |notes| notes.accounted.position)
     };
     let found = match driver {
-        Driver::Stream => StreamBody::find(dir, successor, position).await,
+        Driver::Stream | Driver::Oneshot => StreamBody::find(dir, successor, position).await,
         Driver::Tui => TuiBody::find(dir, successor, launch::HISTORY, position).await,
     };
     if found.is_err() {
@@ -128,6 +130,7 @@ impl Session {
             timers: self.timers.clone(),
             logged_out: self.logged_out,
             limit: self.limit.clone(),
+            used: self.used,
             at: now_ms(),
         };
         match &mut self.body {
@@ -146,7 +149,7 @@ impl Session {
         if nothing_new && before.idle == idle {
             return;
         }
-        let Some(tracker) = self.tracker.facts().filter(|_| !open) else {
+        let Some(known) = self.tracker.facts().filter(|_| !open) else {
             return;
         };
         let transcript = idle.then(|| self.transcript_length()).flatten();
@@ -155,7 +158,7 @@ impl Session {
             position: body.position(),
             ready: self.accounted.ready,
             idle,
-            tracker,
+            known,
             given: Vec::new(),
             decided: VecDeque::new(),
             lost: false,
@@ -191,7 +194,11 @@ impl Session {
             return Ok(());
         };
         body.put(&input::user(wire, prompt), Some(wire));
-        self.tracker.types(wire, prompt);
+        self.tracker.types(
+            wire,
+            prompt,
+            may_go_on(&self.record, self.agent_home.as_ref()),
+        );
         self.accounted.given.push(wire);
         self.noted()
     }
@@ -267,17 +274,28 @@ impl Session {
         self.timers = notes.timers;
         self.logged_out = notes.logged_out;
         self.limit = notes.limit.filter(Limit::holds);
+        self.used = notes.used || !self.accounted.given.is_empty() || self.running.is_some();
         self.agent_home = launch::home(&self.record, &self.dir);
-        self.tracker = Ear::taken_up(self.driver(), self.accounted.tracker.clone());
+        self.tracker = Ear::taken_up(self.driver(), self.accounted.known.clone());
         if launch::remembered(&self.dir) != Some(body.agent()) {
             launch::remember(&self.dir, body.agent(), body.holder());
         }
         self.body = Some(body);
+        self.watches_registry(false);
+        self.may_come_again();
         self.keep_given();
         self.take_back_unmeant();
         for wire in &self.accounted.given {
             // As many as a broker has given it fit.
             self.tracker.begin(*wire);
+        }
+        if self.accounted.lost {
+            if let Some(running) = &self.running {
+                let line = self.journal.line(running.turn());
+                self.tracker.goes_on(running.wire, line);
+            }
+        } else if let Some((wire, prompt)) = self.with_interface() {
+            self.tracker.types(wire, &prompt, true);
         }
         for (turn, stop) in notes.stopping {
             self.stops(turn, stop);
@@ -295,6 +313,36 @@ impl Session {
         self.send_all();
         self.seat.found(notes.at, self.may_sleep());
         self.falls_asleep_still();
+    }
+
+    /// The prompt that the broker before this one was getting into the interface, or had got there,
+    /// or has heard the end of since the agent was at rest.
+    fn with_interface(&self) -> Option<(Uuid, String)> {
+        let Some(Body::Tui(_)) = self.body else {
+            return None;
+        };
+        let wire = *self.accounted.given.last()?;
+        let running = self.running.as_ref().filter(|it| it.wire == wire);
+        let prompt = match running {
+            Some(running) => self.prompt(&running.asked).ok()?,
+            None => self.journal.prompt(TurnId(wire))?,
+        };
+        Some((wire, prompt))
+    }
+
+    /// What was not heard to be taken is looked for, and typed again if it is not there.
+    pub(super) fn types_again(&mut self) {
+        let Some((wire, prompt)) = self.with_interface() else {
+            return;
+        };
+        if self.tracker.is_typed(wire) && self.running.is_none() {
+            // It was over for the broker before this one.
+            self.tracker.does_not_type(wire);
+        } else if self.tracker.is_typed(wire)
+            && let Some(Body::Tui(body)) = &mut self.body
+        {
+            body.type_again(wire, &prompt);
+        }
     }
 
     /// What the journal says was given was given to this agent, or to one before it.
@@ -379,7 +427,7 @@ mod tests {
                 position: 7,
                 ready: true,
                 idle: true,
-                tracker: Facts::default(),
+                known: Known::default(),
                 given: vec![Uuid::from_u128(1)],
                 decided: VecDeque::from(["q".to_owned()]),
                 lost: true,
@@ -394,6 +442,7 @@ mod tests {
             model: None,
             background: 4,
             logged_out: true,
+            used: false,
             limit: None,
         };
         let written = serde_json::to_value(&notes).unwrap();

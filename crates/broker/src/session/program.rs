@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use clsess_holder::protocol::{Exit, Successor, Window};
 use clsess_proto::{
-    DetachReason, Detached, ErrorCode, EventKind, ExitStatus, Failure, Program, SessionDetail,
-    State,
+    DetachReason, Detached, ErrorCode, EventKind, ExitStatus, Failure, HookEvent, Program,
+    SessionDetail, State,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Duration, Instant};
@@ -24,6 +24,7 @@ use crate::broker::Shared;
 use crate::disk;
 use crate::driver::terminal::{FoundTerminal, TerminalBody, TerminalEvent};
 use crate::feed::Feed;
+use crate::hooks::Happened;
 use crate::shown::{Shown, ShownEvent};
 use crate::store::{self, Env, SessionRecord};
 use start::{Plan, start};
@@ -291,15 +292,30 @@ impl ProgramSession {
         if self.ending != Some(EndWhy::Kill) {
             self.save_record();
         }
+        if self.ending.is_none() {
+            self.hook_of_exit(status);
+        }
         let why = match self.ending {
             Some(EndWhy::Kill) => DetachReason::Killed,
             Some(EndWhy::Stop) => DetachReason::Stopped,
             Some(EndWhy::Restart) => DetachReason::Restarted,
-            Some(EndWhy::Sleep) | None => DetachReason::Exited,
+            Some(EndWhy::Sleep | EndWhy::Swap) | None => DetachReason::Exited,
         };
         let exit = Some(status);
         self.shown.detach(None, Detached { reason: why, exit });
         self.after_end();
+    }
+
+    /// Runs the user's command for it.
+    fn hook_of_exit(&self, status: ExitStatus) {
+        let happened = Happened {
+            event: HookEvent::Exited,
+            record: &self.record,
+            dir: &self.dir,
+            facts: vec![("MESSAGE", status.to_string())],
+            told: ("exit", serde_json::to_value(status).unwrap_or_default()),
+        };
+        self.shared.hooks.run(&happened, &self.shared.place.socket);
     }
 
     // ---- its end ----
@@ -339,7 +355,7 @@ impl ProgramSession {
                 }
                 self.begin_again();
             }
-            Some(EndWhy::Sleep) | None => {}
+            Some(EndWhy::Sleep | EndWhy::Swap) | None => {}
         }
     }
 
@@ -352,7 +368,7 @@ impl ProgramSession {
     fn forget(&mut self, waiters: Vec<EndWaiter>) {
         let mut killed = self.record.killed();
         self.shared.registry.remove(self.record.id);
-        if let Err(error) = self.shared.bury(&self.dir, self.record.id, false) {
+        if let Err(error) = self.shared.bury(&self.dir, self.record.id, None) {
             let message = format!("{} cannot be forgotten: {error}", self.record.name);
             let failure = Failure::new(ErrorCode::JournalFailed, message);
             killed.error = Some(failure.hint(disk::hint(&error)));

@@ -3,17 +3,20 @@
 
 use std::collections::VecDeque;
 
+use clsess_claude::command::flag_mode;
 use clsess_claude::input;
-use clsess_claude::question::{answered, words};
+use clsess_claude::question::{Kept, answered, kept, words};
 use clsess_claude::stream::Json;
 use clsess_claude::turn::{Question as Asked, QuestionKind as Kind};
 use clsess_proto::{
-    Denial, ErrorCode, EventKind, Failure, OnQuestion, Question, QuestionKind, Resolution, TurnId,
+    Denial, ErrorCode, EventKind, Failure, HookEvent, OnQuestion, Question, QuestionKind,
+    Resolution, TurnId,
 };
 use serde::Serialize;
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
+use super::ending::EndWhy;
 use super::hearing::event_json;
 use super::life::Life;
 use super::now_ms;
@@ -26,6 +29,8 @@ const MAX_DENIALS: usize = 256;
 const MAX_OPEN: usize = 64;
 /// Decided questions that are remembered, for those who answer too late.
 const MAX_DECIDED: usize = 64;
+/// Arguments of the agent, with what was allowed for the session; more is allowed until its body ends.
+const MAX_ARGUMENTS: usize = 256;
 /// Characters of the question's id that may stand for it.
 const SHORTEST: usize = 4;
 /// How long a question waits while nobody waits for its turn, when the session does not say.
@@ -40,11 +45,11 @@ const NO: &str = "The user does not want this. Go on without it, or ask what the
 /// A question that waits for an answer.
 pub(super) struct Open {
     pub(super) told: Question,
-    kind: Kind,
-    input: Json,
-    suggestions: Option<Json>,
+    pub(super) kind: Kind,
+    pub(super) input: Json,
+    pub(super) suggestions: Option<Json>,
     /// When it is denied if nobody waits for its turn.
-    due: Option<Instant>,
+    pub(super) due: Option<Instant>,
 }
 
 /// The questions of one agent.
@@ -96,7 +101,12 @@ impl Session {
         let asking = question.asked.and_then(|wire| self.with_agent(wire));
         let asking = asking.map(|running| (running.turn(), running.asked.terms.on_question));
         let asked = asking.is_some();
-        let policy = asking.map_or_else(|| self.policy(question), |(_, policy)| policy);
+        let policy = match asking {
+            Some((_, policy)) => policy,
+            // Somebody is there, and may have asked for it.
+            None if self.attached() > 0 => OnQuestion::Wait,
+            None => self.policy(question),
+        };
         let turn = asking.map(|(turn, _)| turn);
         let turn = turn.or(self.unasked.as_ref().map(|unasked| unasked.turn));
         let open = self.opened(question, turn);
@@ -105,7 +115,10 @@ impl Session {
         let room = self.questions.open.len() < MAX_OPEN;
         self.questions.open.push(open);
         match policy {
-            OnQuestion::Wait if room => self.people_decide(),
+            OnQuestion::Wait if room => {
+                self.people_decide();
+                self.hook_of_question(&id);
+            }
             // What nobody asked for has nobody who could want to fail.
             OnQuestion::Fail if asked => {
                 self.stops_at_question(failure(question.kind, &tool));
@@ -116,6 +129,28 @@ impl Session {
             _ => self.deny(&id, NOBODY, false),
         }
         tracing::debug!(session = %self.record.name, id = %line.request_id, ?policy, "a question");
+    }
+
+    /// One that no hook waits for comes.
+    pub(super) fn asked_by_itself(&mut self, open: Open) {
+        self.tell(None, asked_event(&open.told));
+        let id = open.told.id.clone();
+        self.questions.open.push(open);
+        self.hook_of_question(&id);
+    }
+
+    /// Runs the user's command for a question that waits for people.
+    fn hook_of_question(&self, id: &str) {
+        let open = self.questions.open.iter().find(|open| open.told.id == id);
+        let Some(open) = open else { return };
+        let told = &open.told;
+        let mut facts = vec![
+            ("QUESTION", told.id.clone()),
+            ("MESSAGE", told.text.clone()),
+        ];
+        facts.extend(told.turn.map(|turn| ("TURN", turn.to_string())));
+        let told = serde_json::to_value(told).unwrap_or_default();
+        self.run_hook(HookEvent::Question, facts, ("question", told));
     }
 
     /// The policy for a question that belongs to no turn with the agent: that of the turn which
@@ -271,12 +306,15 @@ impl Session {
         {
             return Ok(None);
         }
-        if self.life == Life::Ending {
-            let message = format!("{} is being ended, and asks nothing", self.record.name);
-            return Err(Failure::new(ErrorCode::NoSuchQuestion, message));
-        }
         let open = self.open_question(question)?;
+        if open.told.kind == QuestionKind::Dialog {
+            let message = "this is asked at the agent's own screen, and answered there";
+            let hint = format!("clsess attach {}", self.record.name);
+            return Err(Failure::new(ErrorCode::BadAnswer, message).hint(hint));
+        }
         let (id, told) = (open.told.id.clone(), open.told.clone());
+        let always = matches!(decision, Decision::Approve { always: true });
+        let rules = open.suggestions.clone().filter(|_| always);
         let (how, line) = answer_line(open, decision, &self.record.name)?;
         let said = &mut self.questions.said;
         if said.len() == MAX_DECIDED {
@@ -285,7 +323,28 @@ impl Session {
         said.push_back((id.clone(), mark));
         self.decided(&id, how);
         self.write_noted(&line);
+        if let Some(rules) = rules {
+            self.keep(&kept(&rules));
+        }
         Ok(Some(told))
+    }
+
+    /// What somebody has allowed for the session holds in its next bodies, too.
+    fn keep(&mut self, kept: &Kept) {
+        let settings = &mut self.record.settings;
+        let before = settings.clone();
+        if let Some(mode) = &kept.mode {
+            settings.permission_mode = Some(flag_mode(mode).to_owned());
+        }
+        for argument in &kept.arguments {
+            if !settings.agent_args.contains(argument) && settings.agent_args.len() < MAX_ARGUMENTS
+            {
+                settings.agent_args.push(argument.clone());
+            }
+        }
+        if *settings != before {
+            self.save_record();
+        }
     }
 
     /// The open question that is meant.
@@ -296,6 +355,9 @@ impl Session {
         let Some(wanted) = wanted else {
             return match open.as_slice() {
                 [one] => Ok(one),
+                [] if self.life == Life::Ending && self.ending != Some(EndWhy::Swap) => {
+                    Err(none(format!("{name} is being ended, and asks nothing")))
+                }
                 [] => Err(match self.questions.decided.back() {
                     Some((_, how)) => {
                         none(format!("{name} asks nothing; the last question was {how}"))

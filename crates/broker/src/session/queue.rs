@@ -76,7 +76,7 @@ impl Session {
             return Err(why.failure());
         }
         check_prompt(&request.prompt)?;
-        self.can_carry(&request.prompt)?;
+        self.can_carry(&request.prompt, self.own_driver())?;
         if request.on_busy == OnBusy::Fail && self.is_busy() {
             let name = &self.record.name;
             return Err(
@@ -103,7 +103,9 @@ impl Session {
         };
         let mut queued = Queued::new(turn, at, terms, &request.prompt);
         queued.seen = self.feed.position();
-        queued.steers = request.on_busy == OnBusy::Steer;
+        // What is typed into an interface is put into its turn at a moment of its own choice, and
+        // nobody is told when: it waits for its own turn there.
+        queued.steers = request.on_busy == OnBusy::Steer && self.driver() != Driver::Tui;
         self.journal
             .write(&Record::Queued {
                 turn,
@@ -139,6 +141,7 @@ impl Session {
         if self.stalled {
             self.stalls();
         }
+        self.fail_those_that_do_not_wait();
         self.want();
         Ok(watched)
     }
@@ -188,8 +191,8 @@ impl Session {
     }
 
     /// Whether the body can carry a prompt as it is.
-    fn can_carry(&self, prompt: &str) -> Result<(), Failure> {
-        if self.driver() == Driver::Stream {
+    fn can_carry(&self, prompt: &str, driver: Driver) -> Result<(), Failure> {
+        if driver != Driver::Tui {
             return Ok(());
         }
         let carried = representable(prompt);
@@ -364,6 +367,7 @@ impl Session {
             prompt: queued.begins.clone(),
             waiting: match queued.held {
                 true => Some("held".to_owned()),
+                false if self.waits_for_own_body(queued) => Some("attached".to_owned()),
                 false if self.is_held(queued) => Some("the provider's limit".to_owned()),
                 false if self.life == Life::Waiting => Some("room for its agent".to_owned()),
                 false => None,
@@ -397,10 +401,22 @@ impl Session {
         Some(watched)
     }
 
+    /// Whether a prompt waits for the end of the interface, which would make another one of it.
+    /// Those behind it wait with it.
+    fn waits_for_own_body(&self, queued: &Queued) -> bool {
+        let prompt = (self.driver() != self.own_driver()).then(|| self.prompt(queued));
+        // One that cannot be read fails when it is given.
+        let prompt = prompt.and_then(Result::ok);
+        prompt.is_some_and(|prompt| self.can_carry(&prompt, self.driver()).is_err())
+    }
+
     /// Gives the idle agent the next prompt that no limit holds back.
     pub(super) fn next_turn(&mut self) {
+        if self.gives_way_to_another() {
+            return;
+        }
         while let Some(at) = self.queue.iter().position(|queued| !self.is_held(queued)) {
-            if !self.has_it_alone() {
+            if self.waits_for_own_body(&self.queue[at]) || !self.has_it_alone() {
                 return;
             }
             if let Some(queued) = self.started(at) {
@@ -430,6 +446,7 @@ impl Session {
                 return None;
             }
         };
+        queued.trimmed = self.driver() == Driver::Tui && prompt.ends_with('\n');
         let wire = queued.terms.wire(queued.turn);
         let started = Record::Started {
             turn: queued.turn,
@@ -477,6 +494,6 @@ impl Session {
 /// The interface would make something else of a prompt.
 pub(super) fn unrepresentable(why: &str) -> Failure {
     let message = format!("the agent's interface cannot carry this prompt unchanged: {why}");
-    Failure::new(ErrorCode::PromptInvalid, message)
+    Failure::new(ErrorCode::Unrepresentable, message)
         .hint("a session with --driver stream carries every prompt")
 }

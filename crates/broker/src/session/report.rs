@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use clsess_claude::turn::{ErrorKind, Outcome as Told, TurnEnd};
-use clsess_proto::{Denial, ErrorCode, EventKind, Failure, Outcome, TurnId, TurnReport, Usage};
+use clsess_proto::{
+    Denial, ErrorCode, EventKind, Failure, HookEvent, Outcome, TurnId, TurnReport, Usage,
+};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -13,6 +15,7 @@ use super::now_ms;
 use super::task::Session;
 use super::turns::{End, INTERRUPTED, Queued, Running, Stop, Unasked, ms};
 use crate::disk;
+use crate::hooks::Happened;
 use crate::journal::Record;
 
 /// How a turn ended, before it is told.
@@ -69,6 +72,7 @@ impl Session {
             duration_ms: Some(since(Instant::now())),
             ttft_ms: running.first_text.map(since),
             queued_ms: Some(running.queued_ms),
+            prompt_trimmed: running.asked.trimmed,
             agent_deaths: running.asked.terms.deaths,
             context_lost: running.asked.context_lost.clone(),
             ..self.report(running.turn(), ended, running.denials.clone())
@@ -139,6 +143,7 @@ impl Session {
             session: self.record.name.clone(),
             turn,
             outcome,
+            prompt_trimmed: false,
             texts: more_than_answer.then_some(end.texts),
             answer: (completed || !end.answer.is_empty()).then_some(end.answer),
             error: failure,
@@ -165,9 +170,42 @@ impl Session {
     pub(super) fn finish(&mut self, end: &End, report: TurnReport) {
         let (turn, outcome) = (report.turn, report.outcome);
         self.write_end(report.clone());
+        self.hook_of(&report);
         self.last_error.clone_from(&report.error);
         self.tell(Some(turn), EventKind::Result { outcome });
         end.send_replace(Some(Arc::new(report)));
+    }
+
+    /// Runs the user's command for the end of a turn that somebody asked for.
+    fn hook_of(&self, report: &TurnReport) {
+        let event = match report.outcome {
+            Outcome::Completed => HookEvent::Done,
+            Outcome::Failed | Outcome::TimedOut | Outcome::Unknown => HookEvent::Failed,
+            // Somebody wanted it.
+            _ => return,
+        };
+        let error = report.error.as_ref().map(|error| error.message.clone());
+        let mut facts = vec![("TURN", report.turn.to_string())];
+        facts.extend(error.map(|error| ("MESSAGE", error)));
+        let told = serde_json::to_value(report).unwrap_or_default();
+        self.run_hook(event, facts, ("turn", told));
+    }
+
+    /// Runs the user's command for this.
+    pub(super) fn run_hook(
+        &self,
+        event: HookEvent,
+        facts: Vec<(&'static str, String)>,
+        told: (&'static str, Value),
+    ) {
+        let happened = Happened {
+            event,
+            record: &self.record,
+            dir: &self.dir,
+            facts,
+            told,
+        };
+        self.shared.hooks.run(&happened, &self.shared.place.socket);
     }
 
     fn write_end(&mut self, report: TurnReport) {

@@ -123,7 +123,8 @@ impl Session {
 
     /// Whether anybody waits for the agent: a turn, or somebody who wants it to be ready.
     pub(super) fn is_wanted(&self) -> bool {
-        self.has_work() || self.start_waiters.iter().any(|waiter| !waiter.is_closed())
+        let starts = self.start_waiters.iter().any(|waiter| !waiter.is_closed());
+        self.has_work() || starts || !self.coming.is_empty() || self.lobby.is_some()
     }
 }
 

@@ -10,7 +10,9 @@ use clsess_claude::input::{self, Initialize};
 use clsess_claude::record::Home;
 use clsess_claude::turn::{ErrorKind, Outcome, TurnEnd};
 use clsess_holder::protocol::Exit;
-use clsess_proto::{DetachReason, Driver, ErrorCode, EventKind, Failure, OnQuestion, State};
+use clsess_proto::{
+    DetachReason, Driver, ErrorCode, EventKind, Failure, HookEvent, OnQuestion, State,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use uuid::Uuid;
@@ -24,8 +26,9 @@ use super::limits::Limit;
 use super::notes::Accounted;
 use super::questions::Questions;
 use super::report::Ended;
+use super::swap::{Coming, Lobby, of_lobby};
 use super::timers::Timers;
-use super::turns::{Queued, Running, Unasked};
+use super::turns::{Doubt, Queued, Running, Unasked};
 use super::writers::Writers;
 use super::{Answer, COMMANDS, Command, Handle, Row, now_ms, view};
 use crate::broker::Shared;
@@ -35,6 +38,7 @@ use crate::driver::orphans::{self, Process};
 use crate::driver::stream::{BodyEvent, Found};
 use crate::feed::Feed;
 use crate::journal::Journal;
+use crate::screen::Face;
 use crate::store::{self, Env, SessionRecord};
 use crate::warm::Seat;
 
@@ -86,6 +90,8 @@ enum Wake {
     LeftAgentGone,
     /// There is room, or another session needs some.
     Seat,
+    /// Of those in the lobby.
+    Lobby(Face),
     Deadline,
 }
 
@@ -135,11 +141,25 @@ pub(super) struct Session {
     /// Whether that is too long ago.
     pub(super) stalled: bool,
     pub(super) body: Option<Body>,
+    /// What that is, or the next one is to be.
+    pub(super) embodied: Driver,
+    /// Whether it was given a prompt.
+    pub(super) used: bool,
+    /// The last turn that has ended in it, as its transcript knows it.
+    pub(super) line_of_interface: Option<Uuid>,
+    /// Until when those may come again who were attached under an earlier broker.
+    pub(super) comes_again: Option<Instant>,
+    /// Those that wait for the interface.
+    pub(super) coming: Vec<Coming>,
+    /// Those that wait for the end of a turn.
+    pub(super) lobby: Option<Lobby>,
     /// The agent that runs a turn to its end though nobody hears it.
     pub(super) left: Option<Left>,
     pub(super) tracker: Ear,
     /// Until when what is on its way from the interface is waited for.
     pub(super) late: Option<Instant>,
+    /// The end of the running turn, while it is looked for.
+    pub(super) doubt: Option<Doubt>,
     /// What need not be heard again by a later broker.
     pub(super) accounted: Accounted,
     /// Questions that an earlier broker has decided, and that are still to be heard again.
@@ -153,6 +173,8 @@ pub(super) struct Session {
     pub(super) end_waiters: Vec<EndWaiter>,
     /// How long the agent may take to end.
     pub(super) end_grace_ms: u32,
+    /// When its screen is looked at for what it asks.
+    pub(super) dialog_due: Option<Instant>,
     /// When the holder has had long enough to end it.
     pub(super) end_deadline: Option<Instant>,
     /// The agent has exited; what it leaves behind is still being ended.
@@ -213,6 +235,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
     let id = seed.record.id;
     let seat = shared.warm.seat(id);
     let driver = seed.record.settings.driver.unwrap_or_default();
+    let embodied = seed.record.embodied.unwrap_or(driver);
     let mut session = Session {
         shared,
         row: watch::Sender::new(Row::first(&seed.record, driver.name(), State::Asleep, now)),
@@ -237,9 +260,16 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         heard: Instant::now(),
         stalled: false,
         body: None,
+        embodied,
+        used: false,
+        line_of_interface: None,
+        comes_again: None,
+        coming: Vec::new(),
+        lobby: None,
         left: None,
-        tracker: Ear::new(driver),
+        tracker: Ear::new(embodied),
         late: None,
+        doubt: None,
         accounted: Accounted::default(),
         decided_before: VecDeque::new(),
         launching: None,
@@ -249,6 +279,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         ending: None,
         end_waiters: Vec::new(),
         end_grace_ms: 0,
+        dialog_due: None,
         end_deadline: None,
         exited: false,
         unasked_until: None,
@@ -294,6 +325,7 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
 impl Session {
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         self.hear_what_was_said().await;
+        self.types_again();
         if self.has_work() {
             self.step(Event::Wanted);
         }
@@ -310,8 +342,10 @@ impl Session {
                     self.holds_lost = false;
                 }
                 Wake::Seat => self.seat_changed(),
+                Wake::Lobby(face) => self.in_lobby(face),
                 Wake::Deadline => self.deadlines(Instant::now()),
             }
+            self.swap_if_due();
             self.publish();
         }
     }
@@ -334,6 +368,7 @@ impl Session {
                 Wake::Launched(Box::new(outcome))
             }
             event = from_body(self.body.as_mut()) => Wake::Body(event),
+            face = of_lobby(self.lobby.as_mut()) => Wake::Lobby(face),
             () = left_gone(self.left.as_mut()) => Wake::LeftAgentGone,
             // First what is asked of it: that may keep it awake.
             () = self.seat.changed(), if inbox.is_empty() => Wake::Seat,
@@ -380,6 +415,8 @@ impl Session {
     // ---- the body ----
 
     pub(super) fn launch(&mut self) {
+        self.embodied = self.wanted_body();
+        self.used = false;
         self.tracker = Ear::new(self.driver());
         self.accounted = Accounted::default();
         self.decided_before.clear();
@@ -395,11 +432,18 @@ impl Session {
         self.start_deadline
             .get_or_insert_with(|| Instant::now() + START_TIMEOUT);
         self.wakes_at = None;
+        let embodied = Some(self.embodied).filter(|it| *it != self.own_driver());
+        if self.record.embodied != embodied {
+            self.record.embodied = embodied;
+            self.save_record();
+        }
         let next = self.queue.iter().find(|queued| !self.is_held(queued));
         self.cut_off = next.and_then(|next| next.terms.left);
         let plan = launch::Plan {
             cut_off: self.cut_off,
             last: self.last_answered(),
+            driver: self.embodied,
+            window: self.first_window(),
             record: self.record.clone(),
             dir: self.dir.clone(),
             env: self.env.take(),
@@ -422,6 +466,9 @@ impl Session {
                 self.agent_home = launched.home;
                 self.goes_on(launched.conversation, launched.announced);
                 self.body = Some(launched.body);
+                self.watches_registry(true);
+                self.may_ask_at_start();
+                self.is_embodied();
                 self.greet();
                 if self.ending.is_some() {
                     self.end_body();
@@ -460,7 +507,14 @@ impl Session {
         tracing::debug!(session = %self.record.name, "{failure}");
         let error = failure.clone();
         self.tell(None, EventKind::Error { error });
+        self.hook_of_failure(HookEvent::Failed, &failure);
         self.last_error = Some(failure);
+    }
+
+    fn hook_of_failure(&self, event: HookEvent, failure: &Failure) {
+        let facts = vec![("MESSAGE", failure.message.clone())];
+        let told = serde_json::to_value(failure).unwrap_or_default();
+        self.run_hook(event, facts, ("error", told));
     }
 
     fn tell_failed(&mut self) {
@@ -473,6 +527,15 @@ impl Session {
         });
         for waiter in self.start_waiters.drain(..) {
             let _ = waiter.send(Err(failure.clone()));
+        }
+        self.is_not_embodied(&failure);
+        if self.driver() != self.own_driver() {
+            // The session's own body can be had all the same.
+            self.embodied = self.own_driver();
+            if self.has_work() {
+                self.step(Event::Wanted);
+            }
+            return;
         }
         self.fail_queue(&failure);
     }
@@ -513,13 +576,17 @@ impl Session {
                 self.kill_body();
             }
             BodyEvent::Gone { exit, left } => self.gone(*exit, *left),
-            BodyEvent::Typed => {}
+            BodyEvent::NotSent { prompt, altered } => {
+                self.not_sent(*prompt, *altered);
+                self.step(Event::Idle);
+            }
+            BodyEvent::Looked => {}
         }
     }
 
-    /// What its body is by itself.
+    /// What its body is.
     pub(super) fn driver(&self) -> Driver {
-        self.record.settings.driver.unwrap_or_default()
+        self.embodied
     }
 
     fn gone(&mut self, exit: Exit, left: bool) {
@@ -536,6 +603,8 @@ impl Session {
             let own = open.filter(|open| open.told.turn == Some(running.turn()));
             running.asking = own.count();
         }
+        self.dialog_due = None;
+        self.doubt = None;
         self.questions_gone();
         self.leaves_by = None;
         self.end_deadline = None;
@@ -559,7 +628,10 @@ impl Session {
         let how = self.body_failure.take().unwrap_or_else(|| describe(exit));
         tracing::info!(session = %self.record.name, %how, left, "agent gone");
         match self.life {
-            Life::Ending => self.step(Event::Ended),
+            Life::Ending => {
+                self.ended_otherwise(exit, &said);
+                self.step(Event::Ended);
+            }
             // Somebody has killed it, the machine for want of memory perhaps: another one may live.
             Life::Starting if killed && self.start_failure.is_none() && self.has_work() => {
                 let reason = format!("the agent did not start, {}", with_words(how, &said));
@@ -578,10 +650,25 @@ impl Session {
             _ => {
                 let reason = || format!("the agent died, {}", with_words(how, &said));
                 let reason = self.died.get_or_insert_with(reason).clone();
-                self.last_error = Some(Failure::new(ErrorCode::AgentDied, reason));
+                let error = Failure::new(ErrorCode::AgentDied, reason);
+                self.hook_of_failure(HookEvent::Exited, &error);
+                self.last_error = Some(error);
                 self.step(Event::Died);
             }
         }
+    }
+
+    /// The child of one turn should end by itself, with 0, or 1 where the turn has failed.
+    fn ended_otherwise(&mut self, exit: Exit, said: &str) {
+        let own = self.embodied == Driver::Oneshot && self.ending == Some(EndWhy::Swap);
+        if !own || !self.used || matches!(exit, Exit::Exited(0 | 1)) {
+            return;
+        }
+        let how = with_words(describe(exit), said);
+        let message = format!("behind its turn the agent ended otherwise than it should: {how}");
+        let error = Failure::new(ErrorCode::AgentDied, message);
+        self.last_error = Some(error.clone());
+        self.tell(None, EventKind::Error { error });
     }
 
     /// What a body said last, that is gone. Who looks at it is told, which may take a moment.
@@ -591,7 +678,7 @@ impl Session {
             let why = match self.ending {
                 Some(EndWhy::Kill) => DetachReason::Killed,
                 Some(EndWhy::Stop) => DetachReason::Stopped,
-                Some(EndWhy::Restart) => DetachReason::Restarted,
+                Some(EndWhy::Restart | EndWhy::Swap) => DetachReason::Restarted,
                 Some(EndWhy::Sleep) | None => DetachReason::Exited,
             };
             tokio::spawn(async move { body.shown().last_looks(why).await });
@@ -742,6 +829,11 @@ impl Session {
             Command::Detail { reply } => {
                 let _ = reply.send(Ok(self.detail()));
             }
+            Command::Attach {
+                attach,
+                terminal,
+                left,
+            } => self.attach(attach, terminal, left),
             other => self.terminal_command(other),
         }
     }
@@ -752,8 +844,21 @@ impl Session {
             return command.refuse(|| self.without_terminal());
         };
         match command {
-            Command::Hook { id, input, reply } => body.hook(id, &input, reply),
+            Command::Hook {
+                id,
+                input,
+                process,
+                reply,
+            } => body.hook(id, &input, process, reply),
+            Command::Edit {
+                text,
+                editor,
+                reply,
+            } => drop(reply.send(Ok(body.edit(&text, editor)))),
             other => {
+                if matches!(other, Command::Type { .. } | Command::Keys { .. }) {
+                    body.is_touched();
+                }
                 let message = format!("the agent of {} is gone", self.record.name);
                 let gone = Failure::new(ErrorCode::NoTerminal, message);
                 body.shown().command(other, gone);
@@ -770,6 +875,10 @@ impl Session {
 
     fn await_start(&mut self, timeout_ms: u64, reply: Answer<()>) {
         self.start_waiters.retain(|waiter| !waiter.is_closed());
+        if self.waits_for_people_at_start() {
+            let _ = reply.send(Ok(()));
+            return;
+        }
         if self.start_waiters.len() >= MAX_START_WAITERS {
             let message = "too many wait already for this session to be ready";
             let _ = reply.send(Err(Failure::new(ErrorCode::TooMany, message)));
@@ -833,6 +942,9 @@ impl Session {
             self.sleep_due(),
             self.writers.due,
             self.timers_due(),
+            self.dialog_due,
+            self.comes_again,
+            self.doubt.as_ref().map(|doubt| doubt.due),
         ];
         due.into_iter().flatten().min()
     }
@@ -860,7 +972,10 @@ impl Session {
     }
 
     fn deadlines(&mut self, now: Instant) {
-        if self.life == Life::Starting && self.start_deadline.is_some_and(|at| at <= now) {
+        let overdue = self.start_deadline.is_some_and(|at| at <= now);
+        if self.life == Life::Starting && overdue && self.waits_for_people_at_start() {
+            self.start_deadline = None;
+        } else if self.life == Life::Starting && overdue {
             self.start_deadline = None;
             self.launching = None;
             self.abort_start(start_timeout());
@@ -890,6 +1005,8 @@ impl Session {
             self.fall_asleep();
         }
         self.wake_deadline(now);
+        self.look_for_dialog(now);
+        self.doubt_deadline(now);
         if self.disk_due.take_if(|at| *at <= now).is_some() {
             self.disk_again();
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clsess_claude::input;
+use clsess_claude::record::Fate;
 use clsess_claude::turn::{Outcome as Told, TurnEnd};
 use clsess_proto::{Denial, ErrorCode, EventKind, Failure, Outcome, TurnId, TurnReport};
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,8 @@ pub(super) struct Queued {
     pub(super) steers: bool,
     /// Whether it waits for somebody to say that it may run: the machine has died meanwhile.
     pub(super) held: bool,
+    /// Whether the newlines at the end of its prompt were cut.
+    pub(super) trimmed: bool,
     /// What the conversation had lost when it was begun.
     pub(super) context_lost: Option<String>,
     pub(super) end: End,
@@ -63,6 +66,7 @@ impl Queued {
             seen: 0,
             steers: false,
             held: false,
+            trimmed: false,
             context_lost: None,
             end: watch::Sender::new(None),
         }
@@ -139,6 +143,22 @@ impl Stop {
             failure: Failure::new(ErrorCode::Cancelled, "the turn was taken back"),
         }
     }
+}
+
+/// How long the agent may take to write the end of a turn into its transcript. Measured: 0.3 s at
+/// most.
+const IN_TRANSCRIPT: Duration = Duration::from_secs(3);
+/// How often that is looked for: rarely at all.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The end of a turn that is looked for in the transcript.
+pub(super) struct Doubt {
+    wire: Uuid,
+    end: Box<TurnEnd>,
+    pub(super) due: Instant,
+    until: Instant,
+    /// The agent was at rest meanwhile.
+    pub(super) idle: bool,
 }
 
 /// What is said of a turn that somebody has interrupted.
@@ -249,6 +269,7 @@ impl Session {
     pub(super) fn begin(&mut self, mut queued: Queued) {
         queued.context_lost = self.context_lost.take().or(queued.context_lost);
         self.writers.turn_begins();
+        self.used = true;
         let running = Running::new(queued);
         self.give(&running);
         self.remembers(&running);
@@ -318,11 +339,15 @@ impl Session {
             self.finish_steered(&steered, ended, into);
             return;
         }
+        let Some(end) = self.without_doubt(wire, end) else {
+            return;
+        };
         let Some(mut running) = self.running.take_if(|running| running.wire == wire) else {
             return;
         };
         let elsewhere = end.known_already || running.unheard;
-        let told = elsewhere.then(|| self.ended_earlier(wire)).flatten();
+        let line = self.journal.line(running.turn()).unwrap_or(wire);
+        let told = elsewhere.then(|| self.ended_earlier(line)).flatten();
         running.damaged |= running.unheard && told.is_none();
         let end = match told {
             // All of it is in the transcript; what it cost is only in the result.
@@ -345,6 +370,70 @@ impl Session {
             self.finish_running(&running, ended);
         }
         self.after_turn();
+    }
+
+    /// The end of the running turn, where that is certain. What is not is looked for in the transcript,
+    /// which the agent writes a little later; what it never tells is not proven.
+    fn without_doubt(&mut self, wire: Uuid, mut end: Box<TurnEnd>) -> Option<Box<TurnEnd>> {
+        let Some(running) = self.running.as_mut().filter(|it| it.wire == wire) else {
+            return Some(end);
+        };
+        if !end.doubtful {
+            return Some(end);
+        }
+        let turn = running.turn();
+        let line = self.journal.line(turn).unwrap_or(wire);
+        let home = self.agent_home.as_ref();
+        let fate = home.and_then(|home| launch::fate(home, &self.record, line));
+        if let Some(Fate::Ended(told)) = fate {
+            end.answer = told.answer;
+            end.texts = told.texts;
+            end.doubtful = false;
+            return Some(end);
+        }
+        let now = Instant::now();
+        let doubt = self.doubt.take();
+        // Of an answer that is empty there may be nothing in the transcript.
+        let empty = end.answer.is_empty();
+        let patience = if empty {
+            IN_TRANSCRIPT / 3
+        } else {
+            IN_TRANSCRIPT
+        };
+        let until = doubt.as_ref().map_or(now + patience, |doubt| doubt.until);
+        if now >= until {
+            running.damaged |= !empty;
+            return Some(end);
+        }
+        self.doubt = Some(Doubt {
+            wire,
+            end,
+            due: now + LOOK,
+            until,
+            idle: doubt.is_some_and(|doubt| doubt.idle),
+        });
+        None
+    }
+
+    /// Looks for it again.
+    pub(super) fn doubt_deadline(&mut self, now: Instant) {
+        let Some(doubt) = self.doubt.take_if(|doubt| doubt.due <= now) else {
+            return;
+        };
+        let (wire, idle) = (doubt.wire, doubt.idle);
+        let end = doubt.end.clone();
+        self.doubt = Some(doubt);
+        self.turn_ended(Some(wire), end);
+        if self
+            .running
+            .as_ref()
+            .is_none_or(|running| running.wire != wire)
+        {
+            self.doubt = None;
+            if idle {
+                self.step(Event::Idle);
+            }
+        }
     }
 
     /// What was put into the turn that has ended, and was not taken up by it, runs now.
@@ -433,6 +522,7 @@ impl Session {
                 failure,
             };
             running.stopping = Some((stop, until));
+            self.tracker.interrupted();
         }
     }
 

@@ -10,7 +10,6 @@ use super::life::Life;
 use super::limits::Limit;
 use super::task::Session;
 use crate::disk::Promise;
-use crate::driver::body::Body;
 use crate::journal::Journal;
 
 /// Bytes of the journal that one answer of the log reads; who wants more asks again.
@@ -27,12 +26,19 @@ impl Session {
             Life::Asleep if self.wakes_at.is_some() => State::Restarting,
             Life::Asleep if self.queue.iter().any(|queued| queued.held) => State::Held,
             Life::Asleep => State::Asleep,
+            Life::Starting if !self.questions.open.is_empty() => State::Question,
+            // Its next child is begun without anybody waiting for it.
+            Life::Waiting | Life::Starting if self.starts_ahead() => State::Idle,
             Life::Waiting | Life::Starting => State::Starting,
             Life::Idle if self.limits().is_some() => State::RateLimited,
             Life::Idle if self.logged_out => State::LoginNeeded,
             Life::Idle => State::Idle,
             Life::Working | Life::Settling => self.busy_state(),
             Life::Ending if self.ending == Some(EndWhy::Restart) => State::Restarting,
+            Life::Ending if self.ending == Some(EndWhy::Swap) => match self.starts_ahead() {
+                true => State::Idle,
+                false => State::Starting,
+            },
             Life::Ending if self.ending == Some(EndWhy::Sleep) => match self.is_wanted() {
                 true => State::Restarting,
                 // The agent is still there, if not for long.
@@ -94,7 +100,10 @@ impl Session {
             State::Working if self.retrying.is_some() => {
                 self.retrying.as_ref().map(|(why, _)| why.clone())
             }
-            State::Idle if self.life == Life::Ending => Some("falls asleep".to_owned()),
+            State::Idle if self.ending == Some(EndWhy::Sleep) => Some("falls asleep".to_owned()),
+            State::Idle if matches!(self.life, Life::Ending | Life::Waiting | Life::Starting) => {
+                Some("its next child is not there yet".to_owned())
+            }
             State::Idle if self.disk_refuses && !self.queue.is_empty() => {
                 Some("the journal cannot be written".to_owned())
             }
@@ -112,10 +121,8 @@ impl Session {
         self.rests();
         let state = self.state();
         let detail = self.state_detail(state);
-        let attached = match &mut self.body {
-            Some(Body::Tui(body)) => body.shown().attached() as u64,
-            _ => 0,
-        };
+        let attached = self.attached() as u64;
+        let driver = self.driver().name();
         Row::publish(&self.row, &self.feed, |known| {
             let row = &mut known.row;
             row.name.clone_from(&self.record.name);
@@ -124,6 +131,7 @@ impl Session {
             row.turns = self.journal.totals().turns;
             row.background = self.background as u64;
             row.attached = attached;
+            driver.clone_into(&mut row.driver);
             known.active_at = self.active_at;
             known.agent_session_id = self.record.agent_session_id;
             known.holder = self.body.as_ref().map(|body| body.holder().pid);

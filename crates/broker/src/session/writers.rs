@@ -15,6 +15,7 @@ use super::launch::transcript;
 use super::life::Life;
 use super::task::Session;
 use crate::clients::{self, Seen};
+use crate::driver::body::Body;
 
 /// After which it is looked again for turns that nobody waits for.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -98,6 +99,10 @@ impl Session {
         let Some(known) = self.accounted.transcript else {
             return false;
         };
+        // An interface has lines of its own, which are not known from another's.
+        if matches!(self.body, Some(Body::Tui(_))) {
+            return false;
+        }
         let Some(length) = self.transcript_length().filter(|length| *length != known) else {
             return false;
         };

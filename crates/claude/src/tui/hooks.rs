@@ -21,6 +21,8 @@ pub struct Call {
     pub prompt_id: Option<String>,
     /// The subagent in which it happens; missing in the conversation itself.
     pub agent: Option<String>,
+    /// The directory that the client works in.
+    pub cwd: Option<String>,
     /// The mode as the client names it (`default` is the flag's `manual`).
     pub permission_mode: Option<String>,
     /// What happens.
@@ -143,6 +145,8 @@ struct Fields<'a> {
     #[serde(borrow)]
     agent_id: Raw<'a>,
     #[serde(borrow)]
+    cwd: Raw<'a>,
+    #[serde(borrow)]
     permission_mode: Raw<'a>,
     #[serde(borrow)]
     prompt: Raw<'a>,
@@ -213,6 +217,7 @@ pub fn parse(body: &[u8]) -> Result<Call, BadLine> {
         prompt_id: text(fields.prompt_id),
         // these name an agent that they are about, and are not inside of it
         agent: text(fields.agent_id).filter(|_| !of_the_main),
+        cwd: text(fields.cwd),
         permission_mode: text(fields.permission_mode),
         hook,
     })
@@ -355,9 +360,9 @@ fn written(value: &impl Serialize) -> String {
 }
 
 /// What a tool's input says it will do, for people: hooks do not tell the description that
-/// stream-json does.
+/// stream-json does. Paths are told from `cwd`, as there.
 #[must_use]
-pub fn description(input: &Json) -> Option<String> {
+pub fn description(input: &Json, cwd: Option<&str>) -> Option<String> {
     #[derive(Deserialize)]
     struct Known<'a> {
         #[serde(borrow)]
@@ -375,7 +380,9 @@ pub fn description(input: &Json) -> Option<String> {
     }
     let known: Known<'_> = object(Some(input.raw()))?;
     let told = known.command.or(known.file_path).or(known.notebook_path);
-    text(told.or(known.url).or(known.query).or(known.path))
+    let told = text(told.or(known.url).or(known.query).or(known.path))?;
+    let inside = cwd.and_then(|cwd| told.strip_prefix(cwd)?.strip_prefix('/'));
+    Some(inside.map_or_else(|| told.clone(), str::to_owned))
 }
 
 #[cfg(test)]

@@ -87,10 +87,15 @@ impl Run {
         out: &mut Vec<Happening>,
     ) {
         let asked = self.asked;
+        let all_said = self.is_complete();
         let at = match self.messages.iter().rposition(|it| it.id == message) {
             Some(at) => at,
             None if self.messages.len() >= MAX_MESSAGES => return,
             None => {
+                if all_said {
+                    // a hook of `Stop` has made the model go on
+                    self.stopped = None;
+                }
                 // one that never got to its end was cut, and is said anew
                 let again = self.messages.last().is_some_and(|it| !it.complete);
                 out.push(Happening::MessageStart { asked, again });
@@ -134,7 +139,7 @@ impl Run {
     pub(super) fn is_complete(&self) -> bool {
         self.stopped.as_ref().is_some_and(|said| {
             let last = self.messages.last();
-            said.is_empty() || last.is_some_and(|last| last.complete && same(&last.text, said))
+            said.is_empty() || last.is_some_and(|last| last.complete && ends_with(&last.text, said))
         })
     }
 
@@ -149,13 +154,17 @@ impl Run {
         let last = self.messages.last_mut();
         match last {
             _ if said.is_empty() => return false,
-            Some(last) if same(&last.text, said) => {
+            Some(last) if ends_with(&last.text, said) => {
                 // all of it, though nobody said that it was
                 last.complete = true;
                 return false;
             }
-            // of a whole one it is another: that one was never told
-            Some(last) if !last.complete && !last.before_tool => said.clone_into(&mut last.text),
+            // one that broke off, told as if it were whole; the client asked again without telling
+            // what came (measured: a connection that is lost in the middle of a text)
+            Some(last) if !last.before_tool => {
+                said.clone_into(&mut last.text);
+                last.complete = true;
+            }
             _ => self.messages.push(Message {
                 text: said.to_owned(),
                 ..Message::default()
@@ -180,6 +189,15 @@ impl Run {
                 ..TurnEnd::without_result(Outcome::Completed, None, "")
             },
         };
+        let said = self.messages.iter();
+        let said = said.filter(|it| !it.before_tool && !it.text.is_empty());
+        let (count, whole) = said.fold((0, true), |(count, whole), it| {
+            (count + 1, whole && it.complete)
+        });
+        // of a last block that is blank `Stop` says nothing, and the words may be on their way
+        let silent = stopped.as_deref().is_some_and(str::is_empty);
+        let certain = count < 2 && whole && !end.corrected && !silent;
+        end.doubtful = matches!(how, How::Stopped) && !certain;
         let last = self.messages.len().wrapping_sub(1);
         for (at, message) in self.messages.into_iter().enumerate() {
             if message.text.is_empty() || !message.complete && at != last {
@@ -231,10 +249,16 @@ fn status_in(text: &str) -> Option<u16> {
     numbers.find(|number| (400..600).contains(number))
 }
 
-/// The same words: how a message's blocks are joined, and what is cut at the ends, is not known.
+/// Whether a message ends in these words: `Stop` tells its last block of text, trimmed (measured).
+fn ends_with(told: &str, said: &str) -> bool {
+    let words = |text| str::chars(text).rev().filter(|c| !c.is_whitespace());
+    let mut told = words(told);
+    words(said).all(|c| told.next() == Some(c))
+}
+
+/// The same words.
 fn same(told: &str, said: &str) -> bool {
-    let words = |text| str::chars(text).filter(|c| !c.is_whitespace());
-    words(told).eq(words(said))
+    ends_with(told, said) && ends_with(said, told)
 }
 
 #[cfg(test)]

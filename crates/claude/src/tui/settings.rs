@@ -36,13 +36,22 @@ pub const EVENTS: &[(&str, u64)] = &[
 /// A hook that dies, ends with 1 or takes too long would let the prompt out that it is to look at:
 /// `onFailure` stops that (measured: no request). And the user's own `disableAllHooks` would turn
 /// ours off, and the left arrow in the empty box would hand the session to the client's own daemon.
+///
+/// `shuts`: the client knows `onFailure`. One that does not has a shell between, whose 2 stops the
+/// prompt when ours fails ([`crate::version::MIN_SHUTS`]); for another event 2 means other things.
 #[must_use]
-pub fn settings(program: &str, args: &[&str]) -> String {
+pub fn settings(program: &str, args: &[&str], shuts: bool) -> String {
+    let own = [&[program], args].concat();
+    let shut = [&["/bin/sh", "-c", r#""$@" || exit 2"#, "sh"], &own[..]].concat();
     let hook = |(event, timeout): &(&str, u64)| {
+        let words = match *event {
+            "UserPromptSubmit" if !shuts => &shut,
+            _ => &own,
+        };
         let hook = json!({
             "type": "command",
-            "command": program,
-            "args": args,
+            "command": words[0],
+            "args": words[1..],
             "timeout": timeout,
             "onFailure": "block",
         });
@@ -52,14 +61,52 @@ pub fn settings(program: &str, args: &[&str]) -> String {
     json!({ "disableAllHooks": false, "disableAgentView": true, "hooks": hooks }).to_string()
 }
 
+/// Whether by these settings of the client something else than we may have a say when a turn stops:
+/// a hook for `Stop`, or plugins, which may have one. What cannot be read may.
+#[must_use]
+pub fn may_go_on(settings: &str) -> bool {
+    let Ok(settings) = serde_json::from_str::<Value>(settings) else {
+        return true;
+    };
+    let any = |key: &str, what: &str| settings[key].get(what).is_some_and(|it| !it.is_null());
+    let plugins = settings["enabledPlugins"].as_object();
+    any("hooks", "Stop") || plugins.is_some_and(|plugins| !plugins.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn what_may_make_the_model_go_on() {
+        for (settings, expected) in [
+            ("{}", false),
+            (
+                r#"{"hooks":{"SessionStart":[]},"enabledPlugins":{}}"#,
+                false,
+            ),
+            (r#"{"hooks":{"Stop":[{"hooks":[]}]}}"#, true),
+            (r#"{"enabledPlugins":{"x@y":false}}"#, true),
+            ("{", true),
+            ("", true),
+        ] {
+            assert_eq!(may_go_on(settings), expected, "{settings}");
+        }
+    }
+
+    #[test]
     fn each_event_has_our_command() {
-        let settings = settings("/a b/clsess", &["hook", "$x"]);
-        let settings: Value = serde_json::from_str(&settings).unwrap();
+        let made = |shuts| {
+            let settings = settings("/a b/clsess", &["hook", "$x"], shuts);
+            serde_json::from_str::<Value>(&settings).unwrap()
+        };
+        let prompt = &made(false)["hooks"]["UserPromptSubmit"][0]["hooks"][0];
+        assert_eq!(prompt["command"], "/bin/sh");
+        let words = ["-c", r#""$@" || exit 2"#, "sh", "/a b/clsess", "hook", "$x"];
+        assert_eq!(prompt["args"], json!(words));
+        let settings = made(true);
+        let prompt = &settings["hooks"]["UserPromptSubmit"][0]["hooks"][0];
+        assert_eq!(prompt["command"], "/a b/clsess");
         let hooks = settings["hooks"].as_object().unwrap();
         assert_eq!(hooks.len(), EVENTS.len());
         assert_eq!(

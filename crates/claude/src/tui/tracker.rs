@@ -15,6 +15,7 @@
 //! to say: [`Tracker::is_due`], [`Tracker::overdue`].
 
 mod asking;
+mod facts;
 mod gate;
 mod state;
 
@@ -27,6 +28,7 @@ use super::run::{How, Rest, Run};
 use crate::turn::Happening;
 
 use asking::Asking;
+pub use facts::Facts;
 use gate::Waiting;
 pub use gate::{Reply, Verdict};
 use state::Level;
@@ -40,6 +42,13 @@ pub struct Tracker {
     /// The prompt that was typed, until its hook comes.
     waiting: Option<Waiting>,
     run: Option<Run>,
+    /// Nobody else has typed since the prompt was.
+    alone: bool,
+    /// The last prompt of ours, and whether it may come twice.
+    last: String,
+    retyped: bool,
+    /// Hooks are on their way: what they tell may belong before the end.
+    more_comes: bool,
     /// The `prompt_id`s of the last turns that have ended; the oldest go.
     ended: VecDeque<String>,
     asking: Asking,
@@ -50,25 +59,33 @@ pub struct Tracker {
     idle_due: bool,
     ready: bool,
     /// Other hooks may make the model go on after `Stop`: it is the end only when the client is
-    /// at rest too.
+    /// at rest too, some 20 ms later.
     stop_is_not_all: bool,
+    /// Skills were used, which may have hooks of their own.
+    has_skills: bool,
     /// A whole turn has ended of which not one word was told: this client has no such hook.
     mute: bool,
     background: usize,
     session: Option<Uuid>,
     version: Option<String>,
+    /// The permission mode that was told last.
+    mode: Option<String>,
 }
 
 impl Tracker {
-    /// For an interface just started. `other_stop_hooks`: the user's settings have `Stop` hooks
-    /// too, which may make the model go on; each end is then told some 20 ms later, when the
-    /// client is at rest.
+    /// For an interface just started. `other_stop_hooks`: as [`Self::has_other_stop_hooks`].
     #[must_use]
     pub fn new(other_stop_hooks: bool) -> Self {
         Self {
             stop_is_not_all: other_stop_hooks,
             ..Self::default()
         }
+    }
+
+    /// Whether there are hooks for `Stop` that are not ours, and may make the model go on: each end
+    /// is then told when the client is at rest. One of a skill may come with it, too.
+    pub fn has_other_stop_hooks(&mut self, other_stop_hooks: bool) {
+        self.stop_is_not_all = other_stop_hooks || self.has_skills;
     }
 
     /// A prompt is about to be typed. False while another one is, or a turn runs: it must not be.
@@ -79,6 +96,29 @@ impl Tracker {
         }
         self.waiting = Some(Waiting::new(uuid, prompt));
         true
+    }
+
+    /// Whether the last prompt of ours may have been entered twice: the second one is stopped.
+    pub fn is_retyped(&mut self, retyped: bool) {
+        self.retyped = retyped;
+    }
+
+    /// Whether hooks are on their way that have not told anything yet. They are processes, and
+    /// overtake each other: the end of a turn waits for them.
+    pub fn more_comes(&mut self, more: bool) {
+        self.more_comes = more;
+    }
+
+    /// Whether nobody else has typed since the prompt that waits was: what comes then is that one.
+    /// Otherwise it is known by its words.
+    pub fn is_alone(&mut self, alone: bool) {
+        self.alone = alone;
+    }
+
+    /// The prompt that was typed and whose hook did not come yet.
+    #[must_use]
+    pub fn typed(&self) -> Option<Uuid> {
+        self.waiting.as_ref().map(|waiting| waiting.uuid)
     }
 
     /// The prompt that was typed will not be sent: its hook never came, and the box is empty.
@@ -95,7 +135,7 @@ impl Tracker {
         self.run = Some(run);
     }
 
-    /// We have told the running turn to end ([`super::prompt::INTERRUPT`]).
+    /// We have told the running turn to end ([`super::typing::ESCAPE`]).
     pub fn interrupted(&mut self) {
         if let Some(run) = &mut self.run {
             run.stopping = true;
@@ -104,14 +144,21 @@ impl Tracker {
 
     /// The turns begun and not ended.
     pub fn open(&self) -> impl Iterator<Item = Uuid> + '_ {
-        let waiting = self.waiting.as_ref().map(|waiting| waiting.uuid);
         let running = self.run.as_ref().and_then(|run| run.asked);
-        waiting.into_iter().chain(running)
+        self.typed().into_iter().chain(running)
     }
 
     /// Accounts for a hook. `id` is its own, by which it is answered: the `request_id` of a
     /// question.
     pub fn hook(&mut self, id: &str, call: Call, out: &mut Vec<Happening>) -> Reply {
+        if let Some(mode) = &call.permission_mode
+            && call.agent.is_none()
+            && self.mode.as_ref() != Some(mode)
+        {
+            self.mode = Some(mode.clone());
+            let mode = mode.clone();
+            out.push(Happening::PermissionMode { mode });
+        }
         match call.hook {
             Hook::Prompt { .. } => return Reply::Prompt(self.prompt(call, out)),
             Hook::Permission { .. } => {
@@ -119,9 +166,13 @@ impl Tracker {
                 return Reply::Held;
             }
             Hook::SessionStart { .. } => self.conversation(call.session, out),
-            Hook::Tool { .. } | Hook::ToolDone { .. } | Hook::ToolsDone { .. } => {
+            Hook::Tool { ref name, .. } => {
+                if name == "Skill" {
+                    (self.has_skills, self.stop_is_not_all) = (true, true);
+                }
                 self.tool(call, out);
             }
+            Hook::ToolDone { .. } | Hook::ToolsDone { .. } => self.tool(call, out),
             Hook::SubagentStart { agent } => {
                 let asked = self.asked();
                 self.asking.agent_began(agent, asked);
@@ -167,6 +218,7 @@ impl Tracker {
             }
             Hook::SessionEnd { .. } | Hook::Notification { .. } | Hook::Other(_) => {}
         }
+        self.end_if_complete(out);
         Reply::Nothing
     }
 
@@ -241,7 +293,8 @@ impl Tracker {
 
     fn start(&mut self, asked: Option<Uuid>, id: Option<String>, out: &mut Vec<Happening>) {
         if let Some(uuid) = asked {
-            out.push(Happening::Accepted { uuid });
+            let prompt_id = id.as_ref().and_then(|id| id.parse().ok());
+            out.push(Happening::Accepted { uuid, prompt_id });
             out.push(Happening::Begun { uuid });
         } else {
             out.push(Happening::Running);
@@ -254,7 +307,7 @@ impl Tracker {
     fn end_if_complete(&mut self, out: &mut Vec<Happening>) {
         let complete = self.run.as_ref().is_some_and(|run| {
             let all = run.is_complete() || self.mute && run.stopped.is_some();
-            all && (run.rested.is_some() || !self.stop_is_not_all)
+            all && !self.more_comes && (run.rested.is_some() || !self.stop_is_not_all)
         });
         if complete {
             self.finish(&How::Stopped, out);
@@ -267,6 +320,8 @@ impl Tracker {
         let how = match &run.rested {
             _ if run.stopped.is_some() => How::Stopped,
             Some(Rest::Failed(text)) => How::Failed(None, text.clone()),
+            // by us, or by somebody at the screen
+            Some(Rest::Idle) => How::Interrupted,
             None if run.stopping => How::Interrupted,
             _ => How::Elsewhere,
         };

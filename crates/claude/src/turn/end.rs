@@ -50,6 +50,9 @@ pub struct TurnEnd {
     /// In the interface: the last message is as the end's hook says it, since another one was told
     /// while it came.
     pub corrected: bool,
+    /// In the interface: of several messages one may have broken off, and was said again. Only the
+    /// transcript tells.
+    pub doubtful: bool,
     /// In the interface: the `promptId` of the turn's lines in the transcript.
     pub prompt_id: Option<Uuid>,
     /// A slash command of the client answered, not the model.

@@ -23,6 +23,8 @@ pub enum Happening {
     Accepted {
         /// Ours.
         uuid: Uuid,
+        /// In the interface: the `promptId` by which the transcript knows it.
+        prompt_id: Option<Uuid>,
     },
     /// A run takes our line up. A line that was written while another one ran is part of
     /// that run if this comes before its end, and a run of its own else (recorded:
@@ -118,6 +120,12 @@ pub enum Happening {
     Conversation {
         /// What `--resume` takes from now on.
         id: Uuid,
+    },
+    /// The permission mode, when it becomes known and when it changes; only the interface tells it,
+    /// where people change it.
+    PermissionMode {
+        /// As the client names it: `default` is the flag's `manual`.
+        mode: String,
     },
     /// A turn is over.
     TurnEnded {

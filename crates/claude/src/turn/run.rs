@@ -206,6 +206,7 @@ impl Run {
             permission_denials: result.denials,
             num_turns: result.num_turns,
             known_already: false,
+            doubtful: false,
             corrected: false,
             prompt_id: None,
             truncated: self.truncated,

@@ -82,6 +82,7 @@ impl Player {
                     self.open.remove(&id(rest));
                 }
             }
+            "alone" => self.tracker.is_alone(true),
             "take-up" => {
                 let (turn, prompt) = rest.split_once(' ').unwrap_or((rest, ""));
                 self.tracker.take_up(id(turn), Some(id(prompt).to_string()));
@@ -180,6 +181,7 @@ impl Player {
                 Some(match verdict {
                     Verdict::Ours(uuid) => format!("> ours {}", number(uuid)),
                     Verdict::Altered(uuid) => format!("> altered {}", number(uuid)),
+                    Verdict::Again => "> again".to_owned(),
                     Verdict::Early(uuid) => format!("> early {}", number(uuid)),
                     Verdict::Theirs => "> theirs".to_owned(),
                 })
@@ -215,14 +217,14 @@ impl Player {
             | Happening::Tool { asked, .. }
             | Happening::ToolResult { asked, .. }
             | Happening::TurnEnded { asked, .. } => *asked,
-            Happening::Accepted { uuid } | Happening::Begun { uuid } => Some(*uuid),
+            Happening::Accepted { uuid, .. } | Happening::Begun { uuid } => Some(*uuid),
             _ => None,
         };
         if let Some(uuid) = asked {
             assert!(self.open.contains_key(&uuid), "not open: {happening:?}");
         }
         match happening {
-            Happening::Accepted { uuid } => {
+            Happening::Accepted { uuid, .. } => {
                 assert_eq!(self.open.insert(*uuid, true), Some(false), "accepted twice");
             }
             Happening::TurnStarted { asked: None } => {
@@ -278,7 +280,7 @@ fn show(happening: &Happening) -> String {
     let line = match happening {
         Happening::Ready(_) => "ready".to_owned(),
         Happening::Version(version) => format!("version {version}"),
-        Happening::Accepted { uuid } => format!("accepted {}", number(*uuid)),
+        Happening::Accepted { uuid, .. } => format!("accepted {}", number(*uuid)),
         Happening::Begun { uuid } => format!("begun {}", number(*uuid)),
         Happening::TurnStarted { asked } => format!("[{}] started", of(asked)),
         Happening::MessageStart { asked, again } => {

@@ -69,14 +69,14 @@ impl Watched {
             | Happening::Tool { asked, .. }
             | Happening::ToolResult { asked, .. }
             | Happening::TurnEnded { asked, .. } => *asked,
-            Happening::Accepted { uuid } => Some(*uuid),
+            Happening::Accepted { uuid, .. } => Some(*uuid),
             _ => None,
         };
         if let Some(uuid) = asked {
             assert!(self.open.contains_key(&uuid), "not open: {happening:?}");
         }
         match happening {
-            Happening::Accepted { uuid } => {
+            Happening::Accepted { uuid, .. } => {
                 assert_eq!(self.open.insert(*uuid, true), Some(false), "accepted twice");
             }
             Happening::TurnEnded { asked, end } => {

@@ -263,7 +263,7 @@ fn what_only_exec_finds_is_the_spawns_error() {
 
 #[test]
 fn what_no_process_can_have_is_refused() {
-    check_failure(|start| start.stdio = 2, "stdio", ENOTSUP, "stdio");
+    check_failure(|start| start.stdio = 3, "stdio", ENOTSUP, "stdio");
     check_failure(
         |start| start.env.push((b"A=B".to_vec(), b"C".to_vec())),
         "environment",

@@ -39,6 +39,7 @@ pub fn report() -> impl Strategy<Value = TurnReport> {
         let (usage, cost_usd, [duration_ms, ttft_ms, queued_ms]) = numbers;
         let ((agent_session_id, permission_denials), steered_into, origin, lost) = agent;
         let (agent_deaths, context_lost) = lost;
+        let prompt_trimmed = is_error;
         TurnReport {
             session,
             turn,
@@ -58,6 +59,7 @@ pub fn report() -> impl Strategy<Value = TurnReport> {
             permission_denials,
             steered_into,
             origin,
+            prompt_trimmed,
             agent_deaths,
             context_lost,
         }
@@ -245,6 +247,9 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         }),
         vec(any::<u8>(), 0..8).prop_map(|output| Reply::Hooked {
             output: output.into()
+        }),
+        proptest::option::of(vec(any::<u8>(), 0..8)).prop_map(|text| Reply::Edited {
+            text: text.map(Into::into)
         }),
         status().prop_map(Reply::Status),
         Just(Reply::Done {}),

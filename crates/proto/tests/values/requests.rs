@@ -1,6 +1,6 @@
 //! What clients ask for.
 
-use clsess_proto::{Attach, New, Program, Request, Send, Settings, TerminalModes};
+use clsess_proto::{Attach, Hooks, New, Program, Request, Send, Settings, TerminalModes};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -32,9 +32,23 @@ fn settings() -> impl Strategy<Value = Settings> {
     let lists = [(); 3].map(|()| vec(text(), 0..3));
     let counts = any::<[Option<u32>; 3]>();
     let times = any::<[Option<u64>; 3]>();
-    let flags = (any::<bool>(), option::of(any_of()));
+    let hooks = ([(); 4].map(|()| some_text()), any::<Option<u64>>());
+    let hooks = hooks.prop_map(|([question, done, failed, exited], timeout_ms)| Hooks {
+        question,
+        done,
+        failed,
+        exited,
+        timeout_ms,
+    });
+    let flags = (any::<[bool; 2]>(), option::of(any_of()), hooks);
     (texts, lists, counts, times, flags).prop_map(
-        |(texts, [agent_args, env_forget, allow_from], counts, times, (resume_queue, driver))| {
+        |(
+            texts,
+            [agent_args, env_forget, allow_from],
+            counts,
+            times,
+            ([resume_queue, pty], driver, hooks),
+        )| {
             let [question_timeout_ms, stall_after_ms, idle_sleep_ms] = times;
             let [max_turns, history, max_warm] = counts;
             let [
@@ -47,6 +61,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             ] = texts;
             Settings {
                 driver,
+                pty,
                 model,
                 permission_mode,
                 system_prompt,
@@ -63,6 +78,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                 resume_queue,
                 idle_sleep_ms,
                 max_warm,
+                hooks,
             }
         },
     )
@@ -208,17 +224,18 @@ fn modes() -> impl Strategy<Value = TerminalModes> {
 
 fn attach() -> impl Strategy<Value = Attach> {
     let how = (
-        any::<[bool; 2]>(),
+        any::<[bool; 3]>(),
         some_text(),
         option::of(modes()),
         any::<u32>(),
     );
     (text(), uuid(), how).prop_map(
-        |(session, viewer, ([read_only, exclusive], detach_keys, modes, recall))| Attach {
+        |(session, viewer, ([read_only, exclusive, anyway], detach_keys, modes, recall))| Attach {
             session,
             viewer,
             read_only,
             exclusive,
+            anyway,
             detach_keys,
             recall,
             modes,
@@ -242,6 +259,7 @@ fn of_terminals() -> impl Strategy<Value = Request> {
         (text(), bytes()).prop_map(|(session, input)| Request::Type { session, input }),
         (text(), vec(text(), 0..3)).prop_map(|(session, keys)| Request::Keys { session, keys }),
         (uuid(), bytes()).prop_map(|(id, input)| Request::Hook { id, input }),
+        bytes().prop_map(|text| Request::Edit { text }),
     ]
 }
 
@@ -250,7 +268,7 @@ pub fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         8 => of_the_queue(),
         4 => of_questions(),
-        6 => of_terminals(),
+        7 => of_terminals(),
         11 => of_sessions(),
     ]
 }

@@ -52,6 +52,7 @@ fn a_journal_cut_anywhere_loses_only_the_cut_line_and_goes_on() {
         turn: id(n),
         at: 4,
         called: false,
+        line: None,
     };
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::open(dir.path(), Some(2)).unwrap();
@@ -153,6 +154,7 @@ fn any_record() -> impl Strategy<Value = Record> {
                 turn: id(n),
                 at: 0,
                 called: false,
+                line: None,
             },
             3 => unasked(n + 10),
             4 if time % 4 == 0 => Record::Totals {

@@ -205,11 +205,17 @@ fn what_a_tool_will_do() {
     for (input, expected) in [
         (r#"{"command":"ls","description":"x"}"#, Some("ls")),
         (r#"{"file_path":"/x","content":"y"}"#, Some("/x")),
+        (r#"{"file_path":"/home/me/x/y"}"#, Some("x/y")),
+        (r#"{"file_path":"/home/mean"}"#, Some("/home/mean")),
         (r#"{"url":"http://x","prompt":"y"}"#, Some("http://x")),
         (r#"{"command":5}"#, None),
         ("{}", None),
         ("[]", None),
     ] {
-        assert_eq!(description(&json(input)).as_deref(), expected, "{input}");
+        assert_eq!(
+            description(&json(input), Some("/home/me")).as_deref(),
+            expected,
+            "{input}"
+        );
     }
 }

@@ -15,10 +15,10 @@ const MAX_CALLS: usize = 256;
 /// What the agent does and asks.
 #[derive(Debug, Default)]
 pub(super) struct Asking {
-    held: Vec<Held>,
-    calls: VecDeque<ToolCall>,
+    pub(super) held: Vec<Held>,
+    pub(super) calls: VecDeque<ToolCall>,
     /// The agents of the agent, and the turn of ours that began each.
-    agents: VecDeque<(String, Option<Uuid>)>,
+    pub(super) agents: VecDeque<(String, Option<Uuid>)>,
 }
 
 /// A question whose hook is held.
@@ -31,7 +31,7 @@ pub(super) struct Held {
 
 /// A call without a result.
 #[derive(Debug)]
-struct ToolCall {
+pub(super) struct ToolCall {
     id: String,
     name: String,
     input: Json,
@@ -180,7 +180,7 @@ impl Tracker {
             asked,
             line: QuestionLine {
                 request_id: id.to_owned(),
-                description: description(&input),
+                description: description(&input, call.cwd.as_deref()),
                 tool,
                 input,
                 suggestions,

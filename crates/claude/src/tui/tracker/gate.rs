@@ -38,6 +38,8 @@ pub enum Verdict {
     /// Ours, but somebody else was first, and their turn runs: it would be put into that one. It
     /// is stopped, and in the input box like an altered one. It can be typed again later.
     Early(Uuid),
+    /// Ours once more, which was taken before: it is stopped.
+    Again,
     /// A person's, or the client's own.
     Theirs,
 }
@@ -61,6 +63,7 @@ impl Verdict {
         match self {
             Self::Ours(_) | Self::Theirs => NOTHING.to_owned(),
             Self::Altered(_) => block("clsess: this is not the prompt that was sent"),
+            Self::Again => block("clsess: this prompt was sent before"),
             Self::Early(_) => block("clsess: another prompt was first; this one comes later"),
         }
     }
@@ -99,12 +102,23 @@ impl Tracker {
         {
             self.finish_as_it_is(out);
         }
-        let typed = source.is_none_or(|source| source == "user");
-        let became = |waiting: &mut Waiting| typed && waiting.became(&prompt);
+        let by_itself = prompt.starts_with("<task-notification>");
+        let typed = !by_itself && source.is_none_or(|source| source == "user");
+        // Where nobody else types it can only be ours, whatever has become of it.
+        let alone = self.alone;
+        let became = |waiting: &mut Waiting| typed && (alone || waiting.became(&prompt));
+        if self.waiting.is_none() && self.retyped && typed && prompt == self.last {
+            return Verdict::Again;
+        }
         match (self.waiting.take_if(became), &self.run) {
-            (Some(ours), _) if ours.prompt != prompt => Verdict::Altered(ours.uuid),
+            (Some(ours), run) if ours.prompt != prompt => {
+                // It is put back into the box, and then the client is at rest.
+                self.idle_due |= run.is_none();
+                Verdict::Altered(ours.uuid)
+            }
             (Some(ours), Some(_)) => Verdict::Early(ours.uuid),
             (Some(ours), None) => {
+                self.last = ours.prompt;
                 self.start(Some(ours.uuid), call.prompt_id, out);
                 Verdict::Ours(ours.uuid)
             }

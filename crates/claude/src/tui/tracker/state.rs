@@ -1,5 +1,7 @@
 //! What the client says of its state: OSC 7501, and its registry where it does not tell that.
 
+use serde::{Deserialize, Serialize};
+
 use super::Tracker;
 use crate::registry::{Activity, Registered};
 use crate::tui::run::{How, Rest};
@@ -7,7 +9,8 @@ use crate::tui::status::{Kind, Status};
 use crate::turn::{Happening, Ready};
 
 /// What the client does, as it said last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Level {
     #[default]
     Unknown,
@@ -69,6 +72,10 @@ impl Tracker {
         let before = std::mem::replace(&mut self.level, level);
         if let Some(run) = &mut self.run {
             run.rested = None;
+            // It is at work for what runs in the background (measured: no `done` comes then).
+            if level == Level::Busy && run.stopped.is_some() && self.background > 0 {
+                self.finish(&How::Stopped, out);
+            }
         }
         if level == Level::Busy {
             self.is_ready(out);

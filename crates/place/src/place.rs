@@ -3,15 +3,13 @@
 
 use std::fs::{self, DirBuilder, Metadata};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use clsess_holder::protocol::Successor;
 use clsess_proto::{ErrorCode, Failure};
 use nix::unistd::geteuid;
 
-use crate::disk;
+use crate::remedy::remedy;
 
 /// Longest path of a socket in bytes: the kernel's `sun_path` less its NUL.
 pub const MAX_SOCKET_PATH: usize = 107;
@@ -48,39 +46,6 @@ impl Place {
     #[must_use]
     pub fn ended(&self) -> PathBuf {
         self.state.join("ended")
-    }
-
-    /// What starts another broker here: the program that this one is an instance of, as it is by
-    /// then, and nothing of this one's environment. An `inherited` socket is still listened on by
-    /// who has started this one, and brings another when it is knocked at.
-    #[must_use]
-    pub fn successor(&self, inherited: bool) -> Successor {
-        let program = std::env::current_exe().unwrap_or_default();
-        // It may have been replaced by another version since this broker began.
-        let program = program.as_os_str().as_bytes();
-        let program = program.strip_suffix(b" (deleted)").unwrap_or(program);
-        let label = self.state.file_name().unwrap_or_default();
-        let state = self.state.parent().unwrap_or(Path::new("/"));
-        let start: [&[u8]; 8] = [
-            program,
-            b"broker",
-            b"start",
-            b"--again",
-            b"--held",
-            b"--quiet",
-            b"--label",
-            label.as_bytes(),
-        ];
-        let socket: [&[u8]; 2] = [b"--socket", self.socket.as_os_str().as_bytes()];
-        let named = if inherited { &[][..] } else { &socket };
-        let args = start.iter().chain(named);
-        Successor {
-            args: args.map(|arg| arg.to_vec()).collect(),
-            env: vec![(
-                b"CLSESS_STATE_DIR".to_vec(),
-                state.as_os_str().as_bytes().to_vec(),
-            )],
-        }
     }
 
     /// Makes the directories and checks them.
@@ -143,7 +108,7 @@ pub fn private_dir(dir: &Path) -> Result<(), Failure> {
         && error.kind() != io::ErrorKind::AlreadyExists
     {
         let failure = unsafe_path(dir, &format!("cannot be made: {error}"));
-        return Err(match disk::remedy(&error, dir) {
+        return Err(match remedy(&error, dir) {
             Some(hint) => failure.hint(hint),
             None => failure,
         });
@@ -154,7 +119,10 @@ pub fn private_dir(dir: &Path) -> Result<(), Failure> {
 }
 
 /// The same of one that is there.
-pub(crate) fn check_private_dir(dir: &Path, meta: &Metadata) -> Result<(), Failure> {
+///
+/// # Errors
+/// As there.
+pub fn check_private_dir(dir: &Path, meta: &Metadata) -> Result<(), Failure> {
     if !meta.is_dir() {
         return Err(unsafe_path(dir, "is not a directory"));
     }
@@ -169,7 +137,10 @@ pub(crate) fn check_private_dir(dir: &Path, meta: &Metadata) -> Result<(), Failu
 }
 
 /// A directory that holds a socket of ours: nobody else may rename things in it.
-pub(crate) fn check_socket_dir(dir: &Path, meta: &Metadata) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`ErrorCode::UnsafePath`] where somebody may.
+pub fn check_socket_dir(dir: &Path, meta: &Metadata) -> Result<(), Failure> {
     if !meta.is_dir() {
         return Err(unsafe_path(dir, "is not a directory, or a link to one")
             .hint("name the directory itself: CLSESS_RUNTIME_DIR, or -S PATH"));

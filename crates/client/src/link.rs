@@ -1,7 +1,7 @@
 //! One command's way to the broker, over the deaths of brokers: what was asked of one that is gone
 //! is asked of the next.
 
-use clsess_broker::now_ms;
+use clsess_place::now_ms;
 use clsess_proto::{ErrorCode, Failure, Reply, Request, SessionRow};
 
 use crate::client::{Client, Start, unexpected};
@@ -19,22 +19,22 @@ pub fn ids(names: Vec<String>, rows: &[SessionRow]) -> Vec<String> {
 }
 
 /// See the module.
-pub struct Link<'a> {
+pub struct Link {
     client: Client,
-    surroundings: &'a Surroundings,
+    surroundings: Surroundings,
     start: Start,
     lost: bool,
 }
 
-impl<'a> Link<'a> {
+impl Link {
     /// Connects; `start` says whether a missing broker is started, now and later.
     ///
     /// # Errors
     /// As [`Client::connect`].
-    pub async fn connect(surroundings: &'a Surroundings, start: Start) -> Result<Self, Failure> {
+    pub async fn connect(surroundings: &Surroundings, start: Start) -> Result<Self, Failure> {
         Ok(Self {
             client: Client::connect(surroundings, start).await?,
-            surroundings,
+            surroundings: surroundings.clone(),
             start,
             lost: false,
         })
@@ -65,7 +65,7 @@ impl<'a> Link<'a> {
     /// # Errors
     /// As [`Client::again`].
     pub async fn find_again(&mut self, why: Failure) -> Result<bool, Failure> {
-        let again = self.client.again(self.surroundings, self.start, why);
+        let again = self.client.again(&self.surroundings, self.start, why);
         let same = again.await?;
         self.lost = true;
         Ok(same)

@@ -1,14 +1,14 @@
-//! Replacing the broker by this program, which it starts itself: when somebody asks for it, and
-//! when this command is newer than the broker that it meets.
+//! Replacing the broker by another program, which it starts itself: when somebody asks for it, and
+//! when a command is newer than the broker that it meets.
 
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use clsess_proto::{BrokerStatus, ErrorCode, Failure, Reply, Request, VERSION, newer};
 use tokio::time::sleep;
 
 use crate::client::{Client, Start, unexpected};
-use crate::output::{Output, print, say};
+use crate::reach::is_inside;
 use crate::surroundings::Surroundings;
 
 /// How long a broker is looked for that was there before. The old one gives the new one 6 seconds,
@@ -20,20 +20,32 @@ const RETRY: Duration = Duration::from_millis(5);
 /// How often a broker is replaced in place of which another one of its program is found then.
 const TRIES: u32 = 3;
 
-/// `clsess broker upgrade`.
-pub async fn run(force: bool, surroundings: &Surroundings, output: &Output) -> Result<u8, Failure> {
+/// What became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Upgraded {
+    /// The broker is of this program already.
+    Already(BrokerStatus),
+    /// It is, now.
+    Now {
+        /// The version before.
+        from: String,
+        /// The broker that has taken its place.
+        to: BrokerStatus,
+    },
+}
+
+/// Has the running broker replaced by the program of these surroundings. `force`: also by the same one, or
+/// by an older version.
+///
+/// # Errors
+/// [`ErrorCode::UpgradeFailed`] where the old one goes on; [`ErrorCode::BrokerUnreachable`] without one.
+pub async fn upgrade(force: bool, surroundings: &Surroundings) -> Result<Upgraded, Failure> {
     let mut client = Client::connect(surroundings, Start::Never).await?;
     let first = status(&mut client).await?;
     let mut before = first.clone();
     for _ in 0..TRIES {
-        match client.call(request(force, false)?).await {
-            Ok(Reply::Done {}) => {
-                output.note(&format!(
-                    "the broker is this program already, {} (pid {})",
-                    before.version, before.pid
-                ));
-                return Ok(0);
-            }
+        match client.call(request(surroundings, force, false)).await {
+            Ok(Reply::Done {}) => return Ok(Upgraded::Already(before)),
             Ok(other) => return Err(unexpected(&other)),
             // As it is to be.
             Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {}
@@ -46,11 +58,8 @@ pub async fn run(force: bool, surroundings: &Surroundings, output: &Output) -> R
             return Err(failed(message));
         }
         if after.version == VERSION {
-            if !output.quiet {
-                let (from, to, pid) = (first.version, after.version, after.pid);
-                print(&format!("upgraded: {from} -> {to} (pid {pid})\n"));
-            }
-            return Ok(0);
+            let from = first.version;
+            return Ok(Upgraded::Now { from, to: after });
         }
         // The old one has died meanwhile, and one of its program has come in its place.
         before = after;
@@ -68,20 +77,18 @@ fn failed(message: &str) -> Failure {
 
 /// A command that would start a broker has met one. An older one is replaced, after saying so; if
 /// that fails, it will do.
-pub async fn met(mut client: Client, surroundings: &Surroundings) -> Result<Client, Failure> {
+pub(crate) async fn met(
+    mut client: Client,
+    surroundings: &Surroundings,
+) -> Result<Client, Failure> {
     let theirs = client.hello.version.clone();
     // What runs inside an agent may not do that, and need not hear of it.
-    let inside = std::env::var_os("CLSESS_SESSION").is_some();
-    if inside || !newer(VERSION, &theirs) || !client.understands("upgrade") {
+    let wanted = surroundings.upgrades && !is_inside();
+    if !wanted || !newer(VERSION, &theirs) || !client.understands("upgrade") {
         return Ok(client);
     }
-    let note = |text: &str| {
-        if !surroundings.quiet {
-            say(&format!("clsess: {text}\n"));
-        }
-    };
-    note(&format!("upgrading the broker {theirs} -> {VERSION}"));
-    let why = match client.call(request(false, true)?).await {
+    surroundings.note(&format!("upgrading the broker {theirs} -> {VERSION}"));
+    let why = match client.call(request(surroundings, false, true)).await {
         Ok(_) => return Ok(client),
         Err(failure) if failure.code == ErrorCode::BrokerUnreachable => {
             client = next(surroundings).await?;
@@ -92,20 +99,18 @@ pub async fn met(mut client: Client, surroundings: &Surroundings) -> Result<Clie
         }
         Err(failure) => failure.message,
     };
-    note(&format!("it stays {theirs}: {why}"));
+    surroundings.note(&format!("it stays {theirs}: {why}"));
     Ok(client)
 }
 
-/// This program, to be the broker.
-fn request(force: bool, unasked: bool) -> Result<Request, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|e| Failure::new(ErrorCode::Internal, format!("where this program is: {e}")))?;
-    Ok(Request::Upgrade {
-        program: program.into_os_string().into_vec().into(),
+/// The program, to be the broker.
+fn request(surroundings: &Surroundings, force: bool, unasked: bool) -> Request {
+    Request::Upgrade {
+        program: surroundings.program.as_os_str().as_bytes().to_vec().into(),
         version: VERSION.to_owned(),
         force,
         unasked,
-    })
+    }
 }
 
 /// The broker after that: the new one, or the old one again. It listens all the time.

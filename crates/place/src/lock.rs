@@ -244,15 +244,16 @@ pub fn boot_id() -> String {
     line_of("/proc/sys/kernel/random/boot_id")
 }
 
-/// What a file of one short line says.
-pub(crate) fn line_of(path: &str) -> String {
+/// What a file of one short line says; nothing where it cannot be read.
+#[must_use]
+pub fn line_of(path: &str) -> String {
     std::fs::read_to_string(path)
         .map(|text| text.trim().to_owned())
         .unwrap_or_default()
 }
 
 fn failure(path: &Path, error: &std::io::Error) -> Failure {
-    crate::disk::refuses(ErrorCode::UnsafePath, "lock", path, error)
+    crate::remedy::refuses(ErrorCode::UnsafePath, "lock", path, error)
 }
 
 #[cfg(test)]

@@ -3,11 +3,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use clsess_broker::place::Place;
+use clsess_place::place::Place;
 use clsess_proto::{ErrorCode, Failure};
 use nix::unistd::{User, geteuid};
-
-use crate::cli::Global;
 
 /// Where things are for this user and label.
 #[derive(Clone, Debug)]
@@ -23,10 +21,41 @@ pub struct Surroundings {
     pub label: String,
     /// The directory that holds the labels' state.
     pub state_dir: PathBuf,
-    /// Only errors are said.
-    pub quiet: bool,
+    /// The program that is the broker where there is none.
+    pub program: PathBuf,
+    /// Whether an older broker is replaced by that: it is of the version of this crate.
+    pub upgrades: bool,
+    /// Is told what is done beside what was asked for.
+    pub notes: Option<fn(&str)>,
     /// The config file, and whether it was named on purpose.
     pub config: Option<(PathBuf, bool)>,
+}
+
+/// What somebody has named on purpose.
+#[derive(Clone, Debug, Default)]
+pub struct Named {
+    /// The label; absent: `default`.
+    pub label: Option<String>,
+    /// The socket.
+    pub socket: Option<PathBuf>,
+    /// The config file.
+    pub config: Option<PathBuf>,
+    /// The program that is the broker; absent: `clsess`, looked for in the PATH, `~/.local/bin` and `~/.cargo/bin`.
+    pub program: Option<PathBuf>,
+}
+
+impl Named {
+    /// What this process's environment names: `CLSESS_LABEL`, `CLSESS_SOCKET`, `CLSESS_CONFIG`.
+    #[must_use]
+    pub fn by_environment() -> Self {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self {
+            label: set("CLSESS_LABEL").map(|label| label.to_string_lossy().into_owned()),
+            socket: set("CLSESS_SOCKET").map(PathBuf::from),
+            config: set("CLSESS_CONFIG").map(PathBuf::from),
+            program: None,
+        }
+    }
 }
 
 impl Surroundings {
@@ -34,8 +63,8 @@ impl Surroundings {
     ///
     /// # Errors
     /// When there is no home directory, or the label is no name.
-    pub fn find(global: &Global) -> Result<Self, Failure> {
-        let label = global.label.clone();
+    pub fn find(named: Named) -> Result<Self, Failure> {
+        let label = named.label.unwrap_or_else(|| "default".to_owned());
         if !clsess_proto::valid_name(&label) {
             let message = format!("{label:?} is no label");
             return Err(Failure::new(ErrorCode::BadName, message).hint(
@@ -46,14 +75,14 @@ impl Surroundings {
             Some(dir) => dir,
             None => xdg("XDG_STATE_HOME", ".local/state")?.join("clsess"),
         };
-        let socket = match &global.socket {
+        let socket = match &named.socket {
             Some(path) => absolute(path)?,
             None => runtime_dir().join(format!("{label}.sock")),
         };
-        let named = global.socket.is_some() || directory(RUNTIME_DIR).is_some();
-        let activating = (!named).then(|| user_dir().join(format!("clsess/{label}.sock")));
-        let config = match &global.config {
-            Some(path) => Some((path.clone(), true)),
+        let elsewhere = named.socket.is_some() || directory(RUNTIME_DIR).is_some();
+        let activating = (!elsewhere).then(|| user_dir().join(format!("clsess/{label}.sock")));
+        let config = match named.config {
+            Some(path) => Some((path, true)),
             None => xdg("XDG_CONFIG_HOME", ".config")
                 .ok()
                 .map(|dir| (dir.join("clsess/config.toml"), false)),
@@ -63,14 +92,35 @@ impl Surroundings {
                 state: state_dir.join(&label),
                 socket,
             },
-            socket_named: global.socket.is_some(),
+            socket_named: named.socket.is_some(),
             activating,
             label,
             state_dir,
-            quiet: global.quiet,
+            program: named.program.unwrap_or_else(program),
+            upgrades: false,
+            notes: None,
             config,
         })
     }
+
+    /// Tells what is done beside what was asked for.
+    pub(crate) fn note(&self, text: &str) {
+        if let Some(notes) = self.notes {
+            notes(text);
+        }
+    }
+}
+
+/// The installed program; one that is not there is told when it is needed.
+fn program() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let of_path = std::env::split_paths(&path).filter(|dir| dir.is_absolute());
+    let of_home = home().into_iter();
+    let of_home = of_home.flat_map(|home| [home.join(".local/bin"), home.join(".cargo/bin")]);
+    let mut found = of_path.chain(of_home).map(|dir| dir.join("clsess"));
+    found
+        .find(|program| program.is_file())
+        .unwrap_or_else(|| "clsess".into())
 }
 
 /// Names the directory of sockets.

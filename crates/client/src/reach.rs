@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use clsess_broker::{lock, now_ms, place};
+use clsess_place::{lock, now_ms, place};
 use clsess_proto::{ErrorCode, Failure};
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::tokio::prelude::*;
@@ -83,10 +83,10 @@ impl Client {
             if Instant::now() > until {
                 return Err(held(surroundings).unwrap_or(missing));
             }
-            if !lock::is_held(&surroundings.place.lock()) {
+            if !lock::is_held(&surroundings.place.lock()) && !is_inside() {
                 start_broker(surroundings, Who::Command).await?;
             }
-            // Else one is beginning, or ending.
+            // Else one is beginning, or ending, or a holder is about to bring one.
             if let Ok(client) = Self::find(surroundings, start).await {
                 return Ok(client);
             }
@@ -171,6 +171,12 @@ impl Client {
         let said = self.hello.state_dir.as_ref();
         said.is_none_or(|dir| same_directory(Path::new(dir), &surroundings.place.state))
     }
+}
+
+/// Whether this runs in a session: what is started here is ended together with its agent or program, a
+/// broker too. The holder has noticed that there is none, and starts one that is no descendant of it.
+pub(crate) fn is_inside() -> bool {
+    std::env::var_os("CLSESS_SESSION").is_some()
 }
 
 /// A directory can be written in many ways, by a symlink for one.
@@ -258,8 +264,7 @@ pub async fn start_broker(surroundings: &Surroundings, who: Who) -> Result<(), F
         )
         .hint("clsess broker start; clsess broker logs")
     };
-    let exe = std::env::current_exe().map_err(|e| fail(e.to_string()))?;
-    let started = Command::new(exe)
+    let started = Command::new(&surroundings.program)
         .args(["broker", "start", "--quiet"])
         .args((who == Who::Command).then_some("--again"))
         .args(["--label", &surroundings.label, "--socket"])

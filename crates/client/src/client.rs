@@ -1,18 +1,19 @@
 //! A connection to the broker: frames, requests and their answers.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use clsess_broker::lock::{self, Record};
-use clsess_holder::descriptors::send_with_fds;
+use clsess_place::lock::{self, Record};
 use clsess_proto::{
     ErrorCode, Event, Failure, Hello, Reply, Request, ToBroker, ToClient, compatible, frame,
 };
 use futures_util::{SinkExt, StreamExt};
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::tokio::prelude::*;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use tokio_util::bytes::Bytes;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
@@ -29,7 +30,7 @@ pub struct Client {
     /// What the broker said of itself.
     pub hello: Hello,
     /// Its process, by the record in its lock.
-    pub(crate) broker: Option<Record>,
+    pub broker: Option<Record>,
     /// How often the connection was lost in this command, in a row.
     pub(crate) losses: u32,
     /// When this connection was made.
@@ -132,8 +133,7 @@ impl Client {
             .map_err(|e| Failure::new(ErrorCode::BadRequest, e.to_string()))?;
         // Nothing is on its way before it: what was asked was sent to its end.
         let Stream::UdSocket(socket) = self.frames.get_ref();
-        let sent = send_with_fds(&socket.as_fd(), &wire, &[descriptor]);
-        match sent {
+        match send_with(socket.as_fd(), &wire, descriptor) {
             Ok(sent) if sent == wire.len() => Ok(self.last_id),
             // A small frame is taken whole or not at all.
             Ok(_) => Err(gone("it takes nothing")),
@@ -147,15 +147,24 @@ impl Client {
     /// When the broker is gone, or ends the connection.
     pub async fn next(&mut self, wanted: u64) -> Result<Incoming, Failure> {
         loop {
+            let (id, incoming) = self.next_of_any().await?;
+            if id == wanted {
+                return Ok(incoming);
+            }
+        }
+    }
+
+    /// What comes next, and for which request.
+    ///
+    /// # Errors
+    /// As [`Client::next`].
+    pub async fn next_of_any(&mut self) -> Result<(u64, Incoming), Failure> {
+        loop {
             match self.read().await? {
-                ToClient::Event { id, event } if id == wanted => return Ok(Incoming::Event(event)),
-                ToClient::Reply { id, reply } if id == wanted => {
-                    return Ok(Incoming::Answer(Ok(*reply)));
-                }
-                ToClient::Error { id, error } if id == wanted => {
-                    return Ok(Incoming::Answer(Err(error)));
-                }
+                ToClient::Event { id, event } => return Ok((id, Incoming::Event(event))),
+                ToClient::Reply { id, reply } => return Ok((id, Incoming::Answer(Ok(*reply)))),
                 ToClient::Error { id: 0, error } => return Err(error),
+                ToClient::Error { id, error } => return Ok((id, Incoming::Answer(Err(error)))),
                 _ => {}
             }
         }
@@ -197,6 +206,23 @@ impl Client {
             Some(Ok(bytes)) => frame::decode(&bytes).map_err(|e| gone(&e.to_string())),
             Some(Err(error)) => Err(gone(&error.to_string())),
             None => Err(gone("it closed the connection")),
+        }
+    }
+}
+
+/// Sends bytes, and a copy of a descriptor with the first of them; how many of the bytes were taken.
+fn send_with(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptor: BorrowedFd<'_>,
+) -> io::Result<usize> {
+    let descriptors = [descriptor.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    let (bytes, flags) = ([IoSlice::new(bytes)], MsgFlags::MSG_NOSIGNAL);
+    loop {
+        match sendmsg::<UnixAddr>(socket.as_raw_fd(), &bytes, &rights, flags, None) {
+            Err(Errno::EINTR) => {}
+            sent => return Ok(sent?),
         }
     }
 }
