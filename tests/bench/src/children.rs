@@ -45,6 +45,11 @@ impl Owned {
         &mut self.0
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Waits for its end; for one that has closed its output.
     pub fn wait(mut self) -> Result<std::process::ExitStatus> {
         self.forget();

@@ -92,7 +92,12 @@ impl Direct {
         command
             .args(command::stream_args(&settings))
             .env_clear()
-            .envs(command::environment(std::env::vars_os(), "work", socket))
+            .envs(command::environment(
+                std::env::vars_os(),
+                "work",
+                socket,
+                true,
+            ))
             .current_dir(cwd)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

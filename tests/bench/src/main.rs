@@ -19,16 +19,21 @@
 //! | wake | `clsess send` to a session that sleeps, the whole process, with the same prompt to a conversation of the same length: `claude -p --resume`, the whole process, and a client that this program resumes with the prompt already written, until its `result` line |
 //! | memory | the broker with 200 sessions and `max_warm = 4`, all asleep, and after 8 were used, with all agents that are left |
 //! | new | `clsess new` with a client that this program starts, until it has answered `initialize` |
+//! | tui | `clsess send` to a session of `--driver tui`, the whole process, with the same prompt pasted and entered by this program in the terminal of an interface of its own, until that one's `Stop` hook has told this program. Both interfaces are warm, have the same arguments, hooks for the same events and have had the same turns; the hooks of the one alone tell nobody else |
+//! | attach | `clsess attach` on a stream session at rest with `claude --resume` in a terminal of the same size, each from its start until the screen shows the last answer of the conversation, which has had one turn |
+//! | once | `clsess send` to a session of `--driver oneshot`, a second after its last turn, with `claude -p --resume` and with `clsess send` to a stream session, each the whole process, for conversations that have had the same turns |
 //! | death | a broker with five sessions at rest, from its `kill -9` until another one has answered |
 //! | idle | what the broker and a holder do in ten seconds in which nobody asks for anything |
 
 mod children;
 mod direct;
 mod idle;
+mod interface;
 mod machine;
 mod measure;
 mod report;
 mod stats;
+mod terminal;
 mod world;
 
 use std::os::unix::process::CommandExt;
@@ -62,6 +67,16 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    // So interfaces start their hooks: what they cost is in what is measured.
+    let mut words = std::env::args_os().skip(1);
+    if let (Some(word), Some(socket)) = (words.next(), words.next())
+        && word == interface::HOOK
+    {
+        return match interface::hook(Path::new(&socket)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     let cli = Cli::parse();
     let inside = std::env::var_os("FAKE_API_PORT").is_some();
     let done = if inside { bench(&cli) } else { enter() };

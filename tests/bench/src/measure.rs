@@ -12,12 +12,15 @@ use uuid::Uuid;
 use crate::children::{ms, pause, run, timed};
 use crate::direct::Direct;
 use crate::idle::{self, Memory};
+use crate::interface::{self, Interface};
 use crate::machine;
 use crate::stats::Random;
-use crate::world::{NAMED, ROOM, SLEEPER, Size, WORK, World};
+use crate::world::{FACE, FIRST, NAMED, ONCE, ROOM, SLEEPER, STAYS, SWAPPED, Size, WORK, World};
 
 /// Between two measurements: what the one before left to do is done.
 const SETTLE: Duration = Duration::from_millis(40);
+/// Between two turns of a child for each turn.
+const BETWEEN: Duration = Duration::from_secs(1);
 /// Before anything is counted at rest.
 const REST: Duration = Duration::from_secs(2);
 
@@ -56,6 +59,20 @@ pub enum What {
     DirectNew,
     /// A broker's `kill -9`, until another one answers.
     Back,
+    /// `clsess send` to an interface.
+    Face,
+    /// The interface alone, until its `Stop` hook.
+    DirectFace,
+    /// `clsess attach` on a stream, until the conversation is shown.
+    Attach,
+    /// `claude --resume`, until then.
+    DirectAttach,
+    /// `clsess send` to a session with a child for each turn.
+    Once,
+    /// `claude -p --resume` beside it.
+    OnceResume,
+    /// `clsess send` to a warm child beside it.
+    OnceStream,
     /// `clsess --version`: a start of this program that does nothing.
     Version,
     /// `true`: a start of any program.
@@ -82,6 +99,13 @@ impl What {
             Self::New => "clsess new",
             Self::DirectNew => "client alone, until initialize",
             Self::Back => "broker back after kill -9",
+            Self::Face => "clsess send, interface",
+            Self::DirectFace => "interface alone, pasted, until Stop",
+            Self::Attach => "clsess attach on a stream, until shown",
+            Self::DirectAttach => "claude --resume, until shown",
+            Self::Once => "clsess send, a child for each turn",
+            Self::OnceResume => "claude -p --resume, beside it",
+            Self::OnceStream => "clsess send, one child, beside it",
             Self::Version => "clsess --version",
             Self::True => "true",
         }
@@ -148,6 +172,12 @@ pub enum Task {
     Wake,
     /// A session of each kind
     New,
+    /// A turn of each interface
+    Tui,
+    /// An interface in place of a stream, and one that is resumed
+    Attach,
+    /// A turn of a child for each turn, a second after the last one
+    Once,
     /// A broker that is killed
     Death,
     /// Starts of programs that do nothing
@@ -162,6 +192,11 @@ struct Run {
     turns: usize,
     /// The conversations that the clients alone resume.
     resumed: (Uuid, Uuid),
+    /// The same beside a child for each turn.
+    resumed_beside: Uuid,
+    /// Where interfaces are measured: one that this program drives itself, and the conversation of
+    /// those that it resumes.
+    alone: Option<(Interface, Uuid)>,
 }
 
 /// Measures everything.
@@ -173,6 +208,9 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
             (Task::Ls, 10),
             (Task::Wake, 3),
             (Task::New, 3),
+            (Task::Tui, 5),
+            (Task::Attach, 3),
+            (Task::Once, 3),
             (Task::Death, 3),
             (Task::Floor, 10),
         ]
@@ -183,6 +221,9 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
             (Task::Ls, 100),
             (Task::Wake, 40),
             (Task::New, 24),
+            (Task::Tui, 40),
+            (Task::Attach, 15),
+            (Task::Once, 25),
             (Task::Death, 30),
             (Task::Floor, 60),
         ]
@@ -210,10 +251,18 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
         samples: BTreeMap::new(),
         turns: 0,
         resumed: (Uuid::new_v4(), Uuid::new_v4()),
+        resumed_beside: Uuid::new_v4(),
+        alone: None,
     };
     run.begin_resumed()?;
     // The first turn of a client does more, and the first run of a program reads it from disk.
-    for task in [Task::Send, Task::Ls, Task::Floor, Task::Wake, Task::Send] {
+    let mut first = vec![Task::Send, Task::Ls, Task::Floor, Task::Wake, Task::Send];
+    let shown = [Task::Tui, Task::Attach, Task::Once];
+    if shown.iter().any(|task| tasks.contains(task)) {
+        run.begin_shown()?;
+        first.extend([Task::Tui, Task::Attach, Task::Tui, Task::Once]);
+    }
+    for task in first {
         run.task(task)?;
     }
     run.samples.clear();
@@ -229,6 +278,9 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
     let pressure = machine::waited()
         .zip(waited)
         .map(|(after, before)| (after - before) as f64 / elapsed);
+    if let Some((alone, _)) = run.alone.take() {
+        alone.end();
+    }
     eprintln!("bench: at rest");
     let idle = run.idle(if quick { 2 } else { 10 })?;
     let named = run.named()?;
@@ -259,6 +311,9 @@ impl Run {
             Task::Ls => self.ls(),
             Task::Wake => self.wake(),
             Task::New => self.new_session(),
+            Task::Tui => self.tui(),
+            Task::Attach => self.attach(),
+            Task::Once => self.once(),
             Task::Death => self.death(),
             Task::Floor => self.floor(),
         }
@@ -345,7 +400,7 @@ impl Run {
     /// The conversations of the clients alone have had a turn, like that of the session.
     fn begin_resumed(&self) -> Result<()> {
         let world = &self.world;
-        for id in [self.resumed.0, self.resumed.1] {
+        for id in [self.resumed.0, self.resumed.1, self.resumed_beside] {
             Direct::once(
                 &world.claude,
                 &world.project(),
@@ -384,6 +439,101 @@ impl Run {
                         &prompt,
                     )?;
                     (ms, said.into_bytes())
+                }
+            };
+            ensure!(said.trim_ascii_end() == answer.as_bytes(), "another answer");
+            self.took(what, ms);
+        }
+        Ok(())
+    }
+
+    /// Interfaces of the broker's and of our own, and conversations to resume: each has had the same
+    /// one turn.
+    fn begin_shown(&mut self) -> Result<()> {
+        self.world.begin_shown()?;
+        let mut alone = Interface::start(&self.world)?;
+        let (_, said) = alone.turn(FIRST.0)?;
+        ensure!(said == FIRST.1, "another answer: {said:?}");
+        let resumed = Uuid::new_v4();
+        let world = &self.world;
+        let begin = Conversation::New(resumed);
+        Direct::once(
+            &world.claude,
+            &world.project(),
+            &world.socket(),
+            begin,
+            FIRST.0,
+        )?;
+        self.alone = Some((alone, resumed));
+        Ok(())
+    }
+
+    /// The same prompt to both interfaces, the one after the other.
+    fn tui(&mut self) -> Result<()> {
+        self.turns += 1;
+        let prompt = format!("Prompt number {}: what is it?", self.turns);
+        let answer = format!("you said: {prompt}");
+        let first = self.random.below(2);
+        for at in [first, 1 - first] {
+            self.world.wait_rests(FACE, "tui")?;
+            pause(SETTLE)?;
+            if at == 0 {
+                let mut send = self.world.clsess(Size::Shown, &["send", FACE, &prompt]);
+                let (ms, said) = timed(&mut send)?;
+                ensure!(said == format!("{answer}\n").as_bytes(), "another answer");
+                self.took(What::Face, ms);
+            } else {
+                let (alone, _) = self.alone.as_mut().context("no interface")?;
+                let (ms, said) = alone.turn(&prompt)?;
+                ensure!(said == answer, "another answer: {said:?}");
+                self.took(What::DirectFace, ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// Two conversations of the same length are shown. The one is of a warm session, which is warm
+    /// again before anything else is measured.
+    fn attach(&mut self) -> Result<()> {
+        let first = self.random.below(2);
+        for at in [first, 1 - first] {
+            let world = &self.world;
+            world.wait_rests(SWAPPED, "stream")?;
+            pause(SETTLE)?;
+            let (what, ms) = if at == 0 {
+                (What::Attach, interface::attach(world, SWAPPED, FIRST.1)?)
+            } else {
+                let (_, resumed) = self.alone.as_ref().context("nothing to resume")?;
+                let ms = interface::resume(world, *resumed, FIRST.1)?;
+                (What::DirectAttach, ms)
+            };
+            self.took(what, ms);
+        }
+        self.world.wait_rests(SWAPPED, "stream")
+    }
+
+    /// The same prompt to three conversations that have had the same turns: by the child that waits for
+    /// it, by one that is started for it, and by one that stays.
+    fn once(&mut self) -> Result<()> {
+        self.turns += 1;
+        let prompt = format!("Prompt number {}: what is it?", self.turns);
+        let answer = format!("you said: {prompt}");
+        let mut all = [What::Once, What::OnceResume, What::OnceStream];
+        self.random.shuffle(&mut all);
+        for what in all {
+            let world = &self.world;
+            world.wait_rests(ONCE, "oneshot")?;
+            world.wait_rests(STAYS, "stream")?;
+            pause(BETWEEN)?;
+            let (ms, said) = match what {
+                What::Once => timed(&mut world.clsess(Size::Shown, &["send", ONCE, &prompt]))?,
+                What::OnceStream => {
+                    timed(&mut world.clsess(Size::Shown, &["send", STAYS, &prompt]))?
+                }
+                _ => {
+                    let id = self.resumed_beside.to_string();
+                    let mut resume = world.command(&world.claude);
+                    timed(resume.args(["-p", "--resume", &id, &prompt]))?
                 }
             };
             ensure!(said.trim_ascii_end() == answer.as_bytes(), "another answer");

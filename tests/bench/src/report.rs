@@ -130,6 +130,38 @@ fn rows(measured: &Measured) -> Vec<Row> {
             15.0,
             true,
         ),
+        (
+            "`send` to an interface − pasted in one alone until its `Stop` hook",
+            What::Face,
+            What::DirectFace,
+            difference,
+            25.0,
+            true,
+        ),
+        (
+            "`attach` on a stream − `claude --resume`, until shown",
+            What::Attach,
+            What::DirectAttach,
+            difference,
+            80.0,
+            true,
+        ),
+        (
+            "`send` to a child for each turn ÷ `claude -p --resume`",
+            What::Once,
+            What::OnceResume,
+            ratio,
+            0.4,
+            true,
+        ),
+        (
+            "`send` to a child for each turn ÷ `send` to one that stays",
+            What::Once,
+            What::OnceStream,
+            ratio,
+            6.0,
+            true,
+        ),
     ];
     let mut rows: Vec<Row> = compared
         .into_iter()

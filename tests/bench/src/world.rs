@@ -34,6 +34,17 @@ pub const ROOM: usize = 4;
 /// The one of them that falls asleep soon, each time.
 pub const SLEEPER: &str = "session-0";
 
+/// The session whose agent is an interface.
+pub const FACE: &str = "face";
+/// The one that has an interface while somebody is attached.
+pub const SWAPPED: &str = "swapped";
+/// The one with a child for each turn.
+pub const ONCE: &str = "once";
+/// The one beside it with a child that stays.
+pub const STAYS: &str = "stays";
+/// The prompt that begins the conversations that are shown, and what is answered.
+pub const FIRST: (&str, &str) = ("the first prompt", "you said: the first prompt");
+
 /// What may be left of something that was told to end.
 const CLEARING: Duration = Duration::from_secs(3);
 /// How long a session may take to be at rest.
@@ -62,6 +73,8 @@ pub enum Size {
     Few,
     /// With [`NAMED`], of which [`ROOM`] may be warm.
     Named,
+    /// With [`FACE`], [`SWAPPED`], [`ONCE`] and [`STAYS`].
+    Shown,
 }
 
 impl Size {
@@ -71,6 +84,7 @@ impl Size {
             Self::Many => "many",
             Self::Few => "few",
             Self::Named => "named",
+            Self::Shown => "shown",
         }
     }
 }
@@ -119,7 +133,18 @@ impl World {
         std::fs::set_permissions(world.stub(), executable)?;
         let config = format!("[agent]\npath = {:?}\n", world.stub());
         std::fs::write(world.root.join("stub.toml"), config)?;
+        world.trust(&home)?;
         Ok(world)
+    }
+
+    /// Nobody is there whom an interface could ask whether it may trust the directory.
+    fn trust(&self, home: &Path) -> Result<()> {
+        let file = home.join(".claude.json");
+        let mut record: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+        let project = self.project().canonicalize()?;
+        let project = project.to_str().context("HOME is not UTF-8")?;
+        record["projects"][project]["hasTrustDialogAccepted"] = true.into();
+        Ok(std::fs::write(&file, record.to_string())?)
     }
 
     fn stub(&self) -> PathBuf {
@@ -134,6 +159,16 @@ impl World {
     /// Where the broker's socket would be; for the environment of clients.
     pub fn socket(&self) -> PathBuf {
         self.root.join("run/one.sock")
+    }
+
+    /// A socket of this program.
+    pub fn stops(&self) -> PathBuf {
+        self.root.join("stops.sock")
+    }
+
+    /// The settings of the interfaces that this program starts.
+    pub fn settings(&self) -> PathBuf {
+        self.root.join("hooks.json")
     }
 
     /// A command in the project directory. Its broker's places are ours.
@@ -301,6 +336,40 @@ impl World {
         .collect()
     }
 
+    /// The broker whose sessions have interfaces, each with one turn behind it.
+    pub fn begin_shown(&mut self) -> Result<()> {
+        self.begin_broker(Size::Shown)?;
+        for (name, driver) in [
+            (FACE, "tui"),
+            (SWAPPED, "stream"),
+            (ONCE, "oneshot"),
+            (STAYS, "stream"),
+        ] {
+            let new = ["new", "--trust", name, "--driver", driver];
+            run(&mut self.clsess(Size::Shown, &new))?;
+            run(&mut self.clsess(Size::Shown, &["send", name, FIRST.0]))?;
+        }
+        Ok(())
+    }
+
+    /// `setsid -c clsess attach NAME`, for a terminal.
+    pub fn attach(&self, name: &str) -> Result<Command> {
+        let mut command = self.command(&find("setsid").context("no setsid in the PATH")?);
+        command.arg("-c").arg(&self.clsess);
+        command.args(["-L", Size::Shown.label(), "attach", name]);
+        command.env("TERM", "xterm-256color");
+        Ok(command)
+    }
+
+    /// Waits until a session is at rest, with such an agent.
+    pub fn wait_rests(&self, name: &str, driver: &str) -> Result<()> {
+        let so = |show: &Value| {
+            // With a detail its next child is not there yet.
+            show["state"] == "idle" && show["driver"] == driver && show["detail"].is_null()
+        };
+        self.wait_show(Size::Shown, name, "at rest", so)
+    }
+
     /// A multiplexer with one session, and some with many.
     pub fn begin_tmux(&mut self) -> Result<()> {
         for (size, count) in [(Size::One, 1), (Size::Many, MANY), (Size::Named, NAMED)] {
@@ -337,14 +406,24 @@ impl World {
     }
 
     fn wait_state(&self, size: Size, name: &str, state: &str) -> Result<()> {
+        self.wait_show(size, name, state, |show| show["state"] == state)
+    }
+
+    fn wait_show(
+        &self,
+        size: Size,
+        name: &str,
+        what: &str,
+        so: impl Fn(&Value) -> bool,
+    ) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         loop {
             let show = run(&mut self.clsess(size, &["show", "--json", name]))?;
             let show: Value = serde_json::from_str(&show)?;
-            if show["state"] == state {
+            if so(&show) {
                 return Ok(());
             }
-            ensure!(Instant::now() < until, "it is not {state}: {show}");
+            ensure!(Instant::now() < until, "it is not {what}: {show}");
             children::pause(Duration::from_millis(10))?;
         }
     }
@@ -352,7 +431,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for size in [Size::One, Size::Many, Size::Few, Size::Named] {
+        for size in [Size::One, Size::Many, Size::Few, Size::Named, Size::Shown] {
             let stop = self.clsess(size, &["broker", "stop", "--grace", "2s"]);
             let kill = self.tmux(size, &["kill-server"]);
             for mut command in std::iter::once(stop).chain(kill) {
