@@ -2,9 +2,14 @@
 
 PREFIX = /usr/local
 DESTDIR =
-share = $(DESTDIR)$(PREFIX)/share
+# What is installed, and packed; anybody who has one already says where.
+BINARY = target/static/clsess
+prefix = $(DESTDIR)$(PREFIX)
+share = $(prefix)/share
+# Debian has another directory for zsh.
+zsh = $(share)/zsh/site-functions
 # Units of users: under lib for systemd, but in a home under share.
-units = $(DESTDIR)$(PREFIX)/$(if $(filter $(HOME)/%,$(PREFIX)/),share,lib)/systemd/user
+units = $(prefix)/$(shell case '$(PREFIX)/' in ("$$HOME"/*) echo share;; (*) echo lib;; esac)/systemd/user
 service = sed 's|/usr/local/|$(PREFIX)/|' crates/clsess/service/
 
 # Linked statically: the command is started anew for every prompt, and a dynamic one spends 1 ms of
@@ -14,7 +19,8 @@ target = $(shell rustc -vV | sed -n 's/^host: //p')
 release = target/$(target)/release
 static = RUSTFLAGS='-C target-feature=+crt-static -C relocation-model=static' cargo build --release --target $(target)
 
-.PHONY: build test check chaos soak demo bench bench-terminal fuzz docs install clean
+.PHONY: build test check chaos soak demo bench bench-terminal fuzz docs install uninstall deb \
+	cargo-install clean
 
 # The command, the man pages and the completions are all there is; see install.
 build:
@@ -52,7 +58,8 @@ ATTACH_SECONDS = 60
 
 soak:
 	CLSESS_DEATHS=$(DEATHS) cargo test --release --test death -- --nocapture
-	CLSESS_DEATHS=$(DEATHS) CLSESS_EVERYWHERE=1 CLSESS_ATTACH_SECONDS=$(ATTACH_SECONDS) cargo test --release --test attach -- --nocapture
+	CLSESS_TUI_TURNS=200 cargo test --release --test tui -- --nocapture
+	CLSESS_DEATHS=$(DEATHS) CLSESS_SWAPS=20 CLSESS_EVERYWHERE=1 CLSESS_ATTACH_SECONDS=$(ATTACH_SECONDS) cargo test --release --test attach -- --nocapture
 	CLSESS_SOAK_TURNS=$(SOAK_TURNS) cargo test --release --test soak -- --nocapture
 
 # With REAL=1 your own logged-in claude, else the real client with a loopback API.
@@ -101,7 +108,7 @@ fuzz:
 	done; \
 	[ -z "$$failed" ] || { echo "fuzz: failed:$$failed; the inputs are fuzz-out/NAME/crash-*" >&2; exit 1; }
 
-# Man pages, completions and the example in PROTOCOL.md, made again from the code.
+# Man pages and the example in PROTOCOL.md, made again from the code.
 docs:
 	UPDATE=1 cargo test --test docs the_committed_files_are_those_of_this_code
 
@@ -109,19 +116,40 @@ target/static/clsess:
 	$(MAKE) build
 
 # From a place that does not depend on rustc: under sudo there may be none.
-install: target/static/clsess
-	install -D -m 755 target/static/clsess $(DESTDIR)$(PREFIX)/bin/clsess
-	install -d $(share)/man/man1 $(share)/man/man5 $(share)/man/man7
-	install -m 644 man/*.1 $(share)/man/man1
-	install -m 644 man/*.5 $(share)/man/man5
-	install -m 644 man/*.7 $(share)/man/man7
-	install -D -m 644 completions/clsess.bash $(share)/bash-completion/completions/clsess
-	install -D -m 644 completions/_clsess $(share)/zsh/site-functions/_clsess
-	install -D -m 644 completions/clsess.fish $(share)/fish/vendor_completions.d/clsess.fish
-	install -d $(units) $(share)/clsess
-	$(service)clsess@.service | install -m 644 /dev/stdin $(units)/clsess@.service
-	$(service)clsess@.socket | install -m 644 /dev/stdin $(units)/clsess@.socket
-	$(service)clsess.plist | install -m 644 /dev/stdin $(share)/clsess/clsess.plist
+install: $(BINARY)
+	install -D -m 755 '$(BINARY)' '$(prefix)/bin/clsess'
+	install -d '$(share)/man/man1' '$(share)/man/man5' '$(share)/man/man7'
+	install -m 644 man/*.1 '$(share)/man/man1'
+	install -m 644 man/*.5 '$(share)/man/man5'
+	install -m 644 man/*.7 '$(share)/man/man7'
+	install -D -m 644 completions/clsess.bash '$(share)/bash-completion/completions/clsess'
+	install -D -m 644 completions/_clsess '$(zsh)/_clsess'
+	install -D -m 644 completions/clsess.fish '$(share)/fish/vendor_completions.d/clsess.fish'
+	install -d '$(units)' '$(share)/clsess'
+	cp -R contrib '$(share)/clsess'
+	$(service)clsess@.service | install -m 644 /dev/stdin '$(units)/clsess@.service'
+	$(service)clsess@.socket | install -m 644 /dev/stdin '$(units)/clsess@.socket'
+	$(service)clsess.plist | install -m 644 /dev/stdin '$(share)/clsess/clsess.plist'
+
+# What install has put there, with the same PREFIX; directories stay.
+uninstall:
+	rm -f '$(prefix)/bin/clsess'
+	rm -f '$(share)'/man/man[157]/clsess.1 '$(share)'/man/man[157]/clsess-*.[157]
+	rm -f '$(share)/bash-completion/completions/clsess' '$(zsh)/_clsess'
+	rm -f '$(share)/fish/vendor_completions.d/clsess.fish' '$(share)/clsess/clsess.plist'
+	rm -f '$(units)/clsess@.service' '$(units)/clsess@.socket'
+	rm -rf '$(share)/clsess/contrib'
+
+# A package for Debian and what descends from it, in DEB.
+DEB = target/debian
+
+deb: $(BINARY)
+	packaging/deb '$(BINARY)' '$(DEB)'
+
+# What `cargo install --path .` makes, from nothing but this checkout; it takes minutes.
+cargo-install:
+	cargo install --locked --path . --root target/cargo-install
+	target/cargo-install/bin/clsess version
 
 clean:
 	cargo clean
