@@ -369,3 +369,37 @@ fn another_labels_session_has_a_conversation_for_itself() {
     assert_eq!(prompts_left(&world), 3);
     world.clsess(&["-L", "other", "broker", "stop"]).run().ok();
 }
+
+#[test]
+fn one_in_which_nothing_was_said_is_none() {
+    let Some(world) = World::real() else { return };
+    // A hook of the user's own, for which the client waits before it sends or writes anything.
+    let started = world.root().join("started");
+    let command = format!("touch {}; sleep 1000", started.display());
+    let hook = json!([{"matcher": "", "hooks": [{"type": "command", "command": command}]}]);
+    let settings = world.project().join(".claude");
+    std::fs::create_dir_all(&settings).unwrap();
+    let file = settings.join("settings.json");
+    std::fs::write(
+        &file,
+        json!({"hooks": {"UserPromptSubmit": hook}}).to_string(),
+    )
+    .unwrap();
+    for driver in ["tui", "stream"] {
+        world
+            .clsess(&["new", "--driver", driver, driver])
+            .run()
+            .ok();
+    }
+    std::fs::remove_file(&file).unwrap();
+    for driver in ["tui", "stream"] {
+        let slow = world.clsess(&["send", driver, "slow"]).spawn();
+        until("its hook runs", || started.exists());
+        world.clsess(&["interrupt", driver]).run().ok();
+        slow.wait().fails(10);
+        std::fs::remove_file(&started).unwrap();
+        world.clsess(&["restart", driver]).run().ok();
+        assert_eq!(world.send(driver, "hi"), "you said: hi\n");
+    }
+    assert_eq!(world.api.prompts(0), ["hi", "hi"]);
+}

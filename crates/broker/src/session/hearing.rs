@@ -1,7 +1,9 @@
 //! What the agent says: from its lines to what they mean for the session.
 
+use std::path::Path;
+
 use clsess_claude::command::flag_mode;
-use clsess_claude::turn::Happening;
+use clsess_claude::turn::{Happening, Outcome};
 use clsess_claude::version::Version;
 use clsess_claude::{BadLine, input};
 use clsess_proto::{Driver, ErrorCode, EventKind, Failure, TurnId};
@@ -10,7 +12,7 @@ use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::ear::{Stopped, Told};
-use super::launch::DEFAULT_MODE;
+use super::launch::{DEFAULT_MODE, transcript};
 use super::life::{Event, Life};
 use super::now_ms;
 use super::queue::unrepresentable;
@@ -186,7 +188,9 @@ impl Session {
                     self.line_of_interface = Some(line);
                 }
                 // Only a result tells it.
-                if end.agent_session_id.is_some() {
+                if end.agent_session_id.is_some()
+                    && (end.outcome == Outcome::Completed || self.is_written())
+                {
                     self.conversation_began();
                 }
                 self.turn_ended(asked, end);
@@ -237,6 +241,14 @@ impl Session {
             self.abort_start(launch::too_old(&version, program, needed));
         }
         self.agent_version = Some(version);
+    }
+
+    /// Whether the agent has written anything of the conversation down, which it does with the first
+    /// prompt, but not of one that is interrupted at once.
+    fn is_written(&self) -> bool {
+        let cwd = Path::new(&self.record.cwd);
+        let found = |home| transcript(home, cwd, self.record.agent_session_id).is_some();
+        self.agent_home.as_ref().is_none_or(found)
     }
 
     /// A turn has ended: the agent has a conversation to lose. What it says before that it may
