@@ -122,7 +122,7 @@ fn asked_and_busy(came: &mut Came<'_>) {
     came.run(124, &["send", "--deadline", "50ms", "work", "hi"]);
     came.let_go();
     came.ends(0, held);
-    let held = came.held(&["--timeout", "500ms"]);
+    let held = came.held(&["--timeout", "3s"]);
     came.ends(124, held);
     came.let_go();
 }

@@ -12,11 +12,11 @@ use crate::turns::{held, in_a_tool, usable, usable_after_a_tool};
 pub fn a_turn_that_timed_out_leaves_nothing_for_the_next_one(driver: &Driver) {
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
-    let done = held(&world, &["--timeout", "1s"]).wait().fails(124);
+    let done = held(&world, &["--timeout", "3s"]).wait().fails(124);
     assert_eq!(done.stdout, b"");
     let (first, hint) = done.stderr.split_once('\n').unwrap();
     assert!(
-        first.starts_with("clsess: the turn was interrupted after 1.") && first.ends_with(" s"),
+        first.starts_with("clsess: the turn was interrupted after 3.") && first.ends_with(" s"),
         "{first}"
     );
     assert_eq!(
@@ -56,7 +56,7 @@ pub fn a_timeout_before_the_first_byte_and_between_two_attempts(driver: &Driver)
     world.api.rule_repeat("busy", json!([{"status": 529}]));
     for prompt in ["silent", "busy"] {
         let before = world.api.next();
-        let args = ["send", "--timeout", "1s", "work", prompt];
+        let args = ["send", "--timeout", "3s", "work", prompt];
         let done = world.clsess(&args).run().fails(124);
         assert_eq!(done.stdout, b"", "{prompt}");
         world.api.release("h");
@@ -224,7 +224,7 @@ pub fn an_agent_that_hangs_is_ended_and_its_conversation_goes_on(driver: &Driver
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
     world.send("work", "remember me");
-    let send = held(&world, &["--timeout", "1s"]);
+    let send = held(&world, &["--timeout", "3s"]);
     let agent = world.agent("work");
     send_signal(agent, Signal::SIGSTOP);
     send.wait().fails(124);

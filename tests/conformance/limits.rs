@@ -112,7 +112,7 @@ pub fn a_deadline_ends_the_waiting(driver: &Driver) {
         "--on-limit",
         "wait",
         "--deadline",
-        "1s",
+        "4s",
         "work",
         "limited",
     ];

@@ -68,7 +68,7 @@ pub fn an_end_of_any_kind_lets_the_next_one_run(driver: &Driver) {
         client
     };
     let bad = send(&["work", "bad"]);
-    let stuck = send(&["--timeout", "1s", "work", "stuck"]);
+    let stuck = send(&["--timeout", "3s", "work", "stuck"]);
     let taken = send(&["work", "taken back"]);
     let json = send(&["-o", "json", "work", "as json"]);
     let last = send(&["work", "the last"]);
@@ -88,12 +88,12 @@ pub fn an_end_of_any_kind_lets_the_next_one_run(driver: &Driver) {
 pub fn a_timeout_begins_with_the_turn_and_not_with_the_wait(driver: &Driver) {
     let Some(world) = World::real() else { return };
     driver.session(&world, "work");
-    let first = held(&world, &["--timeout", "1500ms"]);
-    let second = world.clsess(&["send", "--timeout", "1s", "-o", "json", "work", "hi"]);
+    let first = held(&world, &["--timeout", "6s"]);
+    let second = world.clsess(&["send", "--timeout", "3s", "-o", "json", "work", "hi"]);
     let second = second.spawn();
     world.wait_queued("work", 1);
     first.wait().fails(124);
     let turn = second.wait().ok().json();
     assert_eq!(turn["answer"], "you said: hi");
-    assert!(turn["queued_ms"].as_u64().unwrap() > 1000, "{turn}");
+    assert!(turn["queued_ms"].as_u64().unwrap() > 3000, "{turn}");
 }
