@@ -546,6 +546,9 @@ pub struct Events {
     /// a `gap` says what is not
     #[arg(long, value_name = "SEQ", conflicts_with = "schema")]
     pub since: Option<u64>,
+    /// As a `text/event-stream` (server-sent events), for browsers
+    #[arg(long, conflicts_with = "schema")]
+    pub sse: bool,
     /// Print the JSON Schema of the lines instead
     #[arg(long, conflicts_with = "names")]
     pub schema: bool,

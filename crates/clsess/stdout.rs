@@ -5,11 +5,13 @@
 //! cannot, which is nearly always, is written at once and starts no thread.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Bytes that a writable pipe takes without blocking (`PIPE_BUF`, pipe(7)).
@@ -60,6 +62,21 @@ impl Stdout {
         self.written().await
     }
 
+    /// Ends when nobody reads the pipe any more, which a write tells only when there is something to
+    /// write. Of anything else than a pipe it never ends.
+    pub fn reader_gone(&self) -> impl Future<Output = ()> + use<> {
+        let is_pipe = self.kind == Kind::Pipe;
+        async move {
+            if is_pipe
+                && let Ok(pipe) = watched(Interest::ERROR)
+                && pipe.ready(Interest::ERROR).await.is_ok()
+            {
+                return;
+            }
+            std::future::pending().await
+        }
+    }
+
     /// Waits for the thread.
     async fn written(&mut self) -> io::Result<()> {
         let Some(thread) = &mut self.thread else {
@@ -91,6 +108,16 @@ impl Stdout {
         }
         Ok(written)
     }
+}
+
+/// stdout, watched by the runtime.
+fn watched(interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, for the sake of types whose descriptor can change: this one's cannot"
+    )]
+    AsyncFd::with_interest(stdout, interest)
 }
 
 /// Writes all of it and blocks meanwhile, also where the descriptor itself does

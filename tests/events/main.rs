@@ -9,6 +9,7 @@ mod harness;
 mod strict;
 
 mod log;
+mod sse;
 mod states;
 mod stream;
 mod vocabulary;

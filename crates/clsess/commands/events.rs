@@ -1,6 +1,8 @@
 //! `clsess events`.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::pin::pin;
 
 use clsess_proto::{ErrorCode, Event, EventKind, Failure, Reply, Request};
 
@@ -14,19 +16,45 @@ use clsess_client::surroundings::Surroundings;
 /// What the lines look like, for programs.
 const SCHEMA: &str = include_str!("../../proto/events.schema.json");
 
+/// The beginning of a `text/event-stream`: a comment, which readers skip. Whoever passes it on learns by it
+/// that there is something to pass on, before anything happens.
+const BEGUN: &str = ": from here on\n\n";
+
 pub async fn run(events: Events, surroundings: &Surroundings) -> Result<u8, Failure> {
     if events.schema {
         print(SCHEMA);
         return Ok(0);
     }
     let mut out = Stdout::new();
+    let mut gone = pin!(out.reader_gone());
     let mut watch = Watch::begin(surroundings, events.names, events.since).await?;
-    while let Some(event) = watch.next().await? {
-        if let Err(error) = out.write(json_line(&event).as_bytes()).await {
+    let mut text = if events.sse {
+        BEGUN.to_owned()
+    } else {
+        String::new()
+    };
+    loop {
+        if let Err(error) = out.write(text.as_bytes()).await {
             cannot_print(&error);
         }
+        let event = tokio::select! {
+            event = watch.next() => event?,
+            // Nothing may happen for hours, and whoever started this may have been killed.
+            () = &mut gone => cannot_print(&ErrorKind::BrokenPipe.into()),
+        };
+        text = match event {
+            Some(event) if events.sse => sse(&event),
+            Some(event) => json_line(&event),
+            None => return Ok(0),
+        };
     }
-    Ok(0)
+}
+
+/// An event of a `text/event-stream`. Its number is what a browser gives back as `Last-Event-ID`. The
+/// JSON is one line: what would end it is escaped there.
+fn sse(event: &Event) -> String {
+    let (seq, line) = (event.seq, json_line(event));
+    format!("id: {seq}\nevent: {}\ndata: {line}\n", event.kind.name())
 }
 
 /// What happens in sessions, over the deaths of brokers.

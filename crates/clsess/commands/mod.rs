@@ -50,7 +50,7 @@ impl Command {
             Self::Kill(kill) => kill.json,
             Self::Wait(wait) => wait.json,
             Self::Log(log) => log.json,
-            Self::Events(_) => true,
+            Self::Events(events) => !events.sse,
             Self::Queue(queue) => queue.json,
             Self::Questions(questions) => questions.json,
             Self::Approve(approve) => approve.json,

@@ -157,6 +157,35 @@ pub enum EventKind {
     Unknown,
 }
 
+impl EventKind {
+    /// Its `event`, as in JSON.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Queued { .. } => "queued",
+            Self::Accepted {} => "accepted",
+            Self::Text { .. } => "text",
+            Self::Thinking { .. } => "thinking",
+            Self::Tool { .. } => "tool",
+            Self::ToolResult { .. } => "tool_result",
+            Self::Question { .. } => "question",
+            Self::QuestionResolved { .. } => "question_resolved",
+            Self::Denied { .. } => "denied",
+            Self::Retry { .. } => "retry",
+            Self::RateLimit { .. } => "rate_limit",
+            Self::State { .. } => "state",
+            Self::Renamed { .. } => "renamed",
+            Self::Unasked {} => "unasked",
+            Self::Steered { .. } => "steered",
+            Self::Restart { .. } => "restart",
+            Self::Result { .. } => "result",
+            Self::Error { .. } => "error",
+            Self::Gap { .. } => "gap",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// How a question was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

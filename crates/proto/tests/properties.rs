@@ -130,6 +130,14 @@ proptest! {
     }
 
     #[test]
+    fn an_event_says_the_name_that_it_has_in_json(message in to_client()) {
+        if let ToClient::Event { event, .. } = message {
+            let json = serde_json::to_value(&event).unwrap();
+            prop_assert_eq!(&json["event"], event.kind.name());
+        }
+    }
+
+    #[test]
     fn what_later_brokers_say_is_unknown(message in to_client()) {
         is_read(&with_tag(&message, "type"), &ToClient::Unknown)?;
         for tag in ["reply", "event", "state", "outcome", "code"] {
