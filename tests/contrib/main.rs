@@ -2,7 +2,8 @@
 //!
 //! What holds for every editor is in `cases.rs`, and run in the real Neovim and the real Emacs, which
 //! have no terminal and a home of their own. The task of VS Code, which is not there, is run as its
-//! documentation says; the line for cron by the real cron; the units' command as systemd would.
+//! documentation says; the line for cron by the real cron; the units' command as systemd would; the page
+//! in the real Chromium.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -12,12 +13,14 @@ mod harness;
 #[allow(dead_code, reason = "one test needs a terminal")]
 mod terminal;
 
+mod browser;
 mod cases;
 mod driver;
 mod editor;
 mod emacs;
 mod jobs;
 mod vscode;
+mod web;
 
 use std::path::{Path, PathBuf};
 
