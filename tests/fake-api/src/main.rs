@@ -1,4 +1,5 @@
-//! A loopback Messages API with scripted answers, against which the real Claude Code is driven.
+//! A loopback Messages API with scripted answers, against which the real Claude Code is driven; and
+//! a Responses API with the same answers, for the real Codex CLI ([`responses`]).
 //!
 //! # Starting it
 //!
@@ -96,6 +97,7 @@ mod log;
 mod namespace;
 mod plan;
 mod play;
+mod responses;
 mod rules;
 mod run;
 mod server;

@@ -33,13 +33,13 @@ pub enum Piece {
 /// The answer to a request that asked for a stream.
 pub fn stream(step: &Step, ids: &Ids, usage: Usage) -> Vec<Piece> {
     let blocks = step.all_blocks();
-    let mut plan = Plan::new(step, ids);
+    let mut plan = Plan::new(step, ids, failure(step));
     plan.pause(step.first_delay_ms);
     plan.event(
         &json!({"type": "message_start", "message": message_json(ids, &[], None, &usage.start())}),
     );
     plan.event(&json!({"type": "ping"}));
-    plan.body(&blocks);
+    plan.body(&blocks, Plan::content);
     if !plan.over {
         let reason = step.reason(&blocks);
         let delta = json!({"stop_reason": reason, "stop_sequence": null});
@@ -53,7 +53,7 @@ pub fn stream(step: &Step, ids: &Ids, usage: Usage) -> Vec<Piece> {
 /// pauses, then one JSON object.
 pub fn whole(step: &Step, ids: &Ids, usage: Usage) -> Vec<Piece> {
     let blocks = step.all_blocks();
-    let mut plan = Plan::new(step, ids);
+    let mut plan = Plan::new(step, ids, failure(step));
     plan.pause(step.first_delay_ms);
     let inner = blocks.iter().filter_map(|block| match block {
         BlockSpec::Hold(name) => Some(name),
@@ -78,6 +78,13 @@ pub fn whole(step: &Step, ids: &Ids, usage: Usage) -> Vec<Piece> {
     plan.finish()
 }
 
+/// The event that ends a stream where an error is scripted.
+fn failure(step: &Step) -> Value {
+    let message = step.message.as_deref().unwrap_or("Overloaded");
+    let kind = step.error_type.as_deref().unwrap_or("overloaded_error");
+    error_json(kind, message, None)
+}
+
 /// A block as it stands in a whole message.
 fn whole_block(block: &BlockSpec, ids: &Ids, at: usize) -> Option<Value> {
     match block {
@@ -90,9 +97,12 @@ fn whole_block(block: &BlockSpec, ids: &Ids, at: usize) -> Option<Value> {
     }
 }
 
-struct Plan<'a> {
+/// An answer that is being laid out.
+pub struct Plan<'a> {
     step: &'a Step,
     ids: &'a Ids,
+    /// The event of a scripted error.
+    failure: Value,
     pieces: Vec<Piece>,
     pending: Vec<u8>,
     /// Text deltas so far.
@@ -101,15 +111,17 @@ struct Plan<'a> {
     index: usize,
     held: bool,
     /// The answer was broken off.
-    over: bool,
+    pub over: bool,
 }
 
 impl<'a> Plan<'a> {
-    fn new(step: &'a Step, ids: &'a Ids) -> Self {
+    /// Empty; `failure` is the event of the error that the step may have.
+    pub fn new(step: &'a Step, ids: &'a Ids, failure: Value) -> Self {
         let (pieces, pending) = (Vec::new(), Vec::new());
         Self {
             step,
             ids,
+            failure,
             pieces,
             pending,
             deltas: 0,
@@ -119,7 +131,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn event(&mut self, data: &Value) {
+    /// Sends an event.
+    pub fn event(&mut self, data: &Value) {
         event(&mut self.pending, data);
         if self.pending.len() >= PIECE {
             self.flush();
@@ -133,7 +146,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn pause(&mut self, ms: u64) {
+    /// Waits, unless it is for nothing.
+    pub fn pause(&mut self, ms: u64) {
         if ms > 0 {
             self.flush();
             self.pieces.push(Piece::Pause(Duration::from_millis(ms)));
@@ -152,22 +166,19 @@ impl<'a> Plan<'a> {
     }
 
     fn fail(&mut self) {
-        let message = self.step.message.as_deref().unwrap_or("Overloaded");
-        let kind = self
-            .step
-            .error_type
-            .as_deref()
-            .unwrap_or("overloaded_error");
-        self.event(&error_json(kind, message, None));
+        let failure = self.failure.clone();
+        self.event(&failure);
         self.over = true;
     }
 
-    fn finish(mut self) -> Vec<Piece> {
+    /// What is to be done.
+    pub fn finish(mut self) -> Vec<Piece> {
         self.flush();
         self.pieces
     }
 
-    fn body(&mut self, blocks: &[BlockSpec]) {
+    /// All blocks, each written by `write`, with the pauses and breaks between them.
+    pub fn body(&mut self, blocks: &[BlockSpec], mut write: impl FnMut(&mut Self, &BlockSpec)) {
         self.breaks(0);
         for block in blocks {
             if self.over {
@@ -175,26 +186,33 @@ impl<'a> Plan<'a> {
             }
             match block {
                 BlockSpec::Hold(name) => self.hold(name),
-                BlockSpec::Thinking(text) => self.thinking(text),
-                BlockSpec::Tool(tool) => {
-                    let input = if tool.input.is_null() {
-                        json!({})
-                    } else {
-                        tool.input.clone()
-                    };
-                    let head = tool_json(tool, self.ids, self.index, json!({}));
-                    self.block(&head, |plan| plan.input(&input.to_string()));
-                }
-                text => {
-                    let text = text.text().unwrap_or_default();
-                    self.block(&json!({"type": "text", "text": ""}), |plan| {
-                        plan.text(&text)
-                    });
-                }
+                block => write(self, block),
             }
         }
         // A break that was to come after more deltas than there are comes at the end.
         self.breaks(usize::MAX);
+    }
+
+    /// A block of a message.
+    fn content(&mut self, block: &BlockSpec) {
+        match block {
+            BlockSpec::Thinking(text) => self.thinking(text),
+            BlockSpec::Tool(tool) => {
+                let input = if tool.input.is_null() {
+                    json!({})
+                } else {
+                    tool.input.clone()
+                };
+                let head = tool_json(tool, self.ids, self.index, json!({}));
+                self.block(&head, |plan| plan.input(&input.to_string()));
+            }
+            text => {
+                let text = text.text().unwrap_or_default();
+                self.block(&json!({"type": "text", "text": ""}), |plan| {
+                    plan.text(&text, |plan, chunk| plan.delta("text_delta", "text", chunk));
+                });
+            }
+        }
     }
 
     fn block(&mut self, head: &Value, fill: impl FnOnce(&mut Self)) {
@@ -213,9 +231,10 @@ impl<'a> Plan<'a> {
         self.event(&json!({"type": "content_block_delta", "index": index, "delta": delta}));
     }
 
-    fn text(&mut self, text: &str) {
+    /// A text in deltas, each written by `write`, with what is to happen after each.
+    pub fn text(&mut self, text: &str, mut write: impl FnMut(&mut Self, &str)) {
         for chunk in chunks(text, self.delta_bytes(text)) {
-            self.delta("text_delta", "text", chunk);
+            write(self, chunk);
             self.deltas += 1;
             self.pause(self.step.delay_ms);
             self.breaks(self.deltas);
@@ -243,7 +262,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn delta_bytes(&self, text: &str) -> usize {
+    /// The size of the deltas of this text.
+    pub fn delta_bytes(&self, text: &str) -> usize {
         let usual = if text.len() > LONG_TEXT {
             LARGE_DELTA
         } else {

@@ -18,6 +18,7 @@ use crate::answer;
 use crate::log::Record;
 use crate::plan;
 use crate::play::{self, Playback};
+use crate::responses;
 use crate::sse::{Ids, Usage, error_json, error_type};
 use crate::state::{Shared, now_ms};
 use crate::step::{BlockSpec, Step};
@@ -28,16 +29,54 @@ const MAX_BODY: usize = 64 << 20;
 /// The answers claim no more tokens than this: from about a million on, the client would
 /// begin to compact the conversation by itself.
 const MAX_TOKENS: usize = 20_000;
+/// What a stream says that it is.
+const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// The headers that are recorded.
-const RECORDED: [&str; 5] = [
+const RECORDED: [&str; 7] = [
     "x-claude-code-session-id",
     "x-claude-code-agent-id",
     "anthropic-beta",
     "user-agent",
     "x-stainless-retry-count",
+    "session-id",
+    "originator",
 ];
 
 type Answer = Response<Playback>;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Messages,
+    Count,
+    Responses,
+}
+
+impl Asked {
+    /// By the end of the path.
+    fn of(path: &str) -> Option<Self> {
+        let ends = |end| path.ends_with(end);
+        if ends("/v1/messages/count_tokens") {
+            Some(Self::Count)
+        } else if ends("/v1/messages") {
+            Some(Self::Messages)
+        } else if ends("/v1/responses") {
+            Some(Self::Responses)
+        } else {
+            None
+        }
+    }
+
+    /// Reads a body.
+    fn read(self, body: &[u8], subagent: bool) -> Result<(Request, Kind), String> {
+        if self == Self::Responses {
+            return responses::read(body);
+        }
+        let request: Request = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+        let kind = request.kind(self == Self::Count, subagent);
+        Ok((request, kind))
+    }
+}
 
 /// Accepts connections for ever. Must run within a `LocalSet`.
 pub async fn serve(listener: TcpListener, state: Shared) {
@@ -68,32 +107,38 @@ async fn connection(stream: TcpStream, state: Shared) {
 
 async fn handle(request: hyper::Request<Incoming>, state: Shared) -> Answer {
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path();
-    let count = path.ends_with("/v1/messages/count_tokens");
-    if parts.method != Method::POST || !(count || path.ends_with("/v1/messages")) {
+    let asked = Asked::of(parts.uri.path()).filter(|_| parts.method == Method::POST);
+    let Some(asked) = asked else {
         return plain_error(404, "not_found_error", "there is nothing here", None);
-    }
+    };
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
         return plain_error(413, "request_too_large", "the body is too large", None);
     };
     let body = body.to_bytes();
-    match serde_json::from_slice::<Request>(&body) {
-        Ok(request) => respond(&parts, &request, body, count, &state),
-        Err(error) => plain_error(400, "invalid_request_error", &error.to_string(), None),
+    let subagent = header(&parts, "x-claude-code-agent-id").is_some_and(|id| !id.is_empty());
+    match asked.read(&body, subagent) {
+        Ok((request, kind)) => respond(&parts, asked, &request, kind, body, &state),
+        Err(error) => plain_error(400, "invalid_request_error", &error, None),
     }
 }
 
+fn header<'a>(parts: &'a Parts, name: &str) -> Option<&'a str> {
+    parts.headers.get(name)?.to_str().ok()
+}
+
 /// Records the request and starts the answer.
-fn respond(parts: &Parts, request: &Request, body: Bytes, count: bool, state: &Shared) -> Answer {
-    let header = |name: &str| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+fn respond(
+    parts: &Parts,
+    asked: Asked,
+    request: &Request,
+    kind: Kind,
+    body: Bytes,
+    state: &Shared,
+) -> Answer {
+    let header = |name: &str| header(parts, name);
     let agent = header("x-claude-code-agent-id").unwrap_or_default();
-    let session = header("x-claude-code-session-id").unwrap_or_default();
-    let kind = request.kind(count, !agent.is_empty());
+    let session = header("x-claude-code-session-id").or_else(|| header("session-id"));
+    let session = session.unwrap_or_default();
     let tokens = body.len() / 4;
 
     let mut record = Record::new(kind, request, body, now_ms());
@@ -119,7 +164,7 @@ fn respond(parts: &Parts, request: &Request, body: Bytes, count: bool, state: &S
         input: tokens.min(MAX_TOKENS),
         output: output.min(MAX_TOKENS),
     };
-    send(&chosen.step, &ids, usage, request.stream, state)
+    send(&chosen.step, asked, &ids, usage, request.stream, state)
 }
 
 /// The answer to `count_tokens`.
@@ -140,7 +185,14 @@ fn output_tokens(step: &Step) -> usize {
 }
 
 /// The answer to a message request.
-fn send(step: &Step, ids: &Ids, usage: Usage, stream: bool, state: &Shared) -> Answer {
+fn send(
+    step: &Step,
+    asked: Asked,
+    ids: &Ids,
+    usage: Usage,
+    stream: bool,
+    state: &Shared,
+) -> Answer {
     let status = step
         .status
         .or((!stream && step.error_after.is_some()).then_some(529));
@@ -148,15 +200,18 @@ fn send(step: &Step, ids: &Ids, usage: Usage, stream: bool, state: &Shared) -> A
         let kind = step.error_type.as_deref().unwrap_or(error_type(status));
         let message = step.message.as_deref().unwrap_or("scripted");
         state.finish(ids.index, &format!("error {status}"));
-        plain_error(status, kind, message, Some(&ids.request()))
+        match asked {
+            Asked::Responses => {
+                let body = responses::error_json(kind, message).to_string();
+                json_response(status, body, Some(&ids.request()))
+            }
+            _ => plain_error(status, kind, message, Some(&ids.request())),
+        }
     } else {
-        let (pieces, mime) = if stream {
-            (
-                plan::stream(step, ids, usage),
-                "text/event-stream; charset=utf-8",
-            )
-        } else {
-            (plan::whole(step, ids, usage), "application/json")
+        let (pieces, mime) = match (asked, stream) {
+            (Asked::Responses, _) => (responses::stream(step, ids, usage), EVENTS),
+            (_, true) => (plan::stream(step, ids, usage), EVENTS),
+            (_, false) => (plan::whole(step, ids, usage), "application/json"),
         };
         let error = stream && step.error_after.is_some();
         let ending = if error { "error event" } else { "completed" };

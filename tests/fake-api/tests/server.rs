@@ -67,11 +67,15 @@ impl Api {
     }
 
     fn post(&self, body: &Value) -> BufReader<TcpStream> {
+        self.post_to("/s/secret/v1/messages?beta=true", body)
+    }
+
+    fn post_to(&self, path: &str, body: &Value) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let body = body.to_string();
         write!(
             stream,
-            "POST /s/secret/v1/messages?beta=true HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
              x-claude-code-session-id: s1\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         )
@@ -198,6 +202,48 @@ fn a_hold_stops_the_stream_until_released() {
         api.ask(json!({"cmd": "release", "name": "h"}))["released"],
         0
     );
+}
+
+#[test]
+fn the_other_api_has_the_same_rules() {
+    let mut api = Api::start();
+    let asked = json!({
+        "model": "m", "stream": true,
+        "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "go"}]}],
+    });
+    api.rule(
+        "go",
+        &json!([{"status": 429}, {"text": "abcd\n", "delta_bytes": 2, "hold": "h", "hold_after": 1}]),
+    );
+    let ask = |api: &Api| {
+        let mut answer = String::new();
+        let mut stream = api.post_to("/v1/responses", &asked);
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let refused = ask(&api);
+    assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
+    assert!(refused.contains(r#""code":"rate_limit_error""#));
+    let mut stream = api.post_to("/v1/responses", &asked);
+    api.ask(json!({"cmd": "wait_hold", "name": "h"}));
+    api.ask(json!({"cmd": "release", "name": "h"}));
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("event: response.completed\n"), "{answer}");
+    assert!(answer.contains(r#""text":"abcd\n""#), "{answer}");
+    assert!(ask(&api).contains("you said: go"));
+    let reply = api.ask(json!({"cmd": "requests"}));
+    let outcomes: Vec<_> = reply["requests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| {
+            assert_eq!(record["prompt"], "go");
+            assert_eq!(record["kind"], "main");
+            record["outcome"].as_str().unwrap()
+        })
+        .collect();
+    assert_eq!(outcomes, ["error 429", "completed", "completed"]);
 }
 
 #[test]
