@@ -79,7 +79,7 @@ impl World {
 
     /// The same with a version of it.
     pub fn real_of(version: &[&str]) -> Option<Self> {
-        let claude = match install_claude(version) {
+        let claude = match install("install-claude", version) {
             Ok(claude) => claude,
             Err(why) => return skipped(&why),
         };
@@ -239,11 +239,16 @@ impl World {
     /// A scripted agent in place of Claude Code: a shell script that comes first in the PATH of
     /// commands made from now on. Every agent is asked for `--version` first.
     pub fn scripted_agent(&mut self, script: &str) -> PathBuf {
-        let file = self.root().join("bin/claude");
-        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        self.executable("bin/claude", &format!("#!/bin/sh\n{script}\n"));
         self.path = format!("{}:/usr/bin:/bin", self.root().join("bin").display());
-        file
+        self.root().join("bin/claude")
+    }
+
+    /// Puts a script into the world.
+    pub fn executable(&self, name: &str, script: &str) {
+        let file = self.root().join(name);
+        std::fs::write(&file, script).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
     }
 
     /// The real client with its stdout going through `sed -u`.
@@ -489,17 +494,19 @@ pub fn skipped<T>(why: &str) -> Option<T> {
     None
 }
 
-/// The path of the real client, installed on first need.
-fn install_claude(version: &[&str]) -> Result<PathBuf, String> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/install-claude");
-    let output = Command::new(script).args(version).output().unwrap();
+/// The path of a real client, installed on first need by this script in `tests`.
+pub fn install(script: &str, version: &[&str]) -> Result<PathBuf, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(script);
+    let output = Command::new(path).args(version).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     match output.status.code() {
         Some(0) => Ok(PathBuf::from(
             String::from_utf8(output.stdout).unwrap().trim(),
         )),
         Some(3) => Err(said),
-        code => panic!("install-claude: {code:?} {said}"),
+        code => panic!("{script}: {code:?} {said}"),
     }
 }
 
