@@ -28,9 +28,10 @@ fn start(codex: &Codex<'_>, args: &[&str]) -> Terminal {
 }
 
 /// A prompt in one piece. The blanks are taken off, and with them it is nothing but a prompt: no
-/// command, no file, no skill to be completed.
+/// command, no file, no skill to be completed. The box is emptied first (`C-u`): what was typed while
+/// an interrupted turn came to its end is put back into it, although it was sent.
 fn prompt(terminal: &Terminal, text: &str) {
-    terminal.type_in(format!("\x1b[200~ {text} \x1b[201~\r"));
+    terminal.type_in(format!("\x15\x1b[200~ {text} \x1b[201~\r"));
 }
 
 /// The turn of this prompt, to its end; its answer.
@@ -105,6 +106,7 @@ fn an_interrupt_is_told_and_a_failure_is_not() {
 
     prompt(&terminal, "wrong");
     let asked = codex.told("UserPromptSubmit");
+    assert_eq!(asked["prompt"], "wrong");
     let file = asked["transcript_path"].as_str().unwrap();
     until("the failure is in the transcript", || {
         let lines = std::fs::read_to_string(file).unwrap();
@@ -118,4 +120,6 @@ fn an_interrupt_is_told_and_a_failure_is_not() {
     });
     assert_eq!(turn(&codex, &terminal, "and on"), "you said: and on");
     assert!(!codex.has_told("Interrupt"));
+    let prompts = ["long", "go on", "wrong", "and on"];
+    assert_eq!(world.api.prompts(0), prompts);
 }

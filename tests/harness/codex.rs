@@ -54,6 +54,7 @@ check_for_update_on_startup = false
 enabled = false
 [features]
 daemon_auto_start = false
+plugins = false
 [model_providers.loopback]
 name = "loopback"
 base_url = "http://127.0.0.1:{}/v1"
