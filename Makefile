@@ -27,9 +27,10 @@ build:
 	$(static) -p clsess
 	install -D -m 755 $(release)/clsess target/static/clsess
 
-# Some tests drive the real Claude Code. Where it cannot be had they say that they are skipped.
+# Some tests drive the real Claude Code, and a few Codex. Where it cannot be had they say that they are skipped.
 test:
 	@tests/install-claude >/dev/null || { [ $$? -eq 3 ] && echo 'the tests with the real Claude Code are skipped'; }
+	@tests/install-codex >/dev/null || { [ $$? -eq 3 ] && echo 'the tests with the real Codex are skipped'; }
 	cargo test --workspace --doc --quiet
 	@if cargo nextest --version >/dev/null 2>&1; \
 	then set -x; cargo nextest run --workspace; \
