@@ -190,6 +190,29 @@ pub struct AgentOptions {
     pub start_timeout: Option<Duration>,
 }
 
+impl AgentOptions {
+    /// The first option that is given and means something of an agent only.
+    #[must_use]
+    pub fn of_agents(&self) -> Option<&'static str> {
+        let options = [
+            ("--driver", self.driver.is_some()),
+            ("--pty", self.pty),
+            ("--model", self.model.is_some()),
+            ("--permission-mode", self.permission_mode.is_some()),
+            ("--system-prompt", self.system_prompt.is_some()),
+            (
+                "--append-system-prompt",
+                self.append_system_prompt.is_some(),
+            ),
+            ("--agent", self.agent.is_some()),
+            ("--max-turns", self.max_turns.is_some()),
+            ("--agent-arg", !self.agent_args.is_empty()),
+        ];
+        let given = options.into_iter().find(|(_, is_given)| *is_given);
+        given.map(|(option, _)| option)
+    }
+}
+
 #[derive(Args, Debug)]
 pub struct New {
     /// The session's name (default: the directory's, made unique)

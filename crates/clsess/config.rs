@@ -51,6 +51,9 @@ struct Options {
     cwd: Option<Spanned<String>>,
     /// Only of a session.
     profile: Option<Spanned<String>>,
+    /// Not of all sessions.
+    command: Option<Spanned<Vec<String>>>,
+    turns: Option<Spanned<Turns>>,
     driver: Option<Driver>,
     pty: Option<bool>,
     model: Option<String>,
@@ -83,6 +86,66 @@ struct Options {
     scrollback: Option<u32>,
     detach_keys: Option<String>,
     env_forget: Option<Vec<String>>,
+}
+
+/// How the beginning and the end of a program's answers are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Turns {
+    /// It marks them (OSC 133).
+    Marks,
+}
+
+impl From<Turns> for clsess_proto::Driver {
+    fn from(turns: Turns) -> Self {
+        match turns {
+            Turns::Marks => Self::Marks,
+        }
+    }
+}
+
+impl Options {
+    /// The keys that are set and mean something of an agent only.
+    fn of_agents(&self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("driver", self.driver.is_some()),
+            ("pty", self.pty.is_some()),
+            ("model", self.model.is_some()),
+            ("permission_mode", self.permission_mode.is_some()),
+            ("system_prompt", self.system_prompt.is_some()),
+            ("append_system_prompt", self.append_system_prompt.is_some()),
+            ("agent", self.agent.is_some()),
+            ("max_turns", self.max_turns.is_some()),
+            ("args", self.args.is_some()),
+            ("idle_sleep", self.idle_sleep.is_some()),
+        ];
+        keys.into_iter()
+            .filter(|(_, is_set)| *is_set)
+            .map(|(key, _)| key)
+    }
+
+    /// What is wrong with its command, and where.
+    fn wrong_command(&self) -> Option<(usize, String)> {
+        let (command, turns) = match (&self.command, &self.turns) {
+            (None, None) => return None,
+            (None, Some(turns)) => {
+                let what = "turns is for a program: there is no command";
+                return Some((turns.span().start, what.to_owned()));
+            }
+            (Some(command), turns) => (command, turns),
+        };
+        let at = command.span().start;
+        let what = if command.get_ref().first().is_none_or(String::is_empty) {
+            "command names no program".to_owned()
+        } else if turns.is_none() {
+            "a command needs turns = \"marks\": how its answers are known".to_owned()
+        } else if let Some(key) = self.of_agents().next() {
+            format!("{key} is of agents, and command is of programs")
+        } else {
+            return None;
+        };
+        Some((at, what))
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -180,6 +243,14 @@ impl Config {
                     return Err(bad_at(path, Some(line), &what));
                 }
             }
+            let defaults = options.command.as_ref().filter(|_| table == "[defaults]");
+            let wrong = options.wrong_command().or(defaults.map(|command| {
+                let what = "command belongs to a profile or a session";
+                (command.span().start, what.to_owned())
+            }));
+            if let Some((at, what)) = wrong {
+                return Err(bad_at(path, Some(line_of(text, at)), &what));
+            }
         }
         for (name, options) in &self.session {
             if !valid_name(name) {
@@ -195,8 +266,27 @@ impl Config {
                 let what = format!("there is no [profile.{}]", profile.get_ref());
                 return Err(bad_at(path, Some(line), &what));
             }
+            if let Some((at, what)) = self.wrong_session(options) {
+                return Err(bad_at(path, Some(line_of(text, at)), &what));
+            }
         }
         Ok(())
+    }
+
+    /// What is wrong with a session's command or with its profile's, and where.
+    fn wrong_session(&self, session: &Options) -> Option<(usize, String)> {
+        if let Some(wrong) = session.wrong_command() {
+            return Some(wrong);
+        }
+        let named = session.profile.as_ref()?;
+        let profile = self.profile.get(named.get_ref())?;
+        profile.command.as_ref()?;
+        let key = session.of_agents().next()?;
+        let what = format!(
+            "{key} is of agents, and [profile.{}] has a command",
+            named.get_ref()
+        );
+        Some((named.span().start, what))
     }
 
     /// Rows of history of the terminal of a session's program.
@@ -280,8 +370,12 @@ impl Config {
             })?,
         };
         let layers = [session, profile, &self.defaults];
+        let settings = match of_program(&layers) {
+            Some((command, turns)) => self.settings_of_program(command, turns, &layers, line)?,
+            None => self.settings(&layers, line),
+        };
         Ok(Resolved {
-            settings: self.settings(&layers, line),
+            settings,
             cwd: session.cwd.as_ref().map(|cwd| home_expanded(cwd.get_ref())),
             env: layers
                 .iter()
@@ -313,6 +407,33 @@ impl Config {
         }
     }
 
+    /// Those of a program: nothing of agents.
+    fn settings_of_program(
+        &self,
+        command: &[String],
+        turns: Turns,
+        layers: &[&Options],
+        line: &AgentOptions,
+    ) -> Result<Settings, Failure> {
+        if let Some(option) = line.of_agents() {
+            let message = format!("{option} is for agents, and the profile has a command");
+            return Err(Failure::new(ErrorCode::BadRequest, message));
+        }
+        let expanded = |word: &String| home_expanded(word).to_string_lossy().into_owned();
+        Ok(Settings {
+            driver: Some(turns.into()),
+            command: command.iter().map(expanded).collect(),
+            history: first(layers, |o| o.history),
+            env_forget: first(layers, |o| o.env_forget.clone()).unwrap_or_default(),
+            allow_from: first(layers, |o| o.allow_from.clone()).unwrap_or_default(),
+            stall_after_ms: first(layers, |o| o.stall_after).map(ms),
+            resume_queue: first(layers, |o| o.resume_queue).unwrap_or_default(),
+            max_warm: first(layers, |o| o.max_warm),
+            hooks: self.hooks(),
+            ..Settings::default()
+        })
+    }
+
     fn settings(&self, layers: &[&Options], line: &AgentOptions) -> Settings {
         let text = |of_line: &Option<String>, of: fn(&Options) -> Option<String>| {
             of_line.clone().or_else(|| first(layers, of))
@@ -320,6 +441,7 @@ impl Config {
         let layered = first(layers, |layer| layer.args.clone()).unwrap_or_default();
         Settings {
             driver: line.driver.or(first(layers, |o| o.driver)).map(Into::into),
+            command: Vec::new(),
             pty: line.pty || first(layers, |o| o.pty).unwrap_or_default(),
             model: text(&line.model, |o| o.model.clone()),
             permission_mode: text(&line.permission_mode, |o| o.permission_mode.clone()),
@@ -346,6 +468,14 @@ impl Config {
             hooks: self.hooks(),
         }
     }
+}
+
+/// The nearest program, and how its answers are known.
+fn of_program<'a>(layers: &[&'a Options]) -> Option<(&'a [String], Turns)> {
+    layers.iter().find_map(|layer| {
+        let (command, turns) = (layer.command.as_ref()?, layer.turns.as_ref()?);
+        Some((command.get_ref().as_slice(), *turns.get_ref()))
+    })
 }
 
 /// The first layer that says something.
@@ -443,6 +573,64 @@ mod tests {
         assert!(config.declares("work") && !config.declares("other"));
         assert!(config.names_directory(Path::new("/tmp")));
         assert!(!config.names_directory(Path::new("/")));
+    }
+
+    #[test]
+    fn a_profile_is_of_an_agent_or_of_a_program() {
+        let config = parse(
+            "[defaults]\nmodel = 'd'\nidle_sleep = 60\n\
+             [profile.sh]\ncommand = ['bash', '~/x']\nturns = 'marks'\nenv = { A = '1' }\n\
+             [session.s]\nprofile = 'sh'\nhistory = 5\n",
+        )
+        .unwrap();
+        let line = AgentOptions::default();
+        let settings = config.resolve(Some("s"), &line).unwrap().settings;
+        assert_eq!(settings.driver, Some(clsess_proto::Driver::Marks));
+        assert_eq!(settings.command[0], "bash");
+        assert!(!settings.command[1].starts_with('~'));
+        assert_eq!((settings.model, settings.idle_sleep_ms), (None, None));
+        assert_eq!(settings.history, Some(5));
+        let line = AgentOptions {
+            model: Some("m".into()),
+            ..AgentOptions::default()
+        };
+        let refused = config.resolve(Some("s"), &line).unwrap_err();
+        assert!(refused.message.contains("--model is for agents"));
+        let marks = "command = ['x']\nturns = 'marks'\n";
+        for (text, expected) in [
+            (
+                "[profile.p]\nmodel = 'x'\ncommand = ['x']\nturns = 'marks'\n",
+                ":3: model is of agents",
+            ),
+            (
+                "[profile.p]\ncommand = ['x']\n",
+                ":2: a command needs turns",
+            ),
+            (
+                "[profile.p]\ncommand = []\nturns = 'marks'\n",
+                ":2: command names no program",
+            ),
+            (
+                "[profile.p]\nturns = 'marks'\n",
+                ":2: turns is for a program",
+            ),
+            (
+                "[profile.p]\ncommand = ['x']\nturns = 'guess'\n",
+                ":3: unknown variant",
+            ),
+            (&format!("[defaults]\n{marks}"), ":2: command belongs"),
+            (
+                &format!("[session.s]\nmax_turns = 1\n{marks}"),
+                ":3: max_turns is of agents",
+            ),
+            (
+                &format!("[profile.p]\n{marks}[session.s]\nmodel = 'x'\nprofile = 'p'\n"),
+                ":6: model is of agents, and [profile.p]",
+            ),
+        ] {
+            let found = message(text);
+            assert!(found.contains(&format!("config.toml{expected}")), "{found}");
+        }
     }
 
     #[test]

@@ -156,6 +156,7 @@ fn report(turn: TurnId) -> TurnReport {
         texts: None,
         error: None,
         is_error: false,
+        exit_status: None,
         stop_reason: Some("end_turn".to_owned()),
         usage: None,
         cost_usd: Some(0.25),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clsess_proto::{ErrorCode, Failure, New, Program, Reply, valid_name};
+use clsess_proto::{Driver, ErrorCode, Failure, New, Program, Reply, valid_name};
 use serde_bytes::ByteBuf;
 use uuid::Uuid;
 
@@ -171,11 +171,13 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Vec<Promise>), Failu
         )
         .hint("clsess kill NAME"));
     }
+    let turns = new.settings.driver == Some(Driver::Marks);
+    check_command(&new, turns)?;
     let env = env_of(new.env);
     let cwd = directory(&new.cwd)?;
     if let Some(program) = &new.program {
         check_program(program)?;
-    } else if !new.trust && !trusted(&env, &cwd) {
+    } else if !turns && !new.trust && !trusted(&env, &cwd) {
         return Err(untrusted(&cwd));
     }
     if let Some(id) = new.resume {
@@ -287,6 +289,22 @@ fn check_program(program: &Program) -> Result<(), Failure> {
         return bad(why);
     }
     Ok(())
+}
+
+/// What a program with turns needs, and nothing else has.
+fn check_command(new: &New, turns: bool) -> Result<(), Failure> {
+    let command = &new.settings.command;
+    let bad = |why: &str| Err(Failure::new(ErrorCode::BadRequest, why));
+    match turns {
+        false if !command.is_empty() => bad("a command needs the driver marks"),
+        true if command.first().is_none_or(String::is_empty) => bad("no program is named"),
+        true if command.iter().any(|word| word.contains('\0')) => {
+            bad("an argument has a NUL in it")
+        }
+        true if new.program.is_some() => bad("a program is named twice"),
+        true if new.resume.is_some() => bad("a program has no conversation to take up"),
+        _ => Ok(()),
+    }
 }
 
 /// The caller's environment.

@@ -19,6 +19,7 @@ mod journal;
 pub mod left;
 pub mod listen;
 mod log;
+mod marks;
 mod registry;
 mod requests;
 mod rights;

@@ -19,6 +19,8 @@ use crate::session::{Answer, Command};
 const MOST_HISTORY: u32 = 100_000;
 /// Bytes of an answer of `capture`; earlier rows are left out.
 const MAX_CAPTURE: usize = 16 * 1024 * 1024;
+/// Lines of the screen in a message.
+const LAST_LINES: usize = 3;
 /// Bytes that one key sends at most; more is pasted.
 const ONE_KEY: usize = 16;
 
@@ -29,8 +31,8 @@ pub enum ShownEvent {
     Output,
     /// Of the program, but for its output.
     Body(TerminalEvent),
-    /// Somebody has typed.
-    Typed,
+    /// Somebody has typed this.
+    Typed(Vec<u8>),
     /// The terminal has this size from now on.
     Resized(Window),
     /// Something that is done with.
@@ -93,6 +95,19 @@ impl Shown {
             Some(body) => save(body, &mut self.screen, &self.notes),
             None => Ok(()),
         }
+    }
+
+    /// What the program says from this position on is kept for a later broker, whatever is written
+    /// down of the screen.
+    pub fn keeps_from(&mut self, position: u64) {
+        if let Some(body) = &mut self.body {
+            body.keeps_from(position);
+        }
+    }
+
+    /// Whether the program reads pastes (mode 2004).
+    pub fn pastes(&mut self) -> bool {
+        self.screen.terminal().pastes()
     }
 
     /// A program runs in it from now on.
@@ -164,7 +179,7 @@ impl Shown {
                         body.await_echo();
                     }
                 }
-                ShownEvent::Typed
+                ShownEvent::Typed(bytes)
             }
             Face::Answered(bytes) => {
                 if let Some(body) = &mut self.body {
@@ -182,18 +197,22 @@ impl Shown {
 
     /// Takes what the program has said; what of it was said to us. `replies` answers that: before
     /// anything else is answered, since the program takes the answer to its last question, which
-    /// every terminal knows, for the end of all.
+    /// every terminal knows, for the end of all. `hears` gets every byte.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn output(
         &mut self,
         replies: impl Fn(&Notice) -> &'static [u8],
+        mut hears: impl FnMut(&[u8]),
     ) -> io::Result<Vec<Notice>> {
         let Some(body) = &mut self.body else {
             return Ok(Vec::new());
         };
-        let (answers, notices) = body.hear(|piece| self.screen.feed(piece))?;
+        let (answers, notices) = body.hear(|piece| {
+            hears(piece);
+            self.screen.feed(piece)
+        })?;
         let mut all: Vec<u8> = notices.iter().flat_map(replies).copied().collect();
         all.extend(answers);
         // An answer that comes twice would be typed into whatever runs by then.
@@ -245,6 +264,14 @@ impl Shown {
         }
     }
 
+    /// What these keys send.
+    ///
+    /// # Errors
+    /// For names of keys that are none.
+    pub fn encoded(&mut self, keys: &[String]) -> Result<Vec<u8>, Failure> {
+        encoded(keys, self.screen.terminal())
+    }
+
     /// Types, and answers when the terminal has all of it.
     fn type_for(&mut self, bytes: &[u8], reply: Answer<()>, gone: Failure) {
         let Some(body) = &mut self.body else {
@@ -289,6 +316,17 @@ impl Shown {
     }
 
     // ---- without a terminal of one's own ----
+
+    /// The end of what is on the screen, for messages.
+    pub fn last_words(&mut self) -> String {
+        let screen = String::from_utf8_lossy(&self.capture(false, 0)).into_owned();
+        let lines: Vec<&str> = screen
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("; ")
+    }
 
     /// What is on the screen, with so many rows of history in front.
     pub fn capture(&mut self, ansi: bool, history: u32) -> Vec<u8> {

@@ -28,6 +28,10 @@ pub async fn run(new: New, surroundings: &Surroundings) -> Result<u8, Failure> {
     let config = Config::load(surroundings.config.as_ref())?;
     let mut link = Link::connect(surroundings, Start::IfMissing).await?;
     let mut request = request(&config, new.name.as_deref(), &new.agent)?;
+    if !request.settings.command.is_empty() && !new.command.is_empty() {
+        let message = "the profile has a command, and another one stands behind --";
+        return Err(Failure::new(ErrorCode::BadRequest, message));
+    }
     request.resume = new.resume;
     request.trust |= new.trust;
     request.exists_ok = new.exists_ok;

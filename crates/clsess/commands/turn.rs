@@ -215,7 +215,7 @@ impl Printer {
     }
 
     async fn end_of_text(&mut self, report: &TurnReport) {
-        let well = report.outcome == Outcome::Completed;
+        let well = report.outcome == Outcome::Completed || is_whole(report);
         let answer = report.answer.as_slice();
         if let Some(live) = &mut self.texts {
             let said = live.end(report.texts.as_deref().unwrap_or(answer), well);
@@ -254,6 +254,13 @@ impl Printer {
             cannot_print(&error);
         }
     }
+}
+
+/// Whether the answer is all that was said, though the turn has failed: a program's command has exited
+/// with a status of its own.
+fn is_whole(report: &TurnReport) -> bool {
+    let code = report.error.as_ref().map(|error| error.code);
+    report.exit_status.is_some() && code == Some(ErrorCode::AgentError)
 }
 
 /// What is worth to know of a turn that has ended, however it has.

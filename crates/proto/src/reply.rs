@@ -152,6 +152,10 @@ pub struct TurnReport {
     pub error: Option<Failure>,
     /// Whether the agent called its result an error.
     pub is_error: bool,
+    /// Of a program with turns: the exit status that it has told of the command. The answer is whole,
+    /// whatever it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<i32>,
     /// Why the model stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,

@@ -322,6 +322,10 @@ pub struct Settings {
     /// What the agent's body is; absent: `stream`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<Driver>,
+    /// The program that has turns in place of an agent, and its arguments: a path, or a name in the
+    /// PATH. Only with the driver `marks`, which needs it; what is said of agents is of no meaning then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     /// A child for each turn has a terminal for its output. Only with that driver.
     #[serde(default)]
     pub pty: bool,
@@ -461,6 +465,9 @@ pub enum Driver {
     /// A child for each turn, that speaks lines of JSON and takes the conversation up. The next
     /// turn's is started when the last one's has ended.
     Oneshot,
+    /// A program in a terminal, [`Settings::command`], which marks its prompts and the output of its
+    /// commands (OSC 133).
+    Marks,
 }
 
 impl Driver {
@@ -471,6 +478,7 @@ impl Driver {
             Self::Stream => "stream",
             Self::Tui => "tui",
             Self::Oneshot => "oneshot",
+            Self::Marks => "marks",
         }
     }
 }

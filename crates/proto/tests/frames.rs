@@ -122,6 +122,7 @@ fn answers_and_events_come_back_as_they_were() {
         texts: Some(vec!["t".into()]),
         error: Some(Failure::new(ErrorCode::TimedOut, "late").hint("wait")),
         is_error: false,
+        exit_status: None,
         stop_reason: None,
         usage: Some(Usage::default()),
         cost_usd: Some(0.25),

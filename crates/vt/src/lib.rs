@@ -232,6 +232,12 @@ impl Terminal {
         self.grid.screen().application_cursor()
     }
 
+    /// Whether the program wants what is pasted between brackets (mode 2004).
+    #[must_use]
+    pub fn pastes(&self) -> bool {
+        self.grid.screen().bracketed_paste()
+    }
+
     /// Kitty's keyboard flags that the program asked for.
     #[must_use]
     pub fn kitty_flags(&self) -> u8 {

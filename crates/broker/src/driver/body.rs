@@ -5,9 +5,11 @@ use std::io;
 use uuid::Uuid;
 
 use super::inbox::Inbox;
+use super::marks::MarksBody;
 use super::orphans::Process;
 use super::stream::{BodyEvent, StreamBody};
 use super::tui::TuiBody;
+use crate::shown::Shown;
 
 /// See the module.
 #[derive(Debug)]
@@ -16,6 +18,14 @@ pub enum Body {
     Stream(Box<StreamBody>),
     /// The agent's own interface.
     Tui(Box<TuiBody>),
+    /// A program that marks its prompts.
+    Marks(Box<MarksBody>),
+}
+
+/// Where a body keeps what it has heard.
+enum Heard<'a> {
+    Lines(&'a Inbox),
+    Pieces(&'a MarksBody),
 }
 
 impl Body {
@@ -25,6 +35,7 @@ impl Body {
         match self {
             Self::Stream(body) => body.agent(),
             Self::Tui(body) => body.agent(),
+            Self::Marks(body) => body.agent(),
         }
     }
 
@@ -34,6 +45,7 @@ impl Body {
         match self {
             Self::Stream(body) => body.holder(),
             Self::Tui(body) => body.holder(),
+            Self::Marks(body) => body.holder(),
         }
     }
 
@@ -43,6 +55,7 @@ impl Body {
         match self {
             Self::Stream(body) => body.is_closed(),
             Self::Tui(body) => body.is_closed(),
+            Self::Marks(body) => body.is_closed(),
         }
     }
 
@@ -51,7 +64,8 @@ impl Body {
     pub fn last_words(&mut self) -> String {
         match self {
             Self::Stream(body) => body.stderr_tail(),
-            Self::Tui(body) => body.last_words(),
+            Self::Tui(body) => body.shown().last_words(),
+            Self::Marks(body) => body.shown().last_words(),
         }
     }
 
@@ -61,6 +75,7 @@ impl Body {
         match self {
             Self::Stream(body) => body.put(line, prompt),
             Self::Tui(body) => body.put(line),
+            Self::Marks(body) => body.put(line),
         }
     }
 
@@ -69,6 +84,7 @@ impl Body {
         match self {
             Self::Stream(body) => body.take_back(),
             Self::Tui(body) => body.take_back(),
+            Self::Marks(body) => body.take_back(),
         }
     }
 
@@ -77,6 +93,7 @@ impl Body {
         match self {
             Self::Stream(body) => body.send(),
             Self::Tui(body) => body.send(),
+            Self::Marks(body) => body.send(),
         }
     }
 
@@ -85,7 +102,7 @@ impl Body {
     pub fn is_new(&self) -> bool {
         match self {
             Self::Stream(body) => body.is_new(),
-            Self::Tui(_) => false,
+            Self::Tui(_) | Self::Marks(_) => false,
         }
     }
 
@@ -94,7 +111,7 @@ impl Body {
     pub fn last_unsent(&self) -> Option<Vec<u8>> {
         match self {
             Self::Stream(body) => body.last_unsent(),
-            Self::Tui(_) => None,
+            Self::Tui(_) | Self::Marks(_) => None,
         }
     }
 
@@ -104,6 +121,7 @@ impl Body {
         match self {
             Self::Stream(body) => body.undelivered().to_vec(),
             Self::Tui(body) => body.undelivered().into_iter().collect(),
+            Self::Marks(body) => body.undelivered().into_iter().collect(),
         }
     }
 
@@ -112,6 +130,7 @@ impl Body {
         match self {
             Self::Stream(body) => body.end(grace_ms, now),
             Self::Tui(body) => body.end(grace_ms, now),
+            Self::Marks(body) => body.end(grace_ms, now),
         }
     }
 
@@ -120,40 +139,53 @@ impl Body {
         match self {
             Self::Stream(body) => body.abandon(),
             Self::Tui(body) => body.abandon(),
+            Self::Marks(body) => body.abandon(),
         }
     }
 
-    /// What the agent says.
-    fn inbox(&mut self) -> &mut Inbox {
+    /// The terminal that people can look at, where it has one.
+    pub fn shown(&mut self) -> Option<&mut Shown> {
         match self {
-            Self::Stream(body) => body.inbox(),
-            Self::Tui(body) => body.inbox(),
+            Self::Stream(_) => None,
+            Self::Tui(body) => Some(body.shown()),
+            Self::Marks(body) => Some(body.shown()),
         }
     }
 
-    fn heard(&self) -> &Inbox {
+    fn heard(&self) -> Heard<'_> {
         match self {
-            Self::Stream(body) => body.heard(),
-            Self::Tui(body) => body.heard(),
+            Self::Stream(body) => Heard::Lines(body.heard()),
+            Self::Tui(body) => Heard::Lines(body.heard()),
+            Self::Marks(body) => Heard::Pieces(body),
         }
     }
 
-    /// The next line of the agent.
+    /// The next line of the agent, or piece of what a program says.
     pub fn line(&mut self) -> Option<&[u8]> {
-        self.inbox().line()
+        match self {
+            Self::Stream(body) => body.inbox().line(),
+            Self::Tui(body) => body.inbox().line(),
+            Self::Marks(body) => body.line(),
+        }
     }
 
     /// Where in all that the agent has said the line begins that comes next.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.heard().position()
+        match self.heard() {
+            Heard::Lines(inbox) => inbox.position(),
+            Heard::Pieces(body) => body.position(),
+        }
     }
 
     /// Whether the agent has said something that was not looked at: [`Body::next`] does not wait
     /// then.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.heard().has_more()
+        match self.heard() {
+            Heard::Lines(inbox) => inbox.has_more(),
+            Heard::Pieces(body) => body.has_more(),
+        }
     }
 
     /// Writes down what a later broker has to know.
@@ -164,6 +196,7 @@ impl Body {
         match self {
             Self::Stream(body) => body.note(notes),
             Self::Tui(body) => body.note(notes),
+            Self::Marks(body) => body.note(notes),
         }
     }
 
@@ -172,6 +205,7 @@ impl Body {
         match self {
             Self::Stream(body) => body.release(),
             Self::Tui(body) => body.inbox().release(),
+            Self::Marks(body) => body.release(),
         }
     }
 
@@ -180,6 +214,7 @@ impl Body {
         match self {
             Self::Stream(body) => body.next().await,
             Self::Tui(body) => body.next().await,
+            Self::Marks(body) => body.next().await,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod body;
 mod held;
 mod inbox;
 mod lines;
+pub mod marks;
 mod memory;
 mod moved;
 mod notes;

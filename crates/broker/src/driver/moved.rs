@@ -103,6 +103,25 @@ impl Moved {
         })
     }
 
+    /// Lets `hear` have what was read before, from this position on, in pieces of [`READ`] at most.
+    ///
+    /// # Errors
+    /// Of the file.
+    pub fn again(&self, from: u64, mut hear: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut at = from;
+        while at < self.read {
+            let left = usize::try_from(self.read - at).unwrap_or(READ);
+            PIECE.with_borrow_mut(|piece| {
+                let piece = &mut piece[..left.min(READ)];
+                self.file.read_exact_at(piece, at)?;
+                at += piece.len() as u64;
+                hear(piece);
+                io::Result::Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
     /// Nothing more of it is read.
     pub fn give_up(&mut self) {
         self.read = self.come;

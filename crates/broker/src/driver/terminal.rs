@@ -89,6 +89,8 @@ pub struct TerminalBody {
     saved: u64,
     /// How long that is.
     saved_length: u64,
+    /// What has come since is not given back, saved or not.
+    keeps_from: u64,
     typed: VecDeque<Typed>,
     typed_bytes: usize,
     end: Option<(Exit, bool)>,
@@ -153,6 +155,7 @@ impl TerminalBody {
             notes,
             saved,
             saved_length: state.as_ref().map_or(0, |state| state.len() as u64),
+            keeps_from: u64::MAX,
             typed: VecDeque::new(),
             typed_bytes: 0,
             end: None,
@@ -209,8 +212,31 @@ impl TerminalBody {
         let note = [&position.to_be_bytes()[..], state].concat();
         self.notes.write(&note)?;
         self.saved = position;
-        self.inbox.release(position);
+        self.inbox.release(position.min(self.keeps_from));
         Ok(())
+    }
+
+    /// What the program says from this position on is not given back; what is before it and in the
+    /// saved state is.
+    pub fn keeps_from(&mut self, position: u64) {
+        self.keeps_from = position;
+        self.inbox.release(position.min(self.saved));
+    }
+
+    /// Whether there is something that was not heard.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.inbox.has_more()
+    }
+
+    /// Gives out once more what was kept from this position on, up to what is to be heard next; that
+    /// position.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn hear_again(&self, from: u64, hear: impl FnMut(&[u8])) -> io::Result<u64> {
+        self.inbox.again(from, hear)?;
+        Ok(self.inbox.position())
     }
 
     /// Whether more may be typed now.

@@ -17,6 +17,7 @@ use clsess_claude::tui::typing::Next;
 use clsess_claude::tui::{Report, Typing, status};
 use clsess_holder::protocol::{Start, Successor, Window};
 use clsess_proto::Failure;
+use clsess_vt::Notice;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use uuid::Uuid;
@@ -51,9 +52,6 @@ const MAX_ENTRY: u64 = 64 * 1024;
 
 /// How long after its start a client has asked whether its terminal listens. Measured: 0.3 s.
 const ASKS: Duration = Duration::from_secs(1);
-
-/// Lines of the screen in a message.
-const LAST_LINES: usize = 3;
 
 /// Where the answer to a hook goes.
 type Answer = oneshot::Sender<Result<Vec<u8>, Failure>>;
@@ -283,17 +281,6 @@ impl TuiBody {
     /// The terminal, and who looks at it.
     pub fn shown(&mut self) -> &mut Shown {
         &mut self.shown
-    }
-
-    /// The end of what is on its screen, for messages.
-    pub fn last_words(&mut self) -> String {
-        let screen = String::from_utf8_lossy(&self.shown.capture(false, 0)).into_owned();
-        let lines: Vec<&str> = screen
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
-        lines[lines.len().saturating_sub(LAST_LINES)..].join("; ")
     }
 
     /// Writes down what a later broker has to know.
@@ -608,7 +595,7 @@ impl TuiBody {
                 ShownEvent::Body(TerminalEvent::Unreadable(_)) => {
                     return BodyEvent::Unreadable("what it shows cannot be read");
                 }
-                ShownEvent::Typed => {
+                ShownEvent::Typed(_) => {
                     self.typing.is_touched();
                     return BodyEvent::Looked;
                 }
@@ -620,12 +607,11 @@ impl TuiBody {
 
     /// Takes what it shows, and writes down what it reports.
     fn output(&mut self) -> io::Result<()> {
-        let notices = self
-            .shown
-            .output(|notice| match status::report(&notice.0) {
-                Some(Report::Asked) => status::ANSWER,
-                _ => b"",
-            })?;
+        let answered = |notice: &Notice| match status::report(&notice.0) {
+            Some(Report::Asked) => status::ANSWER,
+            _ => b"",
+        };
+        let notices = self.shown.output(answered, |_| {})?;
         let repeated = self.shown.body().is_some_and(TerminalBody::is_repeated);
         if !repeated && let Some(last) = self.repeated.take() {
             self.said.report(&last)?;

@@ -58,6 +58,7 @@ fn ended_as(n: u128, outcome: Outcome) -> Record {
         texts: None,
         error: None,
         is_error: false,
+        exit_status: None,
         stop_reason: Some("end_turn".into()),
         usage: Some(Usage {
             input_tokens: 10,

@@ -2,7 +2,7 @@
 
 use clsess_claude::record::{CutOff, Fate};
 use clsess_claude::turn::{Outcome as Told, TurnEnd};
-use clsess_proto::{ErrorCode, EventKind, Failure, OnCrash, Outcome};
+use clsess_proto::{Driver, ErrorCode, EventKind, Failure, OnCrash, Outcome};
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
@@ -144,7 +144,10 @@ impl Session {
     fn unknown(&self) -> Ended {
         let why = self.died.clone();
         let why = why.unwrap_or_else(|| "the agent died".to_owned());
-        let hint = "what it did is in its conversation; the next send takes it up again";
+        let hint = match self.own_driver() {
+            Driver::Marks => "how far it came is not known; the next send begins the program anew",
+            _ => "what it did is in its conversation; the next send takes it up again",
+        };
         let failure = Failure::new(ErrorCode::AgentDied, why).hint(hint);
         Ended::without(Outcome::Unknown, failure)
     }

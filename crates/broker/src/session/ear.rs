@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::driver::marks::MARK;
+use crate::marks::scan::Piece;
+use crate::marks::tracker;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) enum Ear {
@@ -16,6 +20,8 @@ pub(super) enum Ear {
     Stream(Box<Tracker>),
     /// Of the agent's own interface.
     Tui(Box<tui::Tracker>),
+    /// Of a program that marks its prompts.
+    Marks(Box<tracker::Tracker>),
 }
 
 /// What one knows between two turns.
@@ -24,6 +30,7 @@ pub(super) enum Ear {
 pub(super) struct Known {
     tracker: Facts,
     interface: tui::tracker::Facts,
+    marks: tracker::Facts,
 }
 
 /// What a hook is told.
@@ -62,6 +69,7 @@ impl Ear {
         match driver {
             Driver::Stream | Driver::Oneshot => Self::Stream(Box::new(Tracker::new())),
             Driver::Tui => Self::Tui(Box::default()),
+            Driver::Marks => Self::Marks(Box::default()),
         }
     }
 
@@ -72,6 +80,7 @@ impl Ear {
                 Self::Stream(Box::new(Tracker::from(known.tracker)))
             }
             Driver::Tui => Self::Tui(Box::new(tui::Tracker::from(known.interface))),
+            Driver::Marks => Self::Marks(Box::new(tracker::Tracker::taken_up(known.marks))),
         }
     }
 
@@ -80,6 +89,11 @@ impl Ear {
         match self {
             Self::Stream(tracker) => tracker.line(parse(line)?, out),
             Self::Tui(tracker) => return said(tracker, line, out),
+            Self::Marks(tracker) => match line.split_first() {
+                Some((&MARK, inside)) => tracker.piece(Piece::Mark(inside), out),
+                Some((_, bytes)) => tracker.piece(Piece::Other(bytes), out),
+                None => return Err(BadLine::Empty),
+            },
         }
         Ok(None)
     }
@@ -91,6 +105,7 @@ impl Ear {
             Self::Stream(tracker) => drop(tracker.begin(wire)),
             // Known by its text, before it is typed.
             Self::Tui(_) => {}
+            Self::Marks(tracker) => tracker.begin(wire),
         }
     }
 
@@ -126,8 +141,10 @@ impl Ear {
 
     /// A turn runs whose beginning is not heard again.
     pub fn goes_on(&mut self, wire: Uuid, line: Option<Uuid>) {
-        if let Self::Tui(tracker) = self {
-            tracker.take_up(wire, line.map(|line| line.to_string()));
+        match self {
+            Self::Stream(_) => {}
+            Self::Tui(tracker) => tracker.take_up(wire, line.map(|line| line.to_string())),
+            Self::Marks(tracker) => tracker.goes_on(wire),
         }
     }
 
@@ -138,15 +155,48 @@ impl Ear {
 
     /// It is not.
     pub fn does_not_type(&mut self, wire: Uuid) {
-        if let Self::Tui(tracker) = self {
-            tracker.withdraw(wire);
+        match self {
+            Self::Stream(_) => {}
+            Self::Tui(tracker) => tracker.withdraw(wire),
+            Self::Marks(tracker) => tracker.withdraw(wire),
         }
     }
 
     /// The running turn is told to end.
     pub fn interrupted(&mut self) {
-        if let Self::Tui(tracker) = self {
-            tracker.interrupted();
+        match self {
+            Self::Stream(_) => {}
+            Self::Tui(tracker) => tracker.interrupted(),
+            Self::Marks(tracker) => tracker.interrupted(),
+        }
+    }
+
+    /// Of a program: how many prompts it has shown, and whether it waits at one.
+    pub fn prompts(&self) -> Option<(u64, bool)> {
+        match self {
+            Self::Marks(tracker) => Some(tracker.prompts()),
+            _ => None,
+        }
+    }
+
+    /// As that of [`tracker::Tracker`].
+    pub fn is_untouched(&self) -> bool {
+        matches!(self, Self::Marks(tracker) if tracker.is_untouched())
+    }
+
+    /// As that of [`tracker::Tracker`].
+    pub fn is_unsure(&mut self) -> bool {
+        match self {
+            Self::Marks(tracker) => tracker.is_unsure(),
+            _ => false,
+        }
+    }
+
+    /// The prompt that was not run after all, once.
+    pub fn not_run(&mut self) -> Option<Uuid> {
+        match self {
+            Self::Marks(tracker) => tracker.not_run(),
+            _ => None,
         }
     }
 
@@ -155,6 +205,7 @@ impl Ear {
         match self {
             Self::Stream(tracker) => tracker.open().count(),
             Self::Tui(tracker) => tracker.open().count(),
+            Self::Marks(tracker) => tracker.open(),
         }
     }
 
@@ -164,6 +215,7 @@ impl Ear {
         match self {
             Self::Stream(tracker) => known.tracker = tracker.facts()?,
             Self::Tui(tracker) => known.interface = tracker.facts()?,
+            Self::Marks(tracker) => known.marks = tracker.facts()?,
         }
         Some(known)
     }
@@ -173,6 +225,8 @@ impl Ear {
         match self {
             Self::Stream(tracker) => tracker.gone_with_results(out),
             Self::Tui(tracker) => tracker.gone_with_results(out),
+            // What has not ended by then never does.
+            Self::Marks(_) => {}
         }
     }
 

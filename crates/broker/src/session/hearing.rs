@@ -27,7 +27,7 @@ use crate::journal::Record;
 const MAX_EVENT_JSON: usize = 64 * 1024;
 
 /// How long what belongs together may be apart: hooks are processes. Measured: ±20 ms (facts 11).
-const LATE: Duration = Duration::from_secs(2);
+pub(super) const LATE: Duration = Duration::from_secs(2);
 
 impl Session {
     /// Accounts for the lines that have come.
@@ -51,6 +51,7 @@ impl Session {
                     }
                 }
             }
+            self.is_prompted();
             for happening in happenings.drain(..) {
                 self.happened(happening);
             }
@@ -66,8 +67,24 @@ impl Session {
         self.keep_within_bounds();
     }
 
-    /// What should have come of the interface by now has not.
+    /// What the marks of a program say of its line, before anything is done about it.
+    pub(super) fn is_prompted(&mut self) {
+        if let (Some(Body::Marks(body)), Some(prompts)) = (&mut self.body, self.tracker.prompts()) {
+            body.is_prompted(prompts);
+        }
+        if let Some(wire) = self.tracker.not_run() {
+            self.comes_later(wire);
+        }
+    }
+
+    /// What should have come of the interface, or of a program, by now has not.
     pub(super) fn is_late(&mut self) {
+        if let Some(Body::Marks(body)) = &mut self.body {
+            if self.tracker.is_unsure() {
+                body.interrupt();
+            }
+            return;
+        }
         let mut happenings = Vec::new();
         self.tracker.overdue(&mut happenings);
         for happening in happenings {

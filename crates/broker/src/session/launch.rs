@@ -23,10 +23,12 @@ use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
 use super::conversation::{self, Refused, Sound};
+use super::program::with_turns;
 use crate::broker::Shared;
 use crate::clients;
 use crate::disk;
 use crate::driver::body::Body;
+use crate::driver::marks::MarksBody;
 use crate::driver::orphans::{self, Process};
 use crate::driver::stream::StreamBody;
 use crate::driver::tui::TuiBody;
@@ -63,6 +65,8 @@ const WIDE: Window = Window {
 };
 /// Rows of history of an interface: it has the whole screen, and keeps its own.
 pub(super) const HISTORY: usize = 1000;
+/// Those of a program with turns.
+pub(super) const ROWS: usize = 10_000;
 
 /// What a start needs to know.
 pub struct Plan {
@@ -89,8 +93,8 @@ pub struct Plan {
 pub struct Launched {
     /// The agent.
     pub body: Body,
-    /// Its version.
-    pub version: String,
+    /// Its version; a program has none.
+    pub version: Option<String>,
     /// Where it keeps its things.
     pub home: Option<Home>,
     /// The conversation that it was started on.
@@ -114,6 +118,9 @@ type Identity = (PathBuf, PathBuf, u64, u64, u64, i64);
 /// # Errors
 /// By name: what is missing, or why it does not start.
 pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
+    if plan.driver == Driver::Marks {
+        return Ok(start_program(shared, plan).await?);
+    }
     let Plan {
         driver,
         window,
@@ -153,7 +160,8 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
             let env = command::environment(env, &record.name, &socket, stays);
             (command::stream_args(&settings), env, stdio, window)
         }
-        Driver::Tui => {
+        // That of a program was started above.
+        Driver::Tui | Driver::Marks => {
             let settings = tui_settings(shared, &record, &sound, &dir, version >= MIN_SHUTS)?;
             let (editor, door) = editor(shared)?;
             let env = command::tui_environment(env, &record.name, &socket, &editor, &door);
@@ -182,7 +190,7 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
             let body = StreamBody::start(&dir, start, successor).await;
             body.map(|body| Body::Stream(Box::new(body)))
         }
-        Driver::Tui => {
+        Driver::Tui | Driver::Marks => {
             let body = TuiBody::start(&dir, start, successor, HISTORY).await;
             body.map(|body| Body::Tui(Box::new(body)))
         }
@@ -191,10 +199,27 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
     remember(&dir, body.agent(), body.holder());
     Ok(Launched {
         body,
-        version: version.to_string(),
+        version: Some(version.to_string()),
         home,
         conversation,
         announced,
+    })
+}
+
+/// Starts the program of a session with turns. What it says of itself are its marks.
+async fn start_program(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
+    let window = plan.window.unwrap_or(WINDOW);
+    let conversation = plan.record.agent_session_id;
+    let dir = plan.dir.clone();
+    let body = with_turns(shared, plan, window).await?;
+    let body = Body::Marks(Box::new(MarksBody::around(body, window, ROWS)));
+    remember(&dir, body.agent(), body.holder());
+    Ok(Launched {
+        body,
+        version: None,
+        home: None,
+        conversation,
+        announced: None,
     })
 }
 
@@ -350,8 +375,8 @@ pub async fn end_previous(dir: &Path, successor: &Successor) {
 /// The first version that a body can be made of.
 pub(super) fn needed(driver: Driver) -> Version {
     match driver {
-        Driver::Stream | Driver::Oneshot => MIN_EXACT,
         Driver::Tui => MIN_INTERFACE,
+        Driver::Stream | Driver::Oneshot | Driver::Marks => MIN_EXACT,
     }
 }
 

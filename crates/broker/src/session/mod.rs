@@ -42,7 +42,7 @@ pub use launch::{Agents, died_warm, end_previous, found_agent, remembered, trust
 pub use notes::find;
 pub use program::{DRIVER as PROGRAM, ProgramSeed, find as find_program, spawn as spawn_program};
 pub use questions::Decision;
-pub use task::{Seed, spawn, start_timeout};
+pub use task::{Seed, spawn, start_timeout, until};
 
 /// Commands that wait for a session; who sends more waits with them.
 const COMMANDS: usize = 64;

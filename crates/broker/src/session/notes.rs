@@ -15,6 +15,7 @@ use std::io;
 use std::path::Path;
 
 use clsess_claude::input::{self, Written, written};
+use clsess_claude::record::Home;
 use clsess_holder::protocol::Successor;
 use clsess_proto::{Driver, OnQuestion, Resolution, TurnId};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::ear::{Ear, Known};
+use super::hearing::LATE;
 use super::launch::{self, may_go_on};
 use super::life::Life;
 use super::limits::Limit;
@@ -30,6 +32,7 @@ use super::task::Session;
 use super::timers::Timers;
 use super::turns::{Running, Stop};
 use crate::driver::body::Body;
+use crate::driver::marks::MarksBody;
 use crate::driver::stream::{Found, StreamBody};
 use crate::driver::tui::TuiBody;
 
@@ -96,6 +99,7 @@ pub async fn find(dir: &Path, driver: Driver, successor: &Successor) -> io::Resu
     let found = match driver {
         Driver::Stream | Driver::Oneshot => StreamBody::find(dir, successor, position).await,
         Driver::Tui => TuiBody::find(dir, successor, launch::HISTORY, position).await,
+        Driver::Marks => MarksBody::find(dir, successor, launch::ROWS, position).await,
     };
     if found.is_err() {
         // As if it had died: the agent finishes its turn, and ends.
@@ -275,7 +279,7 @@ impl Session {
         self.logged_out = notes.logged_out;
         self.limit = notes.limit.filter(Limit::holds);
         self.used = notes.used || !self.accounted.given.is_empty() || self.running.is_some();
-        self.agent_home = launch::home(&self.record, &self.dir);
+        self.agent_home = self.kept_home();
         self.tracker = Ear::taken_up(self.driver(), self.accounted.known.clone());
         if launch::remembered(&self.dir) != Some(body.agent()) {
             launch::remember(&self.dir, body.agent(), body.holder());
@@ -330,8 +334,22 @@ impl Session {
         Some((wire, prompt))
     }
 
-    /// What was not heard to be taken is looked for, and typed again if it is not there.
+    /// Where its agent keeps its things; a program has no such place.
+    pub(super) fn kept_home(&self) -> Option<Home> {
+        match self.driver() {
+            Driver::Marks => None,
+            _ => launch::home(&self.record, &self.dir),
+        }
+    }
+
+    /// What was not heard to be taken is looked for, and typed again if it is not there. Of a program
+    /// it is given some time first.
     pub(super) fn types_again(&mut self) {
+        if let (Some(Body::Marks(_)), Some(running)) = (&self.body, &self.running)
+            && !running.begun
+        {
+            self.late = Some(Instant::now() + LATE);
+        }
         let Some((wire, prompt)) = self.with_interface() else {
             return;
         };

@@ -27,6 +27,7 @@ use crate::feed::Feed;
 use crate::hooks::Happened;
 use crate::shown::{Shown, ShownEvent};
 use crate::store::{self, Env, SessionRecord};
+pub(super) use start::with_turns;
 use start::{Plan, start};
 
 mod start;
@@ -250,11 +251,11 @@ impl ProgramSession {
         match event {
             ShownEvent::Output => {
                 self.active_at = now_ms();
-                if let Err(error) = self.shown.output(|_| b"") {
+                if let Err(error) = self.shown.output(|_| b"", |_| {}) {
                     self.unreadable(&error.to_string());
                 }
             }
-            ShownEvent::Typed => self.active_at = now_ms(),
+            ShownEvent::Typed(_) => self.active_at = now_ms(),
             ShownEvent::Resized(window) => {
                 (self.program.rows, self.program.cols) = (window.rows, window.cols);
                 self.save_record();

@@ -18,7 +18,9 @@ use super::report::Ended;
 use super::task::Session;
 use super::turns::{INTERRUPT_GRACE, INTERRUPTED, Queued, Running, Stop};
 use super::{Watched, now_ms};
+use crate::driver::body::Body;
 use crate::journal::{Record, Terms};
+use crate::marks::prompt::{Why, carried};
 
 /// Turns that may wait in one session; more are refused with
 /// [`ErrorCode::TooMany`]. Their prompts wait on disk, not in memory.
@@ -105,7 +107,8 @@ impl Session {
         queued.seen = self.feed.position();
         // What is typed into an interface is put into its turn at a moment of its own choice, and
         // nobody is told when: it waits for its own turn there.
-        queued.steers = request.on_busy == OnBusy::Steer && self.driver() != Driver::Tui;
+        let steers = !matches!(self.driver(), Driver::Tui | Driver::Marks);
+        queued.steers = request.on_busy == OnBusy::Steer && steers;
         self.journal
             .write(&Record::Queued {
                 turn,
@@ -192,13 +195,42 @@ impl Session {
 
     /// Whether the body can carry a prompt as it is.
     fn can_carry(&self, prompt: &str, driver: Driver) -> Result<(), Failure> {
-        if driver != Driver::Tui {
-            return Ok(());
+        match driver {
+            Driver::Stream | Driver::Oneshot => Ok(()),
+            Driver::Tui => representable(prompt)
+                .map(drop)
+                .map_err(|why| unrepresentable(&why.to_string())),
+            Driver::Marks => carried(prompt).map(drop).map_err(not_typed),
         }
-        let carried = representable(prompt);
-        carried
-            .map(drop)
-            .map_err(|why| unrepresentable(&why.to_string()))
+    }
+
+    /// Whether a program takes a prompt as it is, as it reads now.
+    fn can_type(&mut self, prompt: &str) -> Result<(), Failure> {
+        match &mut self.body {
+            Some(Body::Marks(body)) => body.typed(prompt).map(drop).map_err(not_typed),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a prompt can be given now: to a program only where its line is free.
+    fn takes_prompt(&mut self) -> bool {
+        let takes = match &mut self.body {
+            Some(Body::Marks(body)) => body.takes_prompt(),
+            _ => return true,
+        };
+        if takes {
+            // What people did before it is not heard again together with it.
+            self.account(true);
+        }
+        takes
+    }
+
+    /// Somebody has done something at a program's terminal: what waits for its line may run now.
+    pub(super) fn line_may_be_free(&mut self) {
+        let waits = self.life == Life::Idle && !self.queue.is_empty();
+        if waits && matches!(self.body, Some(Body::Marks(_))) {
+            self.next_turn();
+        }
     }
 
     /// Puts the next prompt that wants it into the running turn: one at a time, since the
@@ -369,6 +401,9 @@ impl Session {
                 true => Some("held".to_owned()),
                 false if self.waits_for_own_body(queued) => Some("attached".to_owned()),
                 false if self.is_held(queued) => Some("the provider's limit".to_owned()),
+                false if self.waits_for_line() => {
+                    Some("the line that somebody has begun".to_owned())
+                }
                 false if self.life == Life::Waiting => Some("room for its agent".to_owned()),
                 false => None,
             },
@@ -410,13 +445,20 @@ impl Session {
         prompt.is_some_and(|prompt| self.can_carry(&prompt, self.driver()).is_err())
     }
 
+    /// Whether prompts wait for a person who types at a program's terminal.
+    fn waits_for_line(&self) -> bool {
+        let idle = self.life == Life::Idle;
+        idle && matches!(&self.body, Some(Body::Marks(body)) if !body.is_free())
+    }
+
     /// Gives the idle agent the next prompt that no limit holds back.
     pub(super) fn next_turn(&mut self) {
         if self.gives_way_to_another() {
             return;
         }
         while let Some(at) = self.queue.iter().position(|queued| !self.is_held(queued)) {
-            if self.waits_for_own_body(&self.queue[at]) || !self.has_it_alone() {
+            let waits = self.waits_for_own_body(&self.queue[at]);
+            if waits || !self.has_it_alone() || !self.takes_prompt() {
                 return;
             }
             if let Some(queued) = self.started(at) {
@@ -439,14 +481,17 @@ impl Session {
     fn started(&mut self, at: usize) -> Option<Queued> {
         let mut queued = self.queue.remove(at)?;
         let left = self.left_in_place(&mut queued);
-        let prompt = match left.and_then(|()| self.prompt(&queued)) {
+        let prompt = left.and_then(|()| self.prompt(&queued));
+        let prompt = prompt.and_then(|prompt| self.can_type(&prompt).map(|()| prompt));
+        let prompt = match prompt {
             Ok(prompt) => prompt,
             Err(failure) => {
                 self.finish_queued(&queued, Ended::failed(failure));
                 return None;
             }
         };
-        queued.trimmed = self.driver() == Driver::Tui && prompt.ends_with('\n');
+        let typed = matches!(self.driver(), Driver::Tui | Driver::Marks);
+        queued.trimmed = typed && prompt.ends_with('\n');
         let wire = queued.terms.wire(queued.turn);
         let started = Record::Started {
             turn: queued.turn,
@@ -496,4 +541,11 @@ pub(super) fn unrepresentable(why: &str) -> Failure {
     let message = format!("the agent's interface cannot carry this prompt unchanged: {why}");
     Failure::new(ErrorCode::Unrepresentable, message)
         .hint("a session with --driver stream carries every prompt")
+}
+
+/// A program would not get a prompt as it is.
+fn not_typed(why: Why) -> Failure {
+    let message = format!("this prompt cannot be typed into the program: {why}");
+    Failure::new(ErrorCode::Unrepresentable, message)
+        .hint("put it into a file, and send what makes the program read that")
 }

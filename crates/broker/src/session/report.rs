@@ -148,6 +148,7 @@ impl Session {
             answer: (completed || !end.answer.is_empty()).then_some(end.answer),
             error: failure,
             is_error: end.is_error,
+            exit_status: end.exit_status,
             stop_reason: end.stop_reason,
             usage: end
                 .usage

@@ -1,7 +1,7 @@
 //! Sleep: a session at rest gives its body up and keeps its conversation. The next prompt wakes it,
 //! where there is room: a body needs a seat (see [`crate::warm`]).
 
-use clsess_proto::{ErrorCode, Failure};
+use clsess_proto::{Driver, ErrorCode, Failure};
 use tokio::time::{Duration, Instant};
 
 use super::ending::EndWhy;
@@ -21,7 +21,9 @@ impl Session {
     /// Turns that are held back until somebody says so do not keep it: that may take days. Those
     /// that wait for the end of a limit do.
     pub(super) fn may_sleep(&self) -> bool {
-        self.life == Life::Idle
+        // What a program knows is in its process alone.
+        self.own_driver() != Driver::Marks
+            && self.life == Life::Idle
             && !self.has_work()
             && self.unasked.is_none()
             && self.questions.open.is_empty()

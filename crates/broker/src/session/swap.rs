@@ -139,10 +139,8 @@ impl Session {
     /// How many are attached, or are about to be.
     pub(super) fn attached(&mut self) -> usize {
         let lobby = self.lobby.as_ref().map_or(0, |it| it.screen.attached());
-        let interface = match &mut self.body {
-            Some(Body::Tui(body)) => body.shown().attached(),
-            _ => 0,
-        };
+        let shown = self.body.as_mut().and_then(Body::shown);
+        let interface = shown.map_or(0, |shown| shown.attached());
         self.coming.len() + lobby + interface
     }
 
@@ -154,12 +152,10 @@ impl Session {
         left: oneshot::Sender<Result<Detached, Failure>>,
     ) {
         let leaving = self.life == Life::Ending || self.ending.is_some();
-        match &mut self.body {
-            Some(Body::Tui(body)) if !leaving => {
-                body.shown().attach(&attach, terminal, left);
-                return;
-            }
-            _ => {}
+        let shown = self.body.as_mut().and_then(Body::shown);
+        if let Some(shown) = shown.filter(|_| !leaving) {
+            shown.attach(&attach, terminal, left);
+            return;
         }
         if let Some(why @ (EndWhy::Kill | EndWhy::Stop)) = self.ending {
             let _ = left.send(Err(why.failure()));
@@ -216,6 +212,7 @@ impl Session {
         let next = self.queue.iter().find(|queued| !self.is_held(queued));
         let cuts = next.is_some_and(|next| next.terms.left.is_some());
         match self.own_driver() {
+            Driver::Marks => Driver::Marks,
             Driver::Tui if cuts => Driver::Stream,
             own if cuts || self.attached() == 0 => own,
             _ => Driver::Tui,
@@ -258,6 +255,10 @@ impl Session {
         }
         let Some(next) = self.next_body() else {
             self.leaves_lobby();
+            if !self.coming.is_empty() && matches!(self.life, Life::Asleep | Life::Failed) {
+                // Somebody wants to see what there is none of now.
+                self.want();
+            }
             return;
         };
         match self.life {
@@ -348,12 +349,11 @@ impl Session {
 
     /// The interface is there: whoever has waited for it looks at it, ready or not.
     pub(super) fn is_embodied(&mut self) {
-        let Some(Body::Tui(body)) = &mut self.body else {
+        let Some(shown) = self.body.as_mut().and_then(Body::shown) else {
             return;
         };
         for coming in self.coming.drain(..) {
-            body.shown()
-                .attach(&coming.attach, coming.terminal, coming.left);
+            shown.attach(&coming.attach, coming.terminal, coming.left);
         }
         if let Some(mut lobby) = self.lobby.take() {
             // They come again by themselves.

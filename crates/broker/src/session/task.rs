@@ -325,6 +325,12 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
 impl Session {
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         self.hear_what_was_said().await;
+        self.is_prompted();
+        if let Some(Body::Marks(body)) = &mut self.body
+            && self.tracker.is_untouched()
+        {
+            body.is_untouched();
+        }
         self.types_again();
         if self.has_work() {
             self.step(Event::Wanted);
@@ -459,10 +465,10 @@ impl Session {
                 tracing::info!(
                     session = %self.record.name,
                     pid = launched.body.agent().pid,
-                    version = %launched.version,
+                    version = ?launched.version,
                     "agent started"
                 );
-                self.agent_version = Some(launched.version);
+                self.agent_version = launched.version;
                 self.agent_home = launched.home;
                 self.goes_on(launched.conversation, launched.announced);
                 self.body = Some(launched.body);
@@ -582,6 +588,7 @@ impl Session {
             }
             BodyEvent::Looked => {}
         }
+        self.line_may_be_free();
     }
 
     /// What its body is.
@@ -674,14 +681,18 @@ impl Session {
     /// What a body said last, that is gone. Who looks at it is told, which may take a moment.
     fn last_words(&self, mut body: Body) -> String {
         let said = body.last_words();
-        if let Body::Tui(mut body) = body {
+        if body.shown().is_some() {
             let why = match self.ending {
                 Some(EndWhy::Kill) => DetachReason::Killed,
                 Some(EndWhy::Stop) => DetachReason::Stopped,
                 Some(EndWhy::Restart | EndWhy::Swap) => DetachReason::Restarted,
                 Some(EndWhy::Sleep) | None => DetachReason::Exited,
             };
-            tokio::spawn(async move { body.shown().last_looks(why).await });
+            tokio::spawn(async move {
+                if let Some(shown) = body.shown() {
+                    shown.last_looks(why).await;
+                }
+            });
         }
         said
     }
@@ -715,7 +726,7 @@ impl Session {
         }
         self.life = Life::Working;
         self.died = Some("the agent died, and its holder and broker with it".to_owned());
-        self.agent_home = launch::home(&self.record, &self.dir);
+        self.agent_home = self.kept_home();
         let process = left.unwrap_or_default();
         let gone = Box::pin(orphans::gone(process));
         self.left = Some(Left { process, gone });
@@ -840,8 +851,10 @@ impl Session {
 
     /// What is about the terminal of its agent, where that has one.
     fn terminal_command(&mut self, command: Command) {
-        let Some(Body::Tui(body)) = &mut self.body else {
-            return command.refuse(|| self.without_terminal());
+        let body = match &mut self.body {
+            Some(Body::Tui(body)) => body,
+            Some(Body::Marks(_)) => return self.terminal_of_program(command),
+            _ => return command.refuse(|| self.without_terminal()),
         };
         match command {
             Command::Hook {
@@ -864,6 +877,20 @@ impl Session {
                 body.shown().command(other, gone);
             }
         }
+    }
+
+    /// The same of a program.
+    fn terminal_of_program(&mut self, command: Command) {
+        let message = format!("the program of {} is gone", self.record.name);
+        let gone = Failure::new(ErrorCode::NoTerminal, message);
+        let Some(Body::Marks(body)) = &mut self.body else {
+            return;
+        };
+        match command {
+            Command::Hook { .. } | Command::Edit { .. } => command.refuse(|| gone),
+            other => body.command(other, gone),
+        }
+        self.line_may_be_free();
     }
 
     fn without_terminal(&self) -> Failure {
@@ -978,7 +1005,10 @@ impl Session {
         } else if self.life == Life::Starting && overdue {
             self.start_deadline = None;
             self.launching = None;
-            self.abort_start(start_timeout());
+            self.abort_start(match self.driver() {
+                Driver::Marks => no_prompt(&self.record),
+                _ => start_timeout(),
+            });
         }
         if self.end_deadline.is_some_and(|at| at <= now) {
             self.end_overdue();
@@ -1028,6 +1058,15 @@ pub fn start_timeout() -> Failure {
         .hint("give it longer with --start-timeout or start_timeout in the config")
 }
 
+/// The program has shown no prompt in time.
+fn no_prompt(record: &SessionRecord) -> Failure {
+    let program = record.settings.command.first();
+    let program = program.map_or("the program", String::as_str);
+    let message = format!("{program} has marked no prompt (OSC 133) in time");
+    Failure::new(ErrorCode::StartTimeout, message)
+        .hint("how a program is made to mark its prompts: man clsess-config, PROGRAMS WITH TURNS")
+}
+
 /// How it ended, and what it said on stderr.
 fn with_words(how: String, said: &str) -> String {
     if said.is_empty() {
@@ -1067,7 +1106,7 @@ async fn from_body(body: Option<&mut Body>) -> BodyEvent {
 }
 
 /// Waits for a deadline; for ever without one.
-pub(super) async fn until(deadline: Option<Instant>) {
+pub async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => pending().await,

@@ -155,7 +155,7 @@ impl Session {
         SessionDetail {
             row: self.row.borrow().told(),
             agent_session_id: Some(self.record.agent_session_id),
-            command: Vec::new(),
+            command: self.record.settings.command.clone(),
             title: None,
             size: None,
             exit: None,

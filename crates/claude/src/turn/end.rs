@@ -57,6 +57,8 @@ pub struct TurnEnd {
     pub prompt_id: Option<Uuid>,
     /// A slash command of the client answered, not the model.
     pub local_command: bool,
+    /// Of a program in the agent's place: its command's exit status. Claude Code has none.
+    pub exit_status: Option<i32>,
     /// Who asked, when we did not: `task-notification`, …
     pub origin: Option<String>,
 }

@@ -211,6 +211,7 @@ impl Run {
             prompt_id: None,
             truncated: self.truncated,
             local_command: result.local_command,
+            exit_status: None,
             origin: result.origin,
             answer: self.answer,
             texts: self.texts,

@@ -48,6 +48,7 @@ pub fn report() -> impl Strategy<Value = TurnReport> {
             texts,
             error,
             is_error,
+            exit_status: agent_deaths.try_into().ok(),
             stop_reason,
             usage,
             cost_usd,

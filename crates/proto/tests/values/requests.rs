@@ -29,7 +29,7 @@ fn program() -> impl Strategy<Value = Program> {
 
 fn settings() -> impl Strategy<Value = Settings> {
     let texts = [(); 6].map(|()| some_text());
-    let lists = [(); 3].map(|()| vec(text(), 0..3));
+    let lists = [(); 4].map(|()| vec(text(), 0..3));
     let counts = any::<[Option<u32>; 3]>();
     let times = any::<[Option<u64>; 3]>();
     let hooks = ([(); 4].map(|()| some_text()), any::<Option<u64>>());
@@ -44,7 +44,7 @@ fn settings() -> impl Strategy<Value = Settings> {
     (texts, lists, counts, times, flags).prop_map(
         |(
             texts,
-            [agent_args, env_forget, allow_from],
+            [command, agent_args, env_forget, allow_from],
             counts,
             times,
             ([resume_queue, pty], driver, hooks),
@@ -61,6 +61,7 @@ fn settings() -> impl Strategy<Value = Settings> {
             ] = texts;
             Settings {
                 driver,
+                command,
                 pty,
                 model,
                 permission_mode,

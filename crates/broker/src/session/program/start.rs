@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clsess_claude::command;
 use clsess_holder::protocol::{Start, TERMINAL, Window};
 use clsess_proto::{ErrorCode, Failure, Program};
+use serde_bytes::ByteBuf;
 
 use crate::broker::Shared;
 use crate::driver::StartError;
@@ -64,6 +65,32 @@ pub(super) async fn start(shared: &Shared, plan: Plan) -> Result<TerminalBody, F
     };
     let started = TerminalBody::start(&dir, start, &shared.successor).await;
     started.map_err(|error| not_started(&path, &error))
+}
+
+/// Starts the program of a session with turns.
+///
+/// # Errors
+/// By name: what is missing, or why it does not start.
+pub(in crate::session) async fn with_turns(
+    shared: &Shared,
+    plan: launch::Plan,
+    window: Window,
+) -> Result<TerminalBody, Failure> {
+    let words = plan.record.settings.command.iter();
+    let args = words.map(|word| ByteBuf::from(word.as_bytes())).collect();
+    let plan = Plan {
+        program: Program {
+            args,
+            rows: window.rows,
+            cols: window.cols,
+            scrollback: None,
+        },
+        record: plan.record,
+        window,
+        dir: plan.dir,
+        env: plan.env,
+    };
+    start(shared, plan).await
 }
 
 fn not_started(program: &Path, error: &StartError) -> Failure {
