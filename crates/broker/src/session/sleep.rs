@@ -109,8 +109,13 @@ impl Session {
     pub(super) fn falls_asleep_still(&mut self) {
         let closed = self.body.as_ref().is_some_and(Body::is_closed);
         let slept = self.life != Life::Starting && launch::slept(&self.dir);
-        if self.running.is_none() && (closed || slept) {
-            self.fall_asleep();
+        if self.running.is_some() || !(closed || slept) {
+            return;
+        }
+        match self.is_used_up() {
+            // Another child comes in its place, as it would have.
+            true => self.swap(),
+            false => self.fall_asleep(),
         }
     }
 

@@ -296,7 +296,7 @@ impl Session {
         }
     }
 
-    fn swap(&mut self) {
+    pub(super) fn swap(&mut self) {
         if let Some(body) = &self.body {
             // A broker that dies now is followed by one that does not take it for an accident.
             launch::remember_sleep(&self.dir, body);
