@@ -465,7 +465,7 @@ impl Session {
                 tracing::info!(
                     session = %self.record.name,
                     pid = launched.body.agent().pid,
-                    version = ?launched.version,
+                    version = launched.version.as_deref(),
                     "agent started"
                 );
                 self.agent_version = launched.version;
