@@ -374,30 +374,27 @@ fn another_labels_session_has_a_conversation_for_itself() {
 fn one_in_which_nothing_was_said_is_none() {
     let Some(world) = World::real() else { return };
     // A hook of the user's own, for which the client waits before it sends or writes anything.
-    let started = world.root().join("started");
-    let command = format!("touch {}; sleep 1000", started.display());
+    let (holds, started) = (world.root().join("holds"), world.root().join("started"));
+    let command = format!(
+        "[ ! -e {} ] || {{ touch {}; sleep 1000; }}",
+        holds.display(),
+        started.display()
+    );
     let hook = json!([{"matcher": "", "hooks": [{"type": "command", "command": command}]}]);
     let settings = world.project().join(".claude");
     std::fs::create_dir_all(&settings).unwrap();
-    let file = settings.join("settings.json");
-    std::fs::write(
-        &file,
-        json!({"hooks": {"UserPromptSubmit": hook}}).to_string(),
-    )
-    .unwrap();
+    let text = json!({"hooks": {"UserPromptSubmit": hook}}).to_string();
+    std::fs::write(settings.join("settings.json"), text).unwrap();
     for driver in ["tui", "stream"] {
-        world
-            .clsess(&["new", "--driver", driver, driver])
-            .run()
-            .ok();
-    }
-    std::fs::remove_file(&file).unwrap();
-    for driver in ["tui", "stream"] {
+        std::fs::write(&holds, "").unwrap();
+        let new = ["new", "--driver", driver, driver];
+        world.clsess(&new).run().ok();
         let slow = world.clsess(&["send", driver, "slow"]).spawn();
         until("its hook runs", || started.exists());
         world.clsess(&["interrupt", driver]).run().ok();
         slow.wait().fails(10);
         std::fs::remove_file(&started).unwrap();
+        std::fs::remove_file(&holds).unwrap();
         world.clsess(&["restart", driver]).run().ok();
         assert_eq!(world.send(driver, "hi"), "you said: hi\n");
     }

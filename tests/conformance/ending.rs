@@ -54,9 +54,10 @@ pub fn a_timeout_before_the_first_byte_and_between_two_attempts(driver: &Driver)
     let late = json!([{"text": "late", "hold": "h"}]);
     world.api.rule("silent", late);
     world.api.rule_repeat("busy", json!([{"status": 529}]));
-    for prompt in ["silent", "busy"] {
+    // The client gives a busy provider up after some 2 s here.
+    for (prompt, timeout) in [("silent", "3s"), ("busy", "1s")] {
         let before = world.api.next();
-        let args = ["send", "--timeout", "3s", "work", prompt];
+        let args = ["send", "--timeout", timeout, "work", prompt];
         let done = world.clsess(&args).run().fails(124);
         assert_eq!(done.stdout, b"", "{prompt}");
         world.api.release("h");
