@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "harness/codex.rs"]
+#[allow(dead_code, reason = "its profile is for the tests of clsess")]
 mod codex;
 mod harness;
 #[path = "harness/terminal.rs"]

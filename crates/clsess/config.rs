@@ -94,12 +94,15 @@ struct Options {
 enum Turns {
     /// It marks them (OSC 133).
     Marks,
+    /// It is Codex, which tells.
+    Codex,
 }
 
 impl From<Turns> for clsess_proto::Driver {
     fn from(turns: Turns) -> Self {
         match turns {
             Turns::Marks => Self::Marks,
+            Turns::Codex => Self::Codex,
         }
     }
 }
@@ -138,7 +141,7 @@ impl Options {
         let what = if command.get_ref().first().is_none_or(String::is_empty) {
             "command names no program".to_owned()
         } else if turns.is_none() {
-            "a command needs turns = \"marks\": how its answers are known".to_owned()
+            "a command needs turns = \"marks\" or \"codex\": how its answers are known".to_owned()
         } else if let Some(key) = self.of_agents().next() {
             format!("{key} is of agents, and command is of programs")
         } else {

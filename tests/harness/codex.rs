@@ -70,6 +70,17 @@ trust_level = "trusted"
         )
     }
 
+    /// A profile of clsess, `codex`.
+    pub fn profile(&self) -> String {
+        format!(
+            "[profile.codex]\ncommand = ['{}']\nturns = 'codex'\n\
+             env = {{ CODEX_HOME = '{}', LOOPBACK_KEY = 'made-up' }}\n\
+             [session.c]\nprofile = 'codex'\n",
+            self.binary.display(),
+            self.home().display()
+        )
+    }
+
     /// `codex ARG...`, with its hooks.
     pub fn command(&self, args: &[&str]) -> Cmd {
         let mut all: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();

@@ -4,10 +4,14 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../harness/codex.rs"]
+#[allow(dead_code, reason = "most of it is for what runs without clsess")]
+mod real;
 #[path = "../harness/terminal.rs"]
 #[allow(dead_code, reason = "not all of it is needed here")]
 mod terminal;
 
+mod codex;
 mod deaths;
 mod people;
 mod python;

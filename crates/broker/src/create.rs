@@ -171,7 +171,7 @@ fn begin(shared: &Arc<Shared>, new: New) -> Result<(Handle, Vec<Promise>), Failu
         )
         .hint("clsess kill NAME"));
     }
-    let turns = new.settings.driver == Some(Driver::Marks);
+    let turns = new.settings.driver.is_some_and(Driver::is_program);
     check_command(&new, turns)?;
     let env = env_of(new.env);
     let cwd = directory(&new.cwd)?;
@@ -296,7 +296,7 @@ fn check_command(new: &New, turns: bool) -> Result<(), Failure> {
     let command = &new.settings.command;
     let bad = |why: &str| Err(Failure::new(ErrorCode::BadRequest, why));
     match turns {
-        false if !command.is_empty() => bad("a command needs the driver marks"),
+        false if !command.is_empty() => bad("a command needs the driver marks or codex"),
         true if command.first().is_none_or(String::is_empty) => bad("no program is named"),
         true if command.iter().any(|word| word.contains('\0')) => {
             bad("an argument has a NUL in it")

@@ -7,6 +7,7 @@
 
 mod broker;
 mod clients;
+mod codex;
 mod conn;
 mod create;
 mod descriptors;

@@ -110,6 +110,11 @@ impl Shown {
         self.screen.terminal().pastes()
     }
 
+    /// Whether the program wants to be told of the focus (mode 1004).
+    pub fn reports_focus(&mut self) -> bool {
+        self.screen.terminal().reports_focus()
+    }
+
     /// A program runs in it from now on.
     pub fn runs(&mut self, body: TerminalBody) {
         // The size may be another one than at its start.

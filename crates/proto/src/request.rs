@@ -323,7 +323,8 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<Driver>,
     /// The program that has turns in place of an agent, and its arguments: a path, or a name in the
-    /// PATH. Only with the driver `marks`, which needs it; what is said of agents is of no meaning then.
+    /// PATH. Only with the drivers `marks` and `codex`, which need it; what is said of agents is of no
+    /// meaning then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// A child for each turn has a terminal for its output. Only with that driver.
@@ -468,6 +469,8 @@ pub enum Driver {
     /// A program in a terminal, [`Settings::command`], which marks its prompts and the output of its
     /// commands (OSC 133).
     Marks,
+    /// OpenAI's Codex CLI in a terminal: [`Settings::command`] is `codex` and its arguments.
+    Codex,
 }
 
 impl Driver {
@@ -479,7 +482,14 @@ impl Driver {
             Self::Tui => "tui",
             Self::Oneshot => "oneshot",
             Self::Marks => "marks",
+            Self::Codex => "codex",
         }
+    }
+
+    /// Whether it is a program, [`Settings::command`], in the agent's place.
+    #[must_use]
+    pub const fn is_program(self) -> bool {
+        matches!(self, Self::Marks | Self::Codex)
     }
 }
 

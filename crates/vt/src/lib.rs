@@ -238,6 +238,12 @@ impl Terminal {
         self.grid.screen().bracketed_paste()
     }
 
+    /// Whether the program wants to be told of the focus (mode 1004).
+    #[must_use]
+    pub fn reports_focus(&self) -> bool {
+        self.state.modes.get(1004) == Some(true)
+    }
+
     /// Kitty's keyboard flags that the program asked for.
     #[must_use]
     pub fn kitty_flags(&self) -> u8 {

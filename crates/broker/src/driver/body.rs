@@ -4,6 +4,7 @@ use std::io;
 
 use uuid::Uuid;
 
+use super::codex::CodexBody;
 use super::inbox::Inbox;
 use super::marks::MarksBody;
 use super::orphans::Process;
@@ -20,6 +21,8 @@ pub enum Body {
     Tui(Box<TuiBody>),
     /// A program that marks its prompts.
     Marks(Box<MarksBody>),
+    /// Codex.
+    Codex(Box<CodexBody>),
 }
 
 /// Where a body keeps what it has heard.
@@ -36,6 +39,7 @@ impl Body {
             Self::Stream(body) => body.agent(),
             Self::Tui(body) => body.agent(),
             Self::Marks(body) => body.agent(),
+            Self::Codex(body) => body.agent(),
         }
     }
 
@@ -46,6 +50,7 @@ impl Body {
             Self::Stream(body) => body.holder(),
             Self::Tui(body) => body.holder(),
             Self::Marks(body) => body.holder(),
+            Self::Codex(body) => body.holder(),
         }
     }
 
@@ -56,6 +61,7 @@ impl Body {
             Self::Stream(body) => body.is_closed(),
             Self::Tui(body) => body.is_closed(),
             Self::Marks(body) => body.is_closed(),
+            Self::Codex(body) => body.is_closed(),
         }
     }
 
@@ -66,6 +72,7 @@ impl Body {
             Self::Stream(body) => body.stderr_tail(),
             Self::Tui(body) => body.shown().last_words(),
             Self::Marks(body) => body.shown().last_words(),
+            Self::Codex(body) => body.shown().last_words(),
         }
     }
 
@@ -76,6 +83,7 @@ impl Body {
             Self::Stream(body) => body.put(line, prompt),
             Self::Tui(body) => body.put(line),
             Self::Marks(body) => body.put(line),
+            Self::Codex(body) => body.put(line),
         }
     }
 
@@ -85,6 +93,7 @@ impl Body {
             Self::Stream(body) => body.take_back(),
             Self::Tui(body) => body.take_back(),
             Self::Marks(body) => body.take_back(),
+            Self::Codex(body) => body.take_back(),
         }
     }
 
@@ -94,6 +103,7 @@ impl Body {
             Self::Stream(body) => body.send(),
             Self::Tui(body) => body.send(),
             Self::Marks(body) => body.send(),
+            Self::Codex(body) => body.send(),
         }
     }
 
@@ -102,7 +112,7 @@ impl Body {
     pub fn is_new(&self) -> bool {
         match self {
             Self::Stream(body) => body.is_new(),
-            Self::Tui(_) | Self::Marks(_) => false,
+            Self::Tui(_) | Self::Marks(_) | Self::Codex(_) => false,
         }
     }
 
@@ -111,7 +121,7 @@ impl Body {
     pub fn last_unsent(&self) -> Option<Vec<u8>> {
         match self {
             Self::Stream(body) => body.last_unsent(),
-            Self::Tui(_) | Self::Marks(_) => None,
+            Self::Tui(_) | Self::Marks(_) | Self::Codex(_) => None,
         }
     }
 
@@ -122,6 +132,7 @@ impl Body {
             Self::Stream(body) => body.undelivered().to_vec(),
             Self::Tui(body) => body.undelivered().into_iter().collect(),
             Self::Marks(body) => body.undelivered().into_iter().collect(),
+            Self::Codex(body) => body.undelivered().into_iter().collect(),
         }
     }
 
@@ -131,6 +142,7 @@ impl Body {
             Self::Stream(body) => body.end(grace_ms, now),
             Self::Tui(body) => body.end(grace_ms, now),
             Self::Marks(body) => body.end(grace_ms, now),
+            Self::Codex(body) => body.end(grace_ms, now),
         }
     }
 
@@ -140,6 +152,7 @@ impl Body {
             Self::Stream(body) => body.abandon(),
             Self::Tui(body) => body.abandon(),
             Self::Marks(body) => body.abandon(),
+            Self::Codex(body) => body.abandon(),
         }
     }
 
@@ -149,6 +162,7 @@ impl Body {
             Self::Stream(_) => None,
             Self::Tui(body) => Some(body.shown()),
             Self::Marks(body) => Some(body.shown()),
+            Self::Codex(body) => Some(body.shown()),
         }
     }
 
@@ -157,6 +171,7 @@ impl Body {
             Self::Stream(body) => Heard::Lines(body.heard()),
             Self::Tui(body) => Heard::Lines(body.heard()),
             Self::Marks(body) => Heard::Pieces(body),
+            Self::Codex(body) => Heard::Lines(body.heard()),
         }
     }
 
@@ -166,6 +181,7 @@ impl Body {
             Self::Stream(body) => body.inbox().line(),
             Self::Tui(body) => body.inbox().line(),
             Self::Marks(body) => body.line(),
+            Self::Codex(body) => body.inbox().line(),
         }
     }
 
@@ -197,6 +213,7 @@ impl Body {
             Self::Stream(body) => body.note(notes),
             Self::Tui(body) => body.note(notes),
             Self::Marks(body) => body.note(notes),
+            Self::Codex(body) => body.note(notes),
         }
     }
 
@@ -206,6 +223,7 @@ impl Body {
             Self::Stream(body) => body.release(),
             Self::Tui(body) => body.inbox().release(),
             Self::Marks(body) => body.release(),
+            Self::Codex(body) => body.inbox().release(),
         }
     }
 
@@ -215,6 +233,7 @@ impl Body {
             Self::Stream(body) => body.next().await,
             Self::Tui(body) => body.next().await,
             Self::Marks(body) => body.next().await,
+            Self::Codex(body) => body.next().await,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Bodies of sessions: the processes that speak for them.
 
 pub mod body;
+mod callers;
+pub mod codex;
 mod held;
 mod inbox;
 mod lines;

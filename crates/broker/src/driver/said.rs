@@ -79,13 +79,16 @@ impl Said {
         self.append(&line)
     }
 
-    /// The terminal was told this.
+    /// The terminal was told this, up to this place in all that it was, if that matters.
     ///
     /// # Errors
     /// Of the disk: it is not heard then.
-    pub fn report(&mut self, report: &[u8]) -> io::Result<()> {
+    pub fn report(&mut self, report: &[u8], at: Option<u64>) -> io::Result<()> {
         let report = String::from_utf8_lossy(report);
-        let mut line = serde_json::to_vec(&serde_json::json!({ "report": report }))?;
+        let mut line = match at {
+            Some(at) => serde_json::to_vec(&serde_json::json!({ "report": report, "at": at }))?,
+            None => serde_json::to_vec(&serde_json::json!({ "report": report }))?,
+        };
         line.push(b'\n');
         self.append(&line)
     }
@@ -159,7 +162,7 @@ mod tests {
         let hook = format!("{{\"id\":\"{id}\",\"hook\":{{\"a\": \"b\\n\"}}}}");
         assert_eq!(lines(said.inbox()), [hook]);
         let position = said.heard().position();
-        said.report(b"state=idle").unwrap();
+        said.report(b"state=idle", None).unwrap();
         let report = "{\"report\":\"state=idle\"}";
         assert_eq!(lines(said.inbox()), [report]);
         drop(said);
@@ -170,7 +173,7 @@ mod tests {
             .unwrap();
         torn.write_all(b"{\"id\"").unwrap();
         let mut said = Said::take_up(dir.path(), position).unwrap();
-        said.report(b"state=done").unwrap();
+        said.report(b"state=done", None).unwrap();
         let again = "{\"report\":\"state=done\"}";
         assert_eq!(lines(said.inbox()), [report, "{\"id\"", again]);
         said.inbox().release();

@@ -223,6 +223,12 @@ impl TerminalBody {
         self.inbox.release(position.min(self.saved));
     }
 
+    /// Up to where everything was heard.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.inbox.position()
+    }
+
     /// Whether there is something that was not heard.
     #[must_use]
     pub fn has_more(&self) -> bool {

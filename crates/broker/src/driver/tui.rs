@@ -3,7 +3,7 @@
 //! Its words are its hooks and its reports to the terminal (OSC 7501), line by line in [`Said`]. What
 //! is for it is given by keys, and by what its hooks are answered. Nothing here knows what they mean.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::future::pending;
 use std::io::{self, Read};
@@ -16,13 +16,12 @@ use clsess_claude::tui::prompt::representable;
 use clsess_claude::tui::typing::Next;
 use clsess_claude::tui::{Report, Typing, status};
 use clsess_holder::protocol::{Start, Successor, Window};
-use clsess_proto::Failure;
 use clsess_vt::Notice;
-use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::body::Body;
+use super::callers::{Answer, Callers};
 use super::held::StartError;
 use super::inbox::Inbox;
 use super::orphans::{self, Process};
@@ -32,10 +31,6 @@ use super::terminal::{TerminalBody, TerminalEvent};
 use crate::shown::{Shown, ShownEvent};
 use crate::watch::Watch;
 
-/// Answers that are kept for hooks that ask again, after a broker's death.
-const MAX_ANSWERS: usize = 256;
-/// Hooks that wait at most; more are refused, and the agent goes on without them.
-const MAX_HOOKS: usize = 256;
 /// Processes of hooks that are known to have told something: one that is forgotten too soon holds up
 /// the ends of turns for a while.
 const MAX_TOLD: usize = 4096;
@@ -52,9 +47,6 @@ const MAX_ENTRY: u64 = 64 * 1024;
 
 /// How long after its start a client has asked whether its terminal listens. Measured: 0.3 s.
 const ASKS: Duration = Duration::from_secs(1);
-
-/// Where the answer to a hook goes.
-type Answer = oneshot::Sender<Result<Vec<u8>, Failure>>;
 
 /// A person's own editor, until its end.
 struct Editor(Pin<Box<dyn Future<Output = ()> + Send>>);
@@ -149,13 +141,9 @@ pub struct TuiBody {
     /// It does not take a prompt.
     stuck: bool,
     /// Hooks that wait.
-    hooks: HashMap<Uuid, Answer>,
-    /// Those that were heard and wait for somebody's answer; they may have lost their broker.
-    held: VecDeque<Uuid>,
+    callers: Callers,
     /// The processes of the last ones that have told us something.
     told: VecDeque<u32>,
-    /// What was answered to the last ones.
-    answers: VecDeque<(Uuid, Vec<u8>)>,
     /// Its entry in its registry, watched until it tells its state by itself.
     registry: Option<Registry>,
     /// The last report that an earlier broker may have heard, too.
@@ -230,10 +218,8 @@ impl TuiBody {
             types_by: None,
             not_sent: None,
             stuck: false,
-            hooks: HashMap::new(),
-            held: VecDeque::new(),
+            callers: Callers::default(),
             told: VecDeque::new(),
-            answers: VecDeque::new(),
             registry: None,
             repeated: None,
             reported: None,
@@ -445,25 +431,10 @@ impl TuiBody {
             self.told.pop_front();
         }
         self.told.extend(process.map(|process| process.pid));
-        if let Some((_, answer)) = self.answers.iter().find(|(answered, _)| *answered == id) {
-            let _ = reply.send(Ok(answer.clone()));
-            return;
-        }
-        self.reported = Some(Instant::now());
+        // Before it: what the registry says is older.
         self.look_at_registry();
-        self.hooks.retain(|_, reply| !reply.is_closed());
-        let heard = match self.hooks.contains_key(&id) || self.held.contains(&id) {
-            true => Ok(()),
-            false if self.hooks.len() >= MAX_HOOKS => Err(io::ErrorKind::QuotaExceeded.into()),
-            false => self.said.hook(id, input),
-        };
-        match heard {
-            Ok(()) => drop(self.hooks.insert(id, reply)),
-            Err(error) => {
-                let message = format!("the hook cannot be kept: {error}");
-                let code = clsess_proto::ErrorCode::Internal;
-                let _ = reply.send(Err(Failure::new(code, message)));
-            }
+        if self.callers.hook(id, input, &mut self.said, reply) {
+            self.reported = Some(Instant::now());
         }
     }
 
@@ -485,29 +456,19 @@ impl TuiBody {
 
     /// A hook that was heard is answered later.
     pub fn holds(&mut self, id: Uuid) {
-        if self.held.len() == MAX_HOOKS {
-            self.held.pop_front();
-        }
-        self.held.push_back(id);
+        self.callers.holds(id);
     }
 
     /// A hook waits for nothing any more.
     pub fn let_go(&mut self, id: Uuid) {
-        if self.hooks.contains_key(&id) || self.held.contains(&id) {
+        if self.callers.waits(id) {
             self.answer(id, NOTHING.into());
         }
     }
 
     /// What a hook is answered.
     pub fn answer(&mut self, id: Uuid, answer: Vec<u8>) {
-        self.held.retain(|held| *held != id);
-        if let Some(reply) = self.hooks.remove(&id) {
-            let _ = reply.send(Ok(answer.clone()));
-        }
-        if self.answers.len() == MAX_ANSWERS {
-            self.answers.pop_front();
-        }
-        self.answers.push_back((id, answer));
+        self.callers.answer(id, answer);
     }
 
     /// Asks for its end, which is put off as long as it may still be writing.
@@ -614,7 +575,7 @@ impl TuiBody {
         let notices = self.shown.output(answered, |_| {})?;
         let repeated = self.shown.body().is_some_and(TerminalBody::is_repeated);
         if !repeated && let Some(last) = self.repeated.take() {
-            self.said.report(&last)?;
+            self.said.report(&last, None)?;
         }
         for notice in notices {
             match status::report(&notice.0) {
@@ -622,7 +583,7 @@ impl TuiBody {
                 Some(Report::Status(_)) if repeated => self.repeated = Some(notice.0),
                 Some(Report::Status(_)) => {
                     self.reported = Some(Instant::now());
-                    self.said.report(&notice.0)?;
+                    self.said.report(&notice.0, None)?;
                 }
                 Some(Report::Asked) => self.registry = None,
                 None => {}

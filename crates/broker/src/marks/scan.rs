@@ -4,7 +4,7 @@
 //! terminal; BEL and `ESC \` end it, another ESC, CAN and SUB break it off.
 
 /// What a mark begins with.
-const BEGINS: &[u8] = b"\x1b]133;";
+const MARKS: &[u8] = b"\x1b]133;";
 /// Bytes inside of a mark; what is longer is none.
 pub const MAX_MARK: usize = 4096;
 
@@ -31,10 +31,17 @@ pub enum Piece<'a> {
 }
 
 /// Cuts bytes into pieces. It keeps what was fed and not taken.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scanner {
+    begins: &'static [u8],
     bytes: Vec<u8>,
     taken: usize,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::of(MARKS)
+    }
 }
 
 /// What stands at the front.
@@ -48,6 +55,16 @@ enum Front {
 }
 
 impl Scanner {
+    /// For other words than marks: what they begin with, up to their inside.
+    #[must_use]
+    pub fn of(begins: &'static [u8]) -> Self {
+        Self {
+            begins,
+            bytes: Vec::new(),
+            taken: 0,
+        }
+    }
+
     /// Takes what the program has said. Whoever feeds takes all pieces before more is fed, but for what
     /// an earlier broker has left: so what is kept is a piece of input, and a mark that is not finished.
     pub fn feed(&mut self, bytes: &[u8]) {
@@ -59,7 +76,7 @@ impl Scanner {
     /// The next piece. None while more has to come.
     pub fn next(&mut self) -> Option<Piece<'_>> {
         let from = self.taken;
-        match front(&self.bytes[from..]) {
+        match front(&self.bytes[from..], self.begins) {
             Front::Unfinished => None,
             Front::Other(length) => {
                 self.taken += length;
@@ -81,24 +98,23 @@ impl Scanner {
     }
 }
 
-fn front(bytes: &[u8]) -> Front {
-    if bytes.is_empty() || (bytes.len() < BEGINS.len() && BEGINS.starts_with(bytes)) {
+fn front(bytes: &[u8], mark: &[u8]) -> Front {
+    if bytes.is_empty() || (bytes.len() < mark.len() && mark.starts_with(bytes)) {
         return Front::Unfinished;
     }
-    if let Some(rest) = bytes.strip_prefix(BEGINS) {
-        return mark_at_front(rest);
+    if let Some(rest) = bytes.strip_prefix(mark) {
+        return mark_at_front(rest, mark.len());
     }
     let begins = |at: &usize| {
         let rest = &bytes[*at..];
-        rest.starts_with(BEGINS) || BEGINS.starts_with(rest)
+        rest.starts_with(mark) || mark.starts_with(rest)
     };
     let escapes = (1..bytes.len()).filter(|at| bytes[*at] == 0x1b);
     Front::Other(escapes.into_iter().find(begins).unwrap_or(bytes.len()))
 }
 
-/// `rest`: what stands behind the beginning of a mark.
-fn mark_at_front(rest: &[u8]) -> Front {
-    let before = BEGINS.len();
+/// `rest`: what stands behind the beginning of a mark, which is `before` bytes long.
+fn mark_at_front(rest: &[u8], before: usize) -> Front {
     let looked_at = &rest[..rest.len().min(MAX_MARK + 1)];
     let ends = |byte: &u8| matches!(byte, 0x07 | 0x18 | 0x1a | 0x1b);
     let Some(end) = looked_at.iter().position(ends) else {

@@ -145,6 +145,9 @@ impl Session {
         let why = self.died.clone();
         let why = why.unwrap_or_else(|| "the agent died".to_owned());
         let hint = match self.own_driver() {
+            Driver::Codex => {
+                "how far it came is not known; the next send takes its conversation up again"
+            }
             Driver::Marks => "how far it came is not known; the next send begins the program anew",
             _ => "what it did is in its conversation; the next send takes it up again",
         };

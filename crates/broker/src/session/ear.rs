@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::codex::hooks;
+use crate::codex::prompt::carried;
+use crate::codex::state::State;
+use crate::codex::tracker::{self as codex, Stopped};
+use crate::codex::transcript;
+use crate::driver::codex::READS;
 use crate::driver::marks::MARK;
 use crate::marks::scan::Piece;
 use crate::marks::tracker;
@@ -22,6 +28,8 @@ pub(super) enum Ear {
     Tui(Box<tui::Tracker>),
     /// Of a program that marks its prompts.
     Marks(Box<tracker::Tracker>),
+    /// Of Codex.
+    Codex(Box<codex::Tracker>),
 }
 
 /// What one knows between two turns.
@@ -31,6 +39,7 @@ pub(super) struct Known {
     tracker: Facts,
     interface: tui::tracker::Facts,
     marks: tracker::Facts,
+    codex: codex::Facts,
 }
 
 /// What a hook is told.
@@ -43,15 +52,6 @@ pub(super) struct Told {
     pub stopped: Option<(Uuid, Stopped)>,
 }
 
-/// Why a prompt is not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopped {
-    /// It has become something else.
-    Altered,
-    /// It would be put into somebody else's turn.
-    Early,
-}
-
 /// A line of [`crate::driver::said`].
 #[derive(Deserialize)]
 struct Line<'a> {
@@ -59,6 +59,8 @@ struct Line<'a> {
     #[serde(borrow)]
     hook: Option<&'a RawValue>,
     report: Option<String>,
+    /// Where that ends, where it counts once.
+    at: Option<u64>,
     #[serde(borrow)]
     registry: Option<&'a RawValue>,
 }
@@ -70,6 +72,7 @@ impl Ear {
             Driver::Stream | Driver::Oneshot => Self::Stream(Box::new(Tracker::new())),
             Driver::Tui => Self::Tui(Box::default()),
             Driver::Marks => Self::Marks(Box::default()),
+            Driver::Codex => Self::Codex(Box::default()),
         }
     }
 
@@ -81,6 +84,7 @@ impl Ear {
             }
             Driver::Tui => Self::Tui(Box::new(tui::Tracker::from(known.interface))),
             Driver::Marks => Self::Marks(Box::new(tracker::Tracker::taken_up(known.marks))),
+            Driver::Codex => Self::Codex(Box::new(codex::Tracker::taken_up(known.codex))),
         }
     }
 
@@ -89,6 +93,7 @@ impl Ear {
         match self {
             Self::Stream(tracker) => tracker.line(parse(line)?, out),
             Self::Tui(tracker) => return said(tracker, line, out),
+            Self::Codex(tracker) => return said_by_codex(tracker, line, out),
             Self::Marks(tracker) => match line.split_first() {
                 Some((&MARK, inside)) => tracker.piece(Piece::Mark(inside), out),
                 Some((_, bytes)) => tracker.piece(Piece::Other(bytes), out),
@@ -104,17 +109,21 @@ impl Ear {
             // A few turns at a time: there is always room for it.
             Self::Stream(tracker) => drop(tracker.begin(wire)),
             // Known by its text, before it is typed.
-            Self::Tui(_) => {}
+            Self::Tui(_) | Self::Codex(_) => {}
             Self::Marks(tracker) => tracker.begin(wire),
         }
     }
 
     /// A prompt is about to be typed, where it is. `other_stop_hooks`: as the tracker's.
     pub fn types(&mut self, wire: Uuid, prompt: &str, other_stop_hooks: bool) {
-        if let Self::Tui(tracker) = self {
-            tracker.has_other_stop_hooks(other_stop_hooks);
-            let prompt = representable(prompt).unwrap_or(prompt);
-            let _ = tracker.begin(wire, prompt);
+        match self {
+            Self::Tui(tracker) => {
+                tracker.has_other_stop_hooks(other_stop_hooks);
+                let prompt = representable(prompt).unwrap_or(prompt);
+                let _ = tracker.begin(wire, prompt);
+            }
+            Self::Codex(tracker) => tracker.begin(wire, carried(prompt).unwrap_or(prompt)),
+            _ => {}
         }
     }
 
@@ -134,8 +143,10 @@ impl Ear {
 
     /// Whether nobody else has typed since then.
     pub fn is_alone(&mut self, alone: bool) {
-        if let Self::Tui(tracker) = self {
-            tracker.is_alone(alone);
+        match self {
+            Self::Tui(tracker) => tracker.is_alone(alone),
+            Self::Codex(tracker) => tracker.is_alone(alone),
+            _ => {}
         }
     }
 
@@ -145,12 +156,17 @@ impl Ear {
             Self::Stream(_) => {}
             Self::Tui(tracker) => tracker.take_up(wire, line.map(|line| line.to_string())),
             Self::Marks(tracker) => tracker.goes_on(wire),
+            Self::Codex(tracker) => tracker.goes_on(wire),
         }
     }
 
     /// Whether that was not heard to be taken.
     pub fn is_typed(&self, wire: Uuid) -> bool {
-        matches!(self, Self::Tui(tracker) if tracker.typed() == Some(wire))
+        match self {
+            Self::Tui(tracker) => tracker.typed() == Some(wire),
+            Self::Codex(tracker) => tracker.typed() == Some(wire),
+            _ => false,
+        }
     }
 
     /// It is not.
@@ -159,6 +175,7 @@ impl Ear {
             Self::Stream(_) => {}
             Self::Tui(tracker) => tracker.withdraw(wire),
             Self::Marks(tracker) => tracker.withdraw(wire),
+            Self::Codex(tracker) => tracker.withdraw(wire),
         }
     }
 
@@ -168,6 +185,7 @@ impl Ear {
             Self::Stream(_) => {}
             Self::Tui(tracker) => tracker.interrupted(),
             Self::Marks(tracker) => tracker.interrupted(),
+            Self::Codex(tracker) => tracker.interrupted(),
         }
     }
 
@@ -188,6 +206,18 @@ impl Ear {
     pub fn is_unsure(&mut self) -> bool {
         match self {
             Self::Marks(tracker) => tracker.is_unsure(),
+            Self::Codex(tracker) => {
+                tracker.is_unsure();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// As that of [`codex::Tracker`].
+    pub fn types_again(&mut self) -> bool {
+        match self {
+            Self::Codex(tracker) => tracker.types_again(),
             _ => false,
         }
     }
@@ -206,6 +236,7 @@ impl Ear {
             Self::Stream(tracker) => tracker.open().count(),
             Self::Tui(tracker) => tracker.open().count(),
             Self::Marks(tracker) => tracker.open(),
+            Self::Codex(tracker) => tracker.open(),
         }
     }
 
@@ -216,6 +247,7 @@ impl Ear {
             Self::Stream(tracker) => known.tracker = tracker.facts()?,
             Self::Tui(tracker) => known.interface = tracker.facts()?,
             Self::Marks(tracker) => known.marks = tracker.facts()?,
+            Self::Codex(tracker) => known.codex = tracker.facts()?,
         }
         Some(known)
     }
@@ -226,13 +258,17 @@ impl Ear {
             Self::Stream(tracker) => tracker.gone_with_results(out),
             Self::Tui(tracker) => tracker.gone_with_results(out),
             // What has not ended by then never does.
-            Self::Marks(_) => {}
+            Self::Marks(_) | Self::Codex(_) => {}
         }
     }
 
     /// Whether something is on its way that takes milliseconds.
     pub fn is_due(&self) -> bool {
-        matches!(self, Self::Tui(tracker) if tracker.is_due())
+        match self {
+            Self::Tui(tracker) => tracker.is_due(),
+            Self::Codex(tracker) => tracker.is_due(),
+            _ => false,
+        }
     }
 
     /// It did not come.
@@ -248,11 +284,7 @@ fn said(
     line: &[u8],
     out: &mut Vec<Happening>,
 ) -> Result<Option<Told>, BadLine> {
-    if line.trim_ascii().is_empty() {
-        return Err(BadLine::Empty);
-    }
-    let line: Line<'_> =
-        serde_json::from_slice(line).map_err(|error| BadLine::Json(error.to_string()))?;
+    let line = read(line)?;
     if let Some(tui::Report::Status(status)) = line
         .report
         .and_then(|report| tui::status::report(report.as_bytes()))
@@ -277,4 +309,39 @@ fn said(
         answer: reply.answer(),
         stopped,
     }))
+}
+
+fn said_by_codex(
+    tracker: &mut codex::Tracker,
+    line: &[u8],
+    out: &mut Vec<Happening>,
+) -> Result<Option<Told>, BadLine> {
+    let line = read(line)?;
+    match (line.report.as_deref(), line.at) {
+        (Some(READS), _) => tracker.reads(out),
+        (Some(report), Some(at)) => {
+            if let Some(state) = State::read(report.as_bytes()) {
+                tracker.report((state, at), transcript::error, out);
+            }
+        }
+        _ => {}
+    }
+    let (Some(id), Some(hook)) = (line.id, line.hook) else {
+        return Ok(None);
+    };
+    let call = hooks::parse(hook.get().as_bytes());
+    let call = call.map_err(|error| BadLine::Json(error.to_string()))?;
+    let reply = tracker.hook(call, out);
+    Ok(Some(Told {
+        hook: id,
+        answer: Some(reply.answer),
+        stopped: reply.stopped,
+    }))
+}
+
+fn read(line: &[u8]) -> Result<Line<'_>, BadLine> {
+    if line.trim_ascii().is_empty() {
+        return Err(BadLine::Empty);
+    }
+    serde_json::from_slice(line).map_err(|error| BadLine::Json(error.to_string()))
 }

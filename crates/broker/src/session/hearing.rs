@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::time::{Duration, Instant};
 use uuid::Uuid;
 
-use super::ear::{Stopped, Told};
+use super::ear::Told;
 use super::launch::{DEFAULT_MODE, transcript};
 use super::life::{Event, Life};
 use super::now_ms;
@@ -19,6 +19,7 @@ use super::queue::unrepresentable;
 use super::report::Ended;
 use super::task::Session;
 use super::{launch, limits};
+use crate::codex::tracker::Stopped;
 use crate::driver::body::Body;
 use crate::journal::Record;
 
@@ -37,6 +38,9 @@ impl Session {
             self.tracker.is_alone(body.is_alone());
             self.tracker.is_retyped(body.is_retyped());
             self.tracker.more_comes(body.has_hooks_on_their_way());
+        }
+        if let Some(Body::Codex(body)) = &self.body {
+            self.tracker.is_alone(body.is_alone());
         }
         while let Some(line) = self.body.as_mut().and_then(|body| body.line()) {
             match self.tracker.line(line, &mut happenings) {
@@ -85,6 +89,12 @@ impl Session {
             }
             return;
         }
+        if self.tracker.types_again()
+            && let Some((wire, prompt)) = self.with_interface()
+            && let Some(Body::Codex(body)) = &mut self.body
+        {
+            body.type_in(wire, &prompt);
+        }
         let mut happenings = Vec::new();
         self.tracker.overdue(&mut happenings);
         for happening in happenings {
@@ -94,17 +104,27 @@ impl Session {
 
     /// What a hook is told. A prompt that it stops was not sent.
     fn tell_hook(&mut self, told: Told) {
-        if let Some(Body::Tui(body)) = &mut self.body {
-            match told.answer {
-                Some(answer) => body.answer(told.hook, answer.into_bytes()),
-                None => body.holds(told.hook),
+        match &mut self.body {
+            Some(Body::Tui(body)) => {
+                match told.answer {
+                    Some(answer) => body.answer(told.hook, answer.into_bytes()),
+                    None => body.holds(told.hook),
+                }
+                if let Some((wire, _)) = told.stopped {
+                    body.is_stopped(wire);
+                }
             }
-            if let Some((wire, _)) = told.stopped {
-                body.is_stopped(wire);
+            Some(Body::Codex(body)) => {
+                body.answer(told.hook, told.answer.unwrap_or_default().into_bytes());
+                if told.stopped.is_some() {
+                    body.is_taken();
+                }
             }
+            _ => {}
         }
         match told.stopped {
             Some((wire, Stopped::Altered)) => self.not_sent(wire, true),
+            Some((wire, Stopped::TakenBack)) => self.not_sent(wire, false),
             Some((wire, Stopped::Early)) => self.comes_later(wire),
             None => {}
         }
@@ -119,6 +139,7 @@ impl Session {
         let ended = match &running.stopping {
             Some((stop, _)) if !altered => stop.clone().into(),
             _ => Ended::failed(unrepresentable(
+                self.driver(),
                 "it came out otherwise, and nothing was sent",
             )),
         };
@@ -167,6 +188,9 @@ impl Session {
             Happening::Accepted { uuid, prompt_id } => {
                 if let Some(Body::Tui(body)) = &mut self.body {
                     body.is_taken(uuid);
+                }
+                if let Some(Body::Codex(body)) = &mut self.body {
+                    body.is_taken();
                 }
                 let Some(turn) = self.with_agent(uuid).map(|running| running.turn()) else {
                     return;

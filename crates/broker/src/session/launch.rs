@@ -26,8 +26,10 @@ use super::conversation::{self, Refused, Sound};
 use super::program::with_turns;
 use crate::broker::Shared;
 use crate::clients;
+use crate::codex;
 use crate::disk;
 use crate::driver::body::Body;
+use crate::driver::codex::CodexBody;
 use crate::driver::marks::MarksBody;
 use crate::driver::orphans::{self, Process};
 use crate::driver::stream::StreamBody;
@@ -118,7 +120,7 @@ type Identity = (PathBuf, PathBuf, u64, u64, u64, i64);
 /// # Errors
 /// By name: what is missing, or why it does not start.
 pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
-    if plan.driver == Driver::Marks {
+    if plan.driver.is_program() {
         return Ok(start_program(shared, plan).await?);
     }
     let Plan {
@@ -161,7 +163,7 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
             (command::stream_args(&settings), env, stdio, window)
         }
         // That of a program was started above.
-        Driver::Tui | Driver::Marks => {
+        Driver::Tui | Driver::Marks | Driver::Codex => {
             let settings = tui_settings(shared, &record, &sound, &dir, version >= MIN_SHUTS)?;
             let (editor, door) = editor(shared)?;
             let env = command::tui_environment(env, &record.name, &socket, &editor, &door);
@@ -190,7 +192,7 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
             let body = StreamBody::start(&dir, start, successor).await;
             body.map(|body| Body::Stream(Box::new(body)))
         }
-        Driver::Tui | Driver::Marks => {
+        Driver::Tui | Driver::Marks | Driver::Codex => {
             let body = TuiBody::start(&dir, start, successor, HISTORY).await;
             body.map(|body| Body::Tui(Box::new(body)))
         }
@@ -206,13 +208,21 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
     })
 }
 
-/// Starts the program of a session with turns. What it says of itself are its marks.
+/// Starts the program of a session with turns: what it says of itself are its marks, or Codex's hooks.
 async fn start_program(shared: &Shared, plan: Plan) -> Result<Launched, Failure> {
     let window = plan.window.unwrap_or(WINDOW);
     let conversation = plan.record.agent_session_id;
     let dir = plan.dir.clone();
-    let body = with_turns(shared, plan, window).await?;
-    let body = Body::Marks(Box::new(MarksBody::around(body, window, ROWS)));
+    let (driver, more) = (plan.driver, more_arguments(shared, &plan));
+    let body = with_turns(shared, plan, window, &more).await?;
+    let body = match driver {
+        Driver::Codex => {
+            let body = CodexBody::around(body, &dir, window, HISTORY);
+            let body = body.map_err(|e| not_started(Path::new("codex"), &e.into()))?;
+            Body::Codex(Box::new(body))
+        }
+        _ => Body::Marks(Box::new(MarksBody::around(body, window, ROWS))),
+    };
     remember(&dir, body.agent(), body.holder());
     Ok(Launched {
         body,
@@ -221,6 +231,21 @@ async fn start_program(shared: &Shared, plan: Plan) -> Result<Launched, Failure>
         conversation,
         announced: None,
     })
+}
+
+/// The arguments behind those of the user: Codex's conversation, and its hooks.
+fn more_arguments(shared: &Shared, plan: &Plan) -> Vec<String> {
+    if plan.driver != Driver::Codex {
+        return Vec::new();
+    }
+    let program = String::from_utf8_lossy(program(shared)).into_owned();
+    let [label, state, socket] = door(shared);
+    let resumed = plan.record.began.then_some(plan.record.agent_session_id);
+    let resumed = resumed
+        .into_iter()
+        .flat_map(|id| ["resume".to_owned(), id.to_string()]);
+    let hooks = codex::hooks::arguments(&[&program, "hook", &label, &state, &socket]);
+    resumed.chain(hooks).collect()
 }
 
 /// The conversation as it can be taken up, when nobody else has it open.
@@ -376,7 +401,7 @@ pub async fn end_previous(dir: &Path, successor: &Successor) {
 pub(super) fn needed(driver: Driver) -> Version {
     match driver {
         Driver::Tui => MIN_INTERFACE,
-        Driver::Stream | Driver::Oneshot | Driver::Marks => MIN_EXACT,
+        Driver::Stream | Driver::Oneshot | Driver::Marks | Driver::Codex => MIN_EXACT,
     }
 }
 

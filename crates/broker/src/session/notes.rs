@@ -32,6 +32,7 @@ use super::task::Session;
 use super::timers::Timers;
 use super::turns::{Running, Stop};
 use crate::driver::body::Body;
+use crate::driver::codex::CodexBody;
 use crate::driver::marks::MarksBody;
 use crate::driver::stream::{Found, StreamBody};
 use crate::driver::tui::TuiBody;
@@ -100,6 +101,7 @@ pub async fn find(dir: &Path, driver: Driver, successor: &Successor) -> io::Resu
         Driver::Stream | Driver::Oneshot => StreamBody::find(dir, successor, position).await,
         Driver::Tui => TuiBody::find(dir, successor, launch::HISTORY, position).await,
         Driver::Marks => MarksBody::find(dir, successor, launch::ROWS, position).await,
+        Driver::Codex => CodexBody::find(dir, successor, launch::HISTORY, position).await,
     };
     if found.is_err() {
         // As if it had died: the agent finishes its turn, and ends.
@@ -321,8 +323,8 @@ impl Session {
 
     /// The prompt that the broker before this one was getting into the interface, or had got there,
     /// or has heard the end of since the agent was at rest.
-    fn with_interface(&self) -> Option<(Uuid, String)> {
-        let Some(Body::Tui(_)) = self.body else {
+    pub(super) fn with_interface(&self) -> Option<(Uuid, String)> {
+        let Some(Body::Tui(_) | Body::Codex(_)) = self.body else {
             return None;
         };
         let wire = *self.accounted.given.last()?;
@@ -336,9 +338,9 @@ impl Session {
 
     /// Where its agent keeps its things; a program has no such place.
     pub(super) fn kept_home(&self) -> Option<Home> {
-        match self.driver() {
-            Driver::Marks => None,
-            _ => launch::home(&self.record, &self.dir),
+        match self.driver().is_program() {
+            true => None,
+            false => launch::home(&self.record, &self.dir),
         }
     }
 
@@ -356,10 +358,24 @@ impl Session {
         if self.tracker.is_typed(wire) && self.running.is_none() {
             // It was over for the broker before this one.
             self.tracker.does_not_type(wire);
-        } else if self.tracker.is_typed(wire)
-            && let Some(Body::Tui(body)) = &mut self.body
-        {
-            body.type_again(wire, &prompt);
+        } else if self.tracker.is_typed(wire) {
+            match &mut self.body {
+                Some(Body::Tui(body)) => body.type_again(wire, &prompt),
+                Some(Body::Codex(body)) => {
+                    // Its hook comes again by itself, if there was one.
+                    body.awaits(wire);
+                    self.tracker.is_unsure();
+                    let stopping = self
+                        .running
+                        .as_ref()
+                        .is_some_and(|it| it.stopping.is_some());
+                    if stopping {
+                        self.tracker.interrupted();
+                    }
+                    self.late = Some(Instant::now() + LATE);
+                }
+                _ => {}
+            }
         }
     }
 

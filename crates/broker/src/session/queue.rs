@@ -18,6 +18,7 @@ use super::report::Ended;
 use super::task::Session;
 use super::turns::{INTERRUPT_GRACE, INTERRUPTED, Queued, Running, Stop};
 use super::{Watched, now_ms};
+use crate::codex;
 use crate::driver::body::Body;
 use crate::journal::{Record, Terms};
 use crate::marks::prompt::{Why, carried};
@@ -107,7 +108,7 @@ impl Session {
         queued.seen = self.feed.position();
         // What is typed into an interface is put into its turn at a moment of its own choice, and
         // nobody is told when: it waits for its own turn there.
-        let steers = !matches!(self.driver(), Driver::Tui | Driver::Marks);
+        let steers = matches!(self.driver(), Driver::Stream | Driver::Oneshot);
         queued.steers = request.on_busy == OnBusy::Steer && steers;
         self.journal
             .write(&Record::Queued {
@@ -199,8 +200,11 @@ impl Session {
             Driver::Stream | Driver::Oneshot => Ok(()),
             Driver::Tui => representable(prompt)
                 .map(drop)
-                .map_err(|why| unrepresentable(&why.to_string())),
+                .map_err(|why| unrepresentable(driver, &why.to_string())),
             Driver::Marks => carried(prompt).map(drop).map_err(not_typed),
+            Driver::Codex => codex::prompt::carried(prompt)
+                .map(drop)
+                .map_err(|why| unrepresentable(driver, &why.to_string())),
         }
     }
 
@@ -216,6 +220,7 @@ impl Session {
     fn takes_prompt(&mut self) -> bool {
         let takes = match &mut self.body {
             Some(Body::Marks(body)) => body.takes_prompt(),
+            Some(Body::Codex(body)) => return body.is_free(),
             _ => return true,
         };
         if takes {
@@ -228,7 +233,7 @@ impl Session {
     /// Somebody has done something at a program's terminal: what waits for its line may run now.
     pub(super) fn line_may_be_free(&mut self) {
         let waits = self.life == Life::Idle && !self.queue.is_empty();
-        if waits && matches!(self.body, Some(Body::Marks(_))) {
+        if waits && matches!(self.body, Some(Body::Marks(_) | Body::Codex(_))) {
             self.next_turn();
         }
     }
@@ -447,8 +452,12 @@ impl Session {
 
     /// Whether prompts wait for a person who types at a program's terminal.
     fn waits_for_line(&self) -> bool {
-        let idle = self.life == Life::Idle;
-        idle && matches!(&self.body, Some(Body::Marks(body)) if !body.is_free())
+        let free = match &self.body {
+            Some(Body::Marks(body)) => body.is_free(),
+            Some(Body::Codex(body)) => body.is_free(),
+            _ => true,
+        };
+        self.life == Life::Idle && !free
     }
 
     /// Gives the idle agent the next prompt that no limit holds back.
@@ -490,7 +499,7 @@ impl Session {
                 return None;
             }
         };
-        let typed = matches!(self.driver(), Driver::Tui | Driver::Marks);
+        let typed = !matches!(self.driver(), Driver::Stream | Driver::Oneshot);
         queued.trimmed = typed && prompt.ends_with('\n');
         let wire = queued.terms.wire(queued.turn);
         let started = Record::Started {
@@ -537,10 +546,12 @@ impl Session {
 }
 
 /// The interface would make something else of a prompt.
-pub(super) fn unrepresentable(why: &str) -> Failure {
+pub(super) fn unrepresentable(driver: Driver, why: &str) -> Failure {
     let message = format!("the agent's interface cannot carry this prompt unchanged: {why}");
-    Failure::new(ErrorCode::Unrepresentable, message)
-        .hint("a session with --driver stream carries every prompt")
+    Failure::new(ErrorCode::Unrepresentable, message).hint(match driver {
+        Driver::Codex => "put it into a file, and send a prompt that names that",
+        _ => "a session with --driver stream carries every prompt",
+    })
 }
 
 /// A program would not get a prompt as it is.

@@ -1,7 +1,7 @@
 //! Sleep: a session at rest gives its body up and keeps its conversation. The next prompt wakes it,
 //! where there is room: a body needs a seat (see [`crate::warm`]).
 
-use clsess_proto::{Driver, ErrorCode, Failure};
+use clsess_proto::{ErrorCode, Failure};
 use tokio::time::{Duration, Instant};
 
 use super::ending::EndWhy;
@@ -22,7 +22,7 @@ impl Session {
     /// that wait for the end of a limit do.
     pub(super) fn may_sleep(&self) -> bool {
         // What a program knows is in its process alone.
-        self.own_driver() != Driver::Marks
+        !self.own_driver().is_program()
             && self.life == Life::Idle
             && !self.has_work()
             && self.unasked.is_none()

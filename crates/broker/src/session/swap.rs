@@ -212,7 +212,7 @@ impl Session {
         let next = self.queue.iter().find(|queued| !self.is_held(queued));
         let cuts = next.is_some_and(|next| next.terms.left.is_some());
         match self.own_driver() {
-            Driver::Marks => Driver::Marks,
+            own if own.is_program() => own,
             Driver::Tui if cuts => Driver::Stream,
             own if cuts || self.attached() == 0 => own,
             _ => Driver::Tui,

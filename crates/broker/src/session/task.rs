@@ -853,7 +853,7 @@ impl Session {
     fn terminal_command(&mut self, command: Command) {
         let body = match &mut self.body {
             Some(Body::Tui(body)) => body,
-            Some(Body::Marks(_)) => return self.terminal_of_program(command),
+            Some(Body::Marks(_) | Body::Codex(_)) => return self.terminal_of_program(command),
             _ => return command.refuse(|| self.without_terminal()),
         };
         match command {
@@ -883,12 +883,17 @@ impl Session {
     fn terminal_of_program(&mut self, command: Command) {
         let message = format!("the program of {} is gone", self.record.name);
         let gone = Failure::new(ErrorCode::NoTerminal, message);
-        let Some(Body::Marks(body)) = &mut self.body else {
-            return;
-        };
-        match command {
-            Command::Hook { .. } | Command::Edit { .. } => command.refuse(|| gone),
-            other => body.command(other, gone),
+        match (&mut self.body, command) {
+            (
+                Some(Body::Codex(body)),
+                Command::Hook {
+                    id, input, reply, ..
+                },
+            ) => body.hook(id, &input, reply),
+            (_, command @ (Command::Hook { .. } | Command::Edit { .. })) => command.refuse(|| gone),
+            (Some(Body::Marks(body)), command) => body.command(command, gone),
+            (Some(Body::Codex(body)), command) => body.command(command, gone),
+            (_, command) => command.refuse(|| gone),
         }
         self.line_may_be_free();
     }
@@ -1005,10 +1010,12 @@ impl Session {
         } else if self.life == Life::Starting && overdue {
             self.start_deadline = None;
             self.launching = None;
-            self.abort_start(match self.driver() {
+            let failure = match self.driver() {
                 Driver::Marks => no_prompt(&self.record),
+                Driver::Codex => not_ready(self.body.as_mut()),
                 _ => start_timeout(),
-            });
+            };
+            self.abort_start(failure);
         }
         if self.end_deadline.is_some_and(|at| at <= now) {
             self.end_overdue();
@@ -1065,6 +1072,14 @@ fn no_prompt(record: &SessionRecord) -> Failure {
     let message = format!("{program} has marked no prompt (OSC 133) in time");
     Failure::new(ErrorCode::StartTimeout, message)
         .hint("how a program is made to mark its prompts: man clsess-config, PROGRAMS WITH TURNS")
+}
+
+/// Codex does not wait for a prompt in time: a dialog perhaps.
+fn not_ready(body: Option<&mut Body>) -> Failure {
+    let seen = body.map(Body::last_words).unwrap_or_default();
+    let message = with_words("codex was not ready in time".to_owned(), &seen);
+    Failure::new(ErrorCode::StartTimeout, message)
+        .hint("what its config needs: man clsess-config, CODEX")
 }
 
 /// How it ended, and what it said on stderr.

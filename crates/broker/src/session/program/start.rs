@@ -67,7 +67,7 @@ pub(super) async fn start(shared: &Shared, plan: Plan) -> Result<TerminalBody, F
     started.map_err(|error| not_started(&path, &error))
 }
 
-/// Starts the program of a session with turns.
+/// Starts the program of a session with turns, with `more` arguments behind its own.
 ///
 /// # Errors
 /// By name: what is missing, or why it does not start.
@@ -75,8 +75,9 @@ pub(in crate::session) async fn with_turns(
     shared: &Shared,
     plan: launch::Plan,
     window: Window,
+    more: &[String],
 ) -> Result<TerminalBody, Failure> {
-    let words = plan.record.settings.command.iter();
+    let words = plan.record.settings.command.iter().chain(more);
     let args = words.map(|word| ByteBuf::from(word.as_bytes())).collect();
     let plan = Plan {
         program: Program {
