@@ -1,11 +1,20 @@
 //! The real Codex CLI, against a loopback API.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::harness::random::Random;
 use crate::harness::{World, send_signal, until};
 use crate::real::Codex;
 use crate::{answer, report, shows};
+
+/// How often something is done at some moment of a turn.
+const ROUNDS: u64 = 6;
+/// A broker that dies five times in ten seconds is left to people.
+const APART: Duration = Duration::from_millis(2600);
 
 /// A world with Codex, and a config whose session `c` is one.
 fn world() -> Option<World> {
@@ -147,6 +156,60 @@ fn a_turn_outlives_the_broker() {
     assert_eq!(world.agent("c"), codex);
     assert_eq!(answer(&world, "c", "next"), "you said: next");
     assert_eq!(asked(&world), ["first", "long", "next"]);
+}
+
+#[test]
+fn a_turn_runs_once_at_whatever_moment_the_broker_dies() {
+    let Some(world) = world() else { return };
+    let mut random = Random::from_environment();
+    let mut sent = vec!["first".to_owned()];
+    assert_eq!(answer(&world, "c", "first"), "you said: first");
+    for round in 0..ROUNDS {
+        let began = Instant::now();
+        sent.push(format!("round {round}"));
+        let send = world
+            .clsess(&["send", "c", &format!("round {round}")])
+            .spawn();
+        thread::sleep(Duration::from_micros(random.below(500_000)));
+        world.kill_broker();
+        let expected = format!("you said: round {round}\n");
+        assert_eq!(send.wait().ok().text(), expected);
+        thread::sleep(APART.saturating_sub(began.elapsed()));
+    }
+    assert_eq!(asked(&world), sent);
+}
+
+#[test]
+fn a_prompt_that_is_taken_back_leaves_nothing() {
+    let Some(world) = world() else { return };
+    assert_eq!(answer(&world, "c", "first"), "you said: first");
+    let mut random = Random::from_environment();
+    for round in 0..ROUNDS {
+        let prompt = format!("round {round}");
+        let send = world.clsess(&["send", "-o", "json", "c", &prompt]).spawn();
+        thread::sleep(Duration::from_micros(random.below(250_000)));
+        world.clsess(&["interrupt", "c"]).run();
+        // It may have been over before that.
+        let done = send.wait();
+        let outcome = done.json()["outcome"].clone();
+        assert!(
+            outcome == "interrupted" || outcome == "completed",
+            "{outcome}"
+        );
+        let next = format!("next {round}");
+        assert_eq!(answer(&world, "c", &next), format!("you said: {next}"));
+    }
+}
+
+#[test]
+fn a_restart_takes_the_conversation_up_and_a_fresh_one_does_not() {
+    let Some(world) = world() else { return };
+    assert_eq!(answer(&world, "c", "first"), "you said: first");
+    world.clsess(&["restart", "c"]).run().ok();
+    assert!(answer(&world, "c", "recall").starts_with("first"));
+    world.clsess(&["restart", "--fresh", "c"]).run().ok();
+    let recalled = answer(&world, "c", "recall");
+    assert!(!recalled.contains("first"), "{recalled}");
 }
 
 #[test]
