@@ -20,6 +20,7 @@ pub mod timers;
 pub mod tui;
 pub mod turn;
 pub mod version;
+pub mod wire;
 
 pub use stream::{BadLine, Line, parse};
 pub use turn::{Happening, Tracker, TurnEnd};
