@@ -11,6 +11,7 @@ pub mod settings;
 pub mod status;
 pub mod tracker;
 pub mod typing;
+mod wired;
 
 pub use hooks::{Call, Hook};
 pub use status::{Report, Status};

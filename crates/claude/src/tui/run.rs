@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::wired::Wired;
 use crate::stream::ResultLine;
 use crate::turn::{ErrorKind, Happening, MAX_ANSWER, MAX_TEXTS, Outcome, TurnEnd, outcome};
 
@@ -26,6 +27,8 @@ pub(super) struct Run {
     pub(super) rested: Option<Rest>,
     /// We have told it to end.
     pub(super) stopping: bool,
+    /// What was told of it, where its requests pass on a wire that is read.
+    pub(super) wired: Wired,
     messages: Vec<Message>,
     bytes: usize,
 }
@@ -66,6 +69,17 @@ struct Message {
     complete: bool,
     /// A tool was called after it: it is not the answer.
     before_tool: bool,
+    /// Which it is of those that the wire tells.
+    number: Option<usize>,
+}
+
+impl Message {
+    /// The piece that comes next, if it is there, and whether it is the last.
+    fn next_piece(&mut self) -> Option<(String, bool)> {
+        let piece = self.waiting.remove(&self.next)?;
+        self.next += 1;
+        Some(piece)
+    }
 }
 
 impl Run {
@@ -96,9 +110,11 @@ impl Run {
                     // a hook of `Stop` has made the model go on
                     self.stopped = None;
                 }
-                // one that never got to its end was cut, and is said anew
-                let again = self.messages.last().is_some_and(|it| !it.complete);
-                out.push(Happening::MessageStart { asked, again });
+                if !self.wired.is_on() {
+                    // one that never got to its end was cut, and is said anew
+                    let again = self.messages.last().is_some_and(|it| !it.complete);
+                    out.push(Happening::MessageStart { asked, again });
+                }
                 self.messages.push(Message {
                     id: message,
                     ..Message::default()
@@ -112,21 +128,41 @@ impl Run {
             return;
         }
         message.waiting.insert(index, piece);
-        while let Some((delta, last)) = message.waiting.remove(&message.next) {
-            message.next += 1;
+        while let Some((delta, last)) = self.messages[at].next_piece() {
             if !delta.is_empty() && self.bytes + delta.len() <= MAX_TEXTS {
                 self.bytes += delta.len();
-                message.text.push_str(&delta);
-                out.push(Happening::Text { asked, delta });
+                self.says(at, delta, out);
             }
+            let message = &mut self.messages[at];
             if last {
                 message.complete = true;
                 message.waiting.clear();
-                let text = message.text.clone();
-                out.push(Happening::Said { asked, text });
+                if !self.wired.is_on() {
+                    let text = message.text.clone();
+                    out.push(Happening::Said { asked, text });
+                }
                 return;
             }
         }
+    }
+
+    /// Hooks tell more of a message; what the wire has told of it is not told again.
+    fn says(&mut self, at: usize, delta: String, out: &mut Vec<Happening>) {
+        let asked = self.asked;
+        if !self.wired.is_on() {
+            self.messages[at].text.push_str(&delta);
+            out.push(Happening::Text { asked, delta });
+            return;
+        }
+        let number = self.messages[at].number.unwrap_or_else(|| {
+            let mut before = self.messages[..at].iter().rev();
+            let last = before.find_map(|it| Some((it.number?, it.text.as_str())));
+            self.wired.number(last, &delta)
+        });
+        let message = &mut self.messages[at];
+        message.number = Some(number);
+        message.text.push_str(&delta);
+        self.wired.hooked(asked, number, &message.text, out);
     }
 
     /// A tool is called, or has its result: what was said before it is not the answer.
@@ -208,6 +244,12 @@ impl Run {
             }
             end.texts.push(message.text);
         }
+        end.wire_differs =
+            matches!(how, How::Stopped) && !end.doubtful && self.wired.differs(&end.texts);
+        let facts = self.wired.facts();
+        end.model.clone_from(&facts.model);
+        end.stop_reason.clone_from(&facts.stop_reason);
+        end.usage = facts.usage();
         end.prompt_id = self.prompt_id.and_then(|id| id.parse().ok());
         if matches!(how, How::Elsewhere) && end.prompt_id.is_none() {
             end.fail(ErrorKind::NoResult, "nobody said how the turn ended");

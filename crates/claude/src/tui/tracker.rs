@@ -26,6 +26,7 @@ use uuid::Uuid;
 use super::hooks::{Call, Hook};
 use super::run::{How, Rest, Run};
 use crate::turn::Happening;
+use crate::wire::Fact;
 
 use asking::Asking;
 pub use facts::Facts;
@@ -220,6 +221,14 @@ impl Tracker {
         }
         self.end_if_complete(out);
         Reply::Nothing
+    }
+
+    /// Accounts for what passes on the wire, where that is read. What is not of the running turn means
+    /// nothing: residue of an earlier one never gets into the next.
+    pub fn wire(&mut self, fact: &Fact, out: &mut Vec<Happening>) {
+        if let Some(run) = &mut self.run {
+            run.wired.fact(run.asked, fact, out);
+        }
     }
 
     /// The connection of a held hook is over: it was answered by us, or the client gave it up.

@@ -53,6 +53,8 @@ pub struct TurnEnd {
     /// In the interface: of several messages one may have broken off, and was said again. Only the
     /// transcript tells.
     pub doubtful: bool,
+    /// In the interface: what passed on the wire is not what its hooks say. Theirs is the answer.
+    pub wire_differs: bool,
     /// In the interface: the `promptId` of the turn's lines in the transcript.
     pub prompt_id: Option<Uuid>,
     /// A slash command of the client answered, not the model.

@@ -208,6 +208,7 @@ impl Run {
             known_already: false,
             doubtful: false,
             corrected: false,
+            wire_differs: false,
             prompt_id: None,
             truncated: self.truncated,
             local_command: result.local_command,
