@@ -161,6 +161,9 @@ pub struct AgentOptions {
     /// With --driver oneshot: the agent's output is a terminal
     #[arg(long)]
     pub pty: bool,
+    /// Read what passes between the agent and its provider, in this way (default: off)
+    #[arg(long, value_name = "WAY", value_enum)]
+    pub tap: Option<Tap>,
     /// The model
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
@@ -197,6 +200,7 @@ impl AgentOptions {
         let options = [
             ("--driver", self.driver.is_some()),
             ("--pty", self.pty),
+            ("--tap", self.tap.is_some()),
             ("--model", self.model.is_some()),
             ("--permission-mode", self.permission_mode.is_some()),
             ("--system-prompt", self.system_prompt.is_some()),
@@ -242,7 +246,7 @@ pub struct New {
     pub size: Option<(u16, u16)>,
     /// Run this program in a terminal instead of an agent
     #[arg(last = true, value_name = "CMD", conflicts_with_all = ["resume", "model",
-        "permission_mode", "system_prompt", "append_system_prompt", "agent", "max_turns",
+        "tap", "permission_mode", "system_prompt", "append_system_prompt", "agent", "max_turns",
         "agent_args"])]
     pub command: Vec<OsString>,
 }
@@ -336,6 +340,28 @@ pub enum Driver {
     Tui,
     /// A child for each turn, which takes the conversation up
     Oneshot,
+}
+
+/// How an agent's traffic with its provider is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tap {
+    /// Not at all
+    Off,
+    /// By an HTTPS proxy of the broker's, which opens the connections to the provider
+    Proxy,
+    /// By another base URL, for gateways and tests
+    BaseUrl,
+}
+
+impl From<Tap> for clsess_proto::Tap {
+    fn from(tap: Tap) -> Self {
+        match tap {
+            Tap::Off => Self::Off,
+            Tap::Proxy => Self::Proxy,
+            Tap::BaseUrl => Self::BaseUrl,
+        }
+    }
 }
 
 impl From<Driver> for clsess_proto::Driver {

@@ -12,7 +12,7 @@ use clsess_proto::{ErrorCode, Failure, Settings, valid_name};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use crate::cli::{self, AgentOptions, Driver, OnBusy, OnCrash, OnLimit, OnQuestion};
+use crate::cli::{self, AgentOptions, Driver, OnBusy, OnCrash, OnLimit, OnQuestion, Tap};
 use crate::commands::ms;
 
 /// How long an agent may take to be ready when nothing else is said.
@@ -56,6 +56,7 @@ struct Options {
     turns: Option<Spanned<Turns>>,
     driver: Option<Driver>,
     pty: Option<bool>,
+    tap: Option<Tap>,
     model: Option<String>,
     permission_mode: Option<String>,
     system_prompt: Option<String>,
@@ -113,6 +114,7 @@ impl Options {
         let keys = [
             ("driver", self.driver.is_some()),
             ("pty", self.pty.is_some()),
+            ("tap", self.tap.is_some()),
             ("model", self.model.is_some()),
             ("permission_mode", self.permission_mode.is_some()),
             ("system_prompt", self.system_prompt.is_some()),
@@ -446,6 +448,7 @@ impl Config {
             driver: line.driver.or(first(layers, |o| o.driver)).map(Into::into),
             command: Vec::new(),
             pty: line.pty || first(layers, |o| o.pty).unwrap_or_default(),
+            tap: line.tap.or(first(layers, |o| o.tap)).map(Into::into),
             model: text(&line.model, |o| o.model.clone()),
             permission_mode: text(&line.permission_mode, |o| o.permission_mode.clone()),
             system_prompt: text(&line.system_prompt, |o| o.system_prompt.clone()),

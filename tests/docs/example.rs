@@ -149,6 +149,7 @@ fn report(turn: TurnId) -> TurnReport {
         prompt_trimmed: false,
         agent_deaths: 0,
         context_lost: None,
+        wire_differs: false,
         session: "work".to_owned(),
         turn,
         outcome: Outcome::Completed,

@@ -35,6 +35,7 @@ use crate::place::Place;
 use crate::registry::Registry;
 use crate::session::{self, Agents, Command, ProgramSeed, Seed, now_ms};
 use crate::store::SessionRecord;
+use crate::taps::Taps;
 use crate::upgrade::{self, Go, Predecessor, Proven, Upgrade, hand_over};
 use crate::warm::Warm;
 use crate::watch::Watch;
@@ -88,6 +89,8 @@ pub struct Shared {
     pub bound: listen::Bound,
     /// The users' own commands.
     pub hooks: Hooks,
+    /// What reads its agents' traffic.
+    pub taps: Taps,
     /// Whether the broker is ending: nothing new is begun.
     pub stopping: AtomicBool,
     /// True when everything has stopped.
@@ -410,6 +413,7 @@ async fn serve(
         brief: Arc::new(Semaphore::new(BRIEF as usize)),
         bound: listen::Bound::new(own),
         hooks: Hooks::default(),
+        taps: Taps::new(place.taps()),
         stopping: AtomicBool::new(false),
         stopped: stopped_seen,
         place: place.clone(),
@@ -421,6 +425,7 @@ async fn serve(
         before,
         "broker begins"
     );
+    shared.taps.again(&shared.place.sessions()).await;
     load_sessions(&shared, rebooted).await;
     if let Some(predecessor) = predecessor {
         predecessor.serving();

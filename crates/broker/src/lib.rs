@@ -30,6 +30,7 @@ mod session;
 mod shown;
 mod store;
 mod subscription;
+mod taps;
 mod upgrade;
 mod warm;
 mod watch;

@@ -48,6 +48,12 @@ impl Place {
         self.state.join("ended")
     }
 
+    /// What is known of the listener that agents' traffic passes, and its certificates.
+    #[must_use]
+    pub fn taps(&self) -> PathBuf {
+        self.state.join("taps")
+    }
+
     /// Makes the directories and checks them.
     ///
     /// # Errors

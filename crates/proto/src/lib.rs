@@ -23,11 +23,11 @@ pub use hello::{CAPABILITIES, Hello, PROTOCOL, ToBroker, ToClient, VERSION, comp
 pub use id::TurnId;
 pub use reply::{
     BrokerStatus, Denial, Killed, LogEntry, Outcome, Question, QuestionKind, QueuedTurn, Reply,
-    SessionDetail, SessionRow, State, TurnReport, Usage,
+    SessionDetail, SessionRow, State, TapDetail, TurnReport, Usage,
 };
 pub use request::{
     Driver, HookEvent, Hooks, New, OnBusy, OnCrash, OnLimit, OnQuestion, Request, Send, Settings,
-    Until, check_prompt, valid_name,
+    Tap, Until, check_prompt, valid_name,
 };
 pub use screen::{Attach, DetachReason, Detached, ExitStatus, Program, TerminalModes};
 

@@ -1,11 +1,13 @@
 //! What the broker answers.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Detached, ExitStatus, Failure, TurnId};
+use crate::{Detached, ExitStatus, Failure, Tap, TurnId};
 
 /// The good answer to a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -204,6 +206,9 @@ pub struct TurnReport {
     /// new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_lost: Option<String>,
+    /// Whether what passed on the wire is not what the agent's hooks say; theirs is the answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wire_differs: bool,
 }
 
 fn is_none(count: &u32) -> bool {
@@ -348,12 +353,33 @@ pub struct SessionDetail {
     /// What all its turns cost, in US dollars, as the agent counts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
+    /// What passes between the agent and its provider; absent: it is not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tap: Option<TapDetail>,
     /// What the agent asks, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub questions: Vec<Question>,
     /// What went wrong last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<Failure>,
+}
+
+/// What the wire has told of an agent's provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapDetail {
+    /// How it is read.
+    pub way: Tap,
+    /// From the end of the last request of the main conversation to the first byte of its answer, in
+    /// milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttfb_ms: Option<u64>,
+    /// Limits and when they reset, as the provider wrote them last: its `anthropic-ratelimit-` headers by
+    /// the rest of their names, and `retry-after`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, String>,
+    /// Pieces that passed and could not be read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]

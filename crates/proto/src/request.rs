@@ -330,6 +330,9 @@ pub struct Settings {
     /// A child for each turn has a terminal for its output. Only with that driver.
     #[serde(default)]
     pub pty: bool,
+    /// Whether the agent's traffic with its provider is read; absent: off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tap: Option<Tap>,
     /// The agent's model; absent: the agent's own choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -451,6 +454,31 @@ impl Hooks {
             HookEvent::Exited => &self.exited,
         };
         command.as_deref()
+    }
+}
+
+/// How an agent's traffic with its provider is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tap {
+    /// Not at all.
+    #[default]
+    Off,
+    /// By an HTTPS proxy that opens the connections to the provider's host; the client behaves as without.
+    Proxy,
+    /// By another base URL; the client leaves some of what it does out.
+    BaseUrl,
+}
+
+impl Tap {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Proxy => "proxy",
+            Self::BaseUrl => "base-url",
+        }
     }
 }
 

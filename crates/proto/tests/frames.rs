@@ -6,8 +6,8 @@
 use clsess_proto::frame::{self, FrameError};
 use clsess_proto::{
     Denial, ErrorCode, Event, EventKind, Failure, Hello, New, OnBusy, OnCrash, OnLimit, OnQuestion,
-    Outcome, Reply, Request, Send, SessionDetail, SessionRow, Settings, State, ToBroker, ToClient,
-    TurnId, TurnReport, Usage, compatible, newer, valid_name,
+    Outcome, Reply, Request, Send, SessionDetail, SessionRow, Settings, State, Tap, TapDetail,
+    ToBroker, ToClient, TurnId, TurnReport, Usage, compatible, newer, valid_name,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -115,6 +115,7 @@ fn answers_and_events_come_back_as_they_were() {
         prompt_trimmed: false,
         agent_deaths: 2,
         context_lost: Some("all".into()),
+        wire_differs: true,
         session: "work".into(),
         turn: turn(),
         outcome: Outcome::TimedOut,
@@ -137,6 +138,12 @@ fn answers_and_events_come_back_as_they_were() {
         }],
     };
     let detail = SessionDetail {
+        tap: Some(TapDetail {
+            way: Tap::BaseUrl,
+            ttfb_ms: Some(3),
+            limits: [("requests-limit".into(), "50".into())].into(),
+            unread: 0,
+        }),
         questions: Vec::new(),
         row: row(),
         agent_session_id: Some(Uuid::from_u128(5)),

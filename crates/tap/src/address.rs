@@ -27,6 +27,20 @@ pub struct Address {
 #[error("not an http or https URL with a host")]
 pub struct NoAddress;
 
+impl Address {
+    /// Whether it is https.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The host, an address without brackets, and the port.
+    #[must_use]
+    pub fn host_and_port(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+}
+
 impl FromStr for Address {
     type Err = NoAddress;
 

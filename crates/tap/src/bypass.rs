@@ -43,6 +43,14 @@ impl Bypass {
     }
 }
 
+/// A `NO_PROXY` list without what covers this host and port: for a client that is to come by a proxy there.
+#[must_use]
+pub fn without(list: &str, (host, port): (&str, u16)) -> String {
+    let words = list.split(|c: char| c == ',' || c.is_whitespace());
+    let kept = words.filter(|word| !word.is_empty() && !Bypass::parse(word).contains(host, port));
+    kept.collect::<Vec<_>>().join(",")
+}
+
 impl Entry {
     fn parse(word: &str) -> Option<Self> {
         let word = word.trim().to_ascii_lowercase();
@@ -99,6 +107,21 @@ impl What {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_covers_a_host_is_taken_out_of_a_list() {
+        for (list, rest) in [
+            ("localhost,.api.test api.test:443", "localhost"),
+            ("*", ""),
+            ("", ""),
+            (
+                "api.test:80,other.test,, 10.0.0.0/8",
+                "api.test:80,other.test,10.0.0.0/8",
+            ),
+        ] {
+            assert_eq!(without(list, ("api.test", 443)), rest, "{list}");
+        }
+    }
 
     #[test]
     fn a_list_is_read_as_curl_and_node_read_it() {

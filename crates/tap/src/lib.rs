@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 
 pub use address::{Address, NoAddress};
 pub use authority::Authority;
+pub use bypass::without;
 pub use listener::{Admitted, Tap};
 pub use outward::{Outward, OutwardError};
 pub use secret::Secret;

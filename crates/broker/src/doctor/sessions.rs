@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use clsess_proto::Tap;
+
 use super::{Check, counted, quoted};
 use crate::journal::{self, Record};
 use crate::lock::stat_fields;
@@ -27,7 +29,9 @@ pub fn sessions(place: &Place, broker_runs: bool) -> Vec<Check> {
             return vec![Check::problem("sessions", message)];
         }
     };
-    vec![readable(&dirs), journals(&dirs, broker_runs), unheld(&dirs)]
+    let mut checks = vec![readable(&dirs), journals(&dirs, broker_runs), unheld(&dirs)];
+    checks.extend(taps(&dirs));
+    checks
 }
 
 fn session_dirs(sessions: &Path) -> io::Result<Vec<PathBuf>> {
@@ -64,6 +68,27 @@ fn readable(dirs: &[PathBuf]) -> Check {
     let message = format!("no broker can take up {}", listed(&wrong));
     Check::problem(NAME, message)
         .hint("move the directory away to be rid of it; its turns are in it")
+}
+
+/// What is to be known of sessions whose agents' traffic is read.
+fn taps(dirs: &[PathBuf]) -> Vec<Check> {
+    const NAME: &str = "tap";
+    let tapped = |way: Tap| {
+        let records = dirs.iter().filter_map(|dir| SessionRecord::load(dir).ok());
+        let tapped = records.filter(|record| record.settings.tap == Some(way));
+        tapped.map(|record| record.name).collect::<Vec<_>>()
+    };
+    let told = |way, how: &str| {
+        let names = tapped(way);
+        (!names.is_empty()).then(|| Check::ok(NAME, format!("{} ({})", how, listed(&names))))
+    };
+    let proxy = "the client trusts a certificate of the broker's, and what it starts goes by the broker's proxy";
+    let base_url = "the client has another base URL: no global prompt cache, no Artifact tool, no Remote Control, \
+         no managed settings, titles on the session's own model";
+    [told(Tap::Proxy, proxy), told(Tap::BaseUrl, base_url)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Whether all turns can be read.

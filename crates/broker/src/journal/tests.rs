@@ -51,6 +51,7 @@ fn ended_as(n: u128, outcome: Outcome) -> Record {
         prompt_trimmed: false,
         agent_deaths: 0,
         context_lost: None,
+        wire_differs: false,
         session: "work".into(),
         turn: id(n),
         outcome,

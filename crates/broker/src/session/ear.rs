@@ -3,6 +3,7 @@
 use clsess_claude::registry::registered;
 use clsess_claude::tui::prompt::representable;
 use clsess_claude::turn::{Facts, Happening, Tracker};
+use clsess_claude::wire::Fact;
 use clsess_claude::{BadLine, parse, tui};
 use clsess_proto::Driver;
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,13 @@ impl Ear {
             },
         }
         Ok(None)
+    }
+
+    /// Accounts for what passes on the wire. A stream says the same by itself.
+    pub fn wire(&mut self, fact: &Fact, out: &mut Vec<Happening>) {
+        if let Self::Tui(tracker) = self {
+            tracker.wire(fact, out);
+        }
     }
 
     /// A prompt is given to the agent.

@@ -109,6 +109,7 @@ impl Session {
     /// Nothing is left of the body: does what it was ended for.
     pub(super) fn after_end(&mut self) {
         self.body = None;
+        self.wired = None;
         self.end_deadline = None;
         let why = self.ending.take();
         if let Some(why @ (EndWhy::Kill | EndWhy::Stop)) = why {

@@ -33,6 +33,8 @@ pub(super) const LATE: Duration = Duration::from_secs(2);
 impl Session {
     /// Accounts for the lines that have come.
     pub(super) fn lines(&mut self) {
+        // What a hook tells has passed on the wire before.
+        self.drain_wire();
         let (mut happenings, mut answers) = (Vec::new(), Vec::new());
         if let Some(Body::Tui(body)) = &self.body {
             self.tracker.is_alone(body.is_alone());
@@ -399,7 +401,12 @@ impl Session {
         match happening {
             Happening::Retry(retry) => {
                 let error = retry.error.as_deref().unwrap_or("no connection");
-                let why = format!("{error}: try {} of {}", retry.attempt, retry.max);
+                let of = match retry.max {
+                    // The wire does not tell.
+                    0 => String::new(),
+                    max => format!(" of {max}"),
+                };
+                let why = format!("{error}: try {}{of}", retry.attempt);
                 let limit = retry.status == Some(429);
                 self.retrying = Some((why, limit));
             }

@@ -17,7 +17,7 @@ use clsess_claude::tui;
 use clsess_claude::turn::TurnEnd;
 use clsess_claude::version::{MIN_EXACT, MIN_INTERFACE, MIN_SHUTS, Version};
 use clsess_holder::protocol::{PIPES, Start, Successor, TERMINAL, TERMINAL_OUTPUT, Window};
-use clsess_proto::{Driver, ErrorCode, Failure};
+use clsess_proto::{Driver, ErrorCode, Failure, Tap};
 use nix::sys::signal::Signal;
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
@@ -37,6 +37,7 @@ use crate::driver::tui::TuiBody;
 use crate::driver::{HOLDER, StartError, said, stream};
 use crate::lock::boot_id;
 use crate::store::{self, Env, SessionRecord};
+use crate::taps::{self, Tapped};
 
 /// How long `claude --version` may take. Measured: 20 ms.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,6 +98,8 @@ pub struct Launched {
     pub body: Body,
     /// Its version; a program has none.
     pub version: Option<String>,
+    /// Its traffic with its provider, where that is read.
+    pub tapped: Option<Tapped>,
     /// Where it keeps its things.
     pub home: Option<Home>,
     /// The conversation that it was started on.
@@ -151,6 +154,11 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
     let (conversation, announced) = (sound.id, sound.announced.clone());
     let program_bytes = program.as_os_str().as_bytes().to_vec();
     let cwd = record.cwd.clone().into_bytes();
+    let mut env = env;
+    let tapped = match record.settings.tap.unwrap_or_default() {
+        Tap::Off => None,
+        way => Some(shared.taps.open(&dir, way, &mut env).await?),
+    };
     let (args, env, stdio, window) = match driver {
         Driver::Stream | Driver::Oneshot => {
             let stays = driver == Driver::Stream;
@@ -202,6 +210,7 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
     Ok(Launched {
         body,
         version: Some(version.to_string()),
+        tapped,
         home,
         conversation,
         announced,
@@ -227,6 +236,7 @@ async fn start_program(shared: &Shared, plan: Plan) -> Result<Launched, Failure>
     Ok(Launched {
         body,
         version: None,
+        tapped: None,
         home: None,
         conversation,
         announced: None,
@@ -375,10 +385,11 @@ pub(super) fn slept(dir: &Path) -> bool {
 /// The session has no agent any more.
 pub(super) fn forget(dir: &Path) {
     said::forget(dir);
-    for file in [AGENT, HOLDER] {
-        match std::fs::remove_file(dir.join(file)) {
+    let files = [AGENT, HOLDER].map(|file| dir.join(file));
+    for file in files.into_iter().chain(taps::forget(dir)) {
+        match std::fs::remove_file(&file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(%error, file, "cannot forget the agent");
+                tracing::warn!(%error, file = %file.display(), "cannot forget the agent");
             }
             _ => {}
         }

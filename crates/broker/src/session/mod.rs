@@ -20,6 +20,7 @@ mod task;
 mod timers;
 mod turns;
 pub mod view;
+mod wire;
 mod writers;
 
 use std::os::fd::OwnedFd;

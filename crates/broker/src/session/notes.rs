@@ -287,6 +287,7 @@ impl Session {
             launch::remember(&self.dir, body.agent(), body.holder());
         }
         self.body = Some(body);
+        self.takes_up_wire();
         self.watches_registry(false);
         self.may_come_again();
         self.keep_given();

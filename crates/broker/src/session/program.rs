@@ -608,6 +608,7 @@ impl ProgramSession {
             model: None,
             usage: None,
             cost_usd: None,
+            tap: None,
             questions: Vec::new(),
             last_error: self.last_error.clone(),
         }

@@ -164,6 +164,7 @@ impl Session {
             origin: None,
             agent_deaths: 0,
             context_lost: None,
+            wire_differs: end.wire_differs,
         }
     }
 

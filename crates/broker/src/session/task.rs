@@ -13,6 +13,7 @@ use clsess_holder::protocol::Exit;
 use clsess_proto::{
     DetachReason, Driver, ErrorCode, EventKind, Failure, HookEvent, OnQuestion, State,
 };
+use clsess_tap::Seen;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 use uuid::Uuid;
@@ -29,6 +30,7 @@ use super::report::Ended;
 use super::swap::{Coming, Lobby, of_lobby};
 use super::timers::Timers;
 use super::turns::{Doubt, Queued, Running, Unasked};
+use super::wire::{Wired, of_wire};
 use super::writers::Writers;
 use super::{Answer, COMMANDS, Command, Handle, Row, now_ms, view};
 use crate::broker::Shared;
@@ -86,6 +88,8 @@ enum Wake {
     Command(Option<Command>),
     Launched(Box<Result<Launched, Refused>>),
     Body(BodyEvent),
+    /// Something passes between the agent and its provider.
+    Wire(Seen),
     /// The agent is gone that nobody held.
     LeftAgentGone,
     /// There is room, or another session needs some.
@@ -141,6 +145,10 @@ pub(super) struct Session {
     /// Whether that is too long ago.
     pub(super) stalled: bool,
     pub(super) body: Option<Body>,
+    /// What passes between it and its provider, where that is read.
+    pub(super) wired: Option<Wired>,
+    /// That can no longer be: it has to be started anew.
+    pub(super) wire_lost: bool,
     /// What that is, or the next one is to be.
     pub(super) embodied: Driver,
     /// Whether it was given a prompt.
@@ -260,6 +268,8 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         heard: Instant::now(),
         stalled: false,
         body: None,
+        wired: None,
+        wire_lost: false,
         embodied,
         used: false,
         line_of_interface: None,
@@ -342,6 +352,7 @@ impl Session {
                 Wake::Command(None) => break,
                 Wake::Launched(outcome) => self.launched(*outcome),
                 Wake::Body(event) => self.body_event(&event),
+                Wake::Wire(seen) => self.passes(seen),
                 Wake::LeftAgentGone => {
                     self.left = None;
                     self.gone(Exit::Unknown, false);
@@ -374,6 +385,7 @@ impl Session {
                 Wake::Launched(Box::new(outcome))
             }
             event = from_body(self.body.as_mut()) => Wake::Body(event),
+            seen = of_wire(self.wired.as_mut()) => Wake::Wire(seen),
             face = of_lobby(self.lobby.as_mut()) => Wake::Lobby(face),
             () = left_gone(self.left.as_mut()) => Wake::LeftAgentGone,
             // First what is asked of it: that may keep it awake.
@@ -472,6 +484,8 @@ impl Session {
                 self.agent_home = launched.home;
                 self.goes_on(launched.conversation, launched.announced);
                 self.body = Some(launched.body);
+                self.wired = launched.tapped.map(Wired::new);
+                self.wire_lost = false;
                 self.watches_registry(true);
                 self.may_ask_at_start();
                 self.is_embodied();
@@ -625,6 +639,8 @@ impl Session {
             self.finish_unasked(unasked, lost_unasked(why.as_deref()));
         }
         let body = self.body.take();
+        self.drain_wire();
+        self.wired = None;
         if let Some(body) = &body {
             self.undelivered = body.undelivered();
         }

@@ -9,6 +9,7 @@ use super::ending::EndWhy;
 use super::life::Life;
 use super::limits::Limit;
 use super::task::Session;
+use super::wire::Wired;
 use crate::disk::Promise;
 use crate::journal::Journal;
 
@@ -165,6 +166,7 @@ impl Session {
             model: self.model.clone(),
             usage: any.then_some(totals.usage),
             cost_usd: any.then_some(totals.cost_usd),
+            tap: self.wired.as_ref().map(Wired::detail),
             questions: self.open_questions(),
             last_error: self
                 .last_error

@@ -74,17 +74,26 @@ impl Session {
             self.fail_queue(&other.failure);
             return false;
         }
+        if self.wire_lost {
+            self.wire_lost = false;
+            self.is_begun_again("its way to its provider is lost");
+            return false;
+        }
         if self.others_wrote() && !self.writers.started_again {
             self.writers.started_again = true;
-            let reason = "another client has written to the conversation".to_owned();
-            tracing::info!(session = %self.record.name, "{reason}: the agent reads it anew");
-            self.died = Some(reason);
-            // Nobody waits for it.
-            let (reply, _) = oneshot::channel();
-            self.end(EndWhy::Restart, DEFAULT_GRACE_MS, EndWaiter::Restart(reply));
+            self.is_begun_again("another client has written to the conversation");
             return false;
         }
         true
+    }
+
+    /// The idle agent is started again.
+    fn is_begun_again(&mut self, reason: &str) {
+        tracing::info!(session = %self.record.name, "{reason}: the agent is started again");
+        self.died = Some(reason.to_owned());
+        // Nobody waits for it.
+        let (reply, _) = oneshot::channel();
+        self.end(EndWhy::Restart, DEFAULT_GRACE_MS, EndWaiter::Restart(reply));
     }
 
     /// The length of the transcript. `None` where there is none, or it cannot be told.

@@ -2,9 +2,9 @@
 
 use clsess_proto::{
     BrokerStatus, Detached, ExitStatus, Killed, LogEntry, Question, QueuedTurn, Reply,
-    SessionDetail, SessionRow, TurnReport,
+    SessionDetail, SessionRow, TapDetail, TurnReport,
 };
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
@@ -39,7 +39,7 @@ pub fn report() -> impl Strategy<Value = TurnReport> {
         let (usage, cost_usd, [duration_ms, ttft_ms, queued_ms]) = numbers;
         let ((agent_session_id, permission_denials), steered_into, origin, lost) = agent;
         let (agent_deaths, context_lost) = lost;
-        let prompt_trimmed = is_error;
+        let (prompt_trimmed, wire_differs) = (is_error, !is_error);
         TurnReport {
             session,
             turn,
@@ -63,6 +63,7 @@ pub fn report() -> impl Strategy<Value = TurnReport> {
             prompt_trimmed,
             agent_deaths,
             context_lost,
+            wire_differs,
         }
     })
 }
@@ -98,6 +99,17 @@ fn detached() -> impl Strategy<Value = Detached> {
     (any_of(), option::of(exit())).prop_map(|(reason, exit)| Detached { reason, exit })
 }
 
+fn tap() -> impl Strategy<Value = TapDetail> {
+    let limits = btree_map(text(), text(), 0..3);
+    let numbers = any::<(Option<u64>, u64)>();
+    (any_of(), limits, numbers).prop_map(|(way, limits, (ttfb_ms, unread))| TapDetail {
+        way,
+        ttfb_ms,
+        limits,
+        unread,
+    })
+}
+
 fn detail() -> impl Strategy<Value = SessionDetail> {
     let program = (
         vec(text(), 0..3),
@@ -115,10 +127,11 @@ fn detail() -> impl Strategy<Value = SessionDetail> {
         option::of(usage()),
         option::of(any::<f64>()),
         option::of(failure()),
+        option::of(tap()),
     );
     let questions = vec(question(), 0..3);
     (row(), agent, program, questions, sums).prop_map(|(row, agent, program, questions, sums)| {
-        let (usage, cost_usd, last_error) = sums;
+        let (usage, cost_usd, last_error, tap) = sums;
         let (command, title, size, exit) = program;
         let (agent_session_id, [pid, holder_pid], agent_version, model) = agent;
         SessionDetail {
@@ -134,6 +147,7 @@ fn detail() -> impl Strategy<Value = SessionDetail> {
             model,
             usage,
             cost_usd,
+            tap,
             questions,
             last_error,
         }

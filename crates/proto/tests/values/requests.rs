@@ -40,14 +40,18 @@ fn settings() -> impl Strategy<Value = Settings> {
         exited,
         timeout_ms,
     });
-    let flags = (any::<[bool; 2]>(), option::of(any_of()), hooks);
+    let flags = (
+        any::<[bool; 2]>(),
+        (option::of(any_of()), option::of(any_of())),
+        hooks,
+    );
     (texts, lists, counts, times, flags).prop_map(
         |(
             texts,
             [command, agent_args, env_forget, allow_from],
             counts,
             times,
-            ([resume_queue, pty], driver, hooks),
+            ([resume_queue, pty], (driver, tap), hooks),
         )| {
             let [question_timeout_ms, stall_after_ms, idle_sleep_ms] = times;
             let [max_turns, history, max_warm] = counts;
@@ -63,6 +67,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                 driver,
                 command,
                 pty,
+                tap,
                 model,
                 permission_mode,
                 system_prompt,
