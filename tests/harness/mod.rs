@@ -37,7 +37,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,8 @@ pub struct World {
     namespace: PathBuf,
     /// Whether the state directory is a disk of its own.
     disk: bool,
+    /// The port of the proxy to the API by its own name, where one was wanted.
+    provider: OnceLock<u64>,
 }
 
 impl World {
@@ -161,6 +163,7 @@ impl World {
             path: path.to_owned(),
             namespace,
             disk: false,
+            provider: OnceLock::new(),
         };
         for part in ["home", "tmp", "project", "bin"] {
             std::fs::create_dir(world.root().join(part)).unwrap();
@@ -332,6 +335,26 @@ impl World {
             ("CLSESS_STATE_DIR", path(self.state())),
             ("CLSESS_RUNTIME_DIR", path(self.runtime())),
         ]
+    }
+
+    /// The command, and what it starts, reaches the API by its own name: `api.anthropic.com`, through a
+    /// proxy, by TLS. So do all of a session that is made like this.
+    pub fn at_provider(&self, command: Cmd) -> Cmd {
+        let port = self.provider.get_or_init(|| {
+            let reply = self
+                .api
+                .ask(json!({"cmd": "provider", "ca": self.provider_ca()}));
+            reply["port"].as_u64().unwrap()
+        });
+        command
+            .env_remove("ANTHROPIC_BASE_URL")
+            .env("HTTPS_PROXY", format!("http://127.0.0.1:{port}"))
+            .env("NODE_EXTRA_CA_CERTS", self.provider_ca())
+    }
+
+    /// The certificate of the authority that vouches for the provider, once a command was put there.
+    pub fn provider_ca(&self) -> PathBuf {
+        self.root().join("provider.pem")
     }
 
     /// Makes a session in the project directory.

@@ -4,6 +4,7 @@
 //! stops the server.
 
 use std::io::{BufRead, Write};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::provider;
 use crate::state::{Shared, State};
 use crate::step::RuleSpec;
 use crate::wire::Kind;
@@ -32,6 +34,8 @@ enum Command {
     WaitRequests(WaitRequests),
     Body {
         index: usize,
+        #[serde(default)]
+        text: bool,
     },
     Release {
         name: String,
@@ -40,6 +44,9 @@ enum Command {
         name: String,
         count: Option<usize>,
         timeout_ms: Option<u64>,
+    },
+    Provider {
+        ca: PathBuf,
     },
     Stats,
     Quit,
@@ -145,7 +152,7 @@ pub async fn obey(mut lines: mpsc::UnboundedReceiver<String>, state: &Shared, ou
 }
 
 /// Obeys one line that needs no waiting; for scripts.
-pub fn obey_line(line: &str, state: &State) -> Result<Value, String> {
+pub fn obey_line(line: &str, state: &Shared) -> Result<Value, String> {
     at_once(parse(line).1?, state)
 }
 
@@ -179,7 +186,7 @@ fn patience(timeout_ms: Option<u64>) -> Duration {
     Duration::from_millis(timeout_ms.unwrap_or(PATIENCE_MS))
 }
 
-fn at_once(command: Command, state: &State) -> Result<Value, String> {
+fn at_once(command: Command, state: &Shared) -> Result<Value, String> {
     match command {
         Command::Rule(spec) => Ok(json!({"rule": state.rules.borrow_mut().add(spec)?})),
         Command::RulesClear => {
@@ -190,12 +197,18 @@ fn at_once(command: Command, state: &State) -> Result<Value, String> {
             let log = state.log.borrow();
             Ok(json!({"next": log.next_index(), "requests": log.since(since)}))
         }
-        Command::Body { index } => {
+        Command::Body { index, text } => {
             let body = state.log.borrow().body(index)?;
-            let body: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+            let body = match text {
+                true => String::from_utf8(body.to_vec())
+                    .map(Value::String)
+                    .map_err(|error| error.to_string()),
+                false => serde_json::from_slice(&body).map_err(|error| error.to_string()),
+            }?;
             Ok(json!({"index": index, "body": body}))
         }
         Command::Release { name } => Ok(json!({"released": state.release(&name)})),
+        Command::Provider { ca } => Ok(json!({"port": provider::open(&ca, state)?})),
         Command::Stats => Ok(stats(state)),
         Command::WaitRequests(_) | Command::WaitHold { .. } | Command::Quit => {
             Err("not in a script".into())

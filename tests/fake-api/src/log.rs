@@ -24,7 +24,7 @@ pub struct Record {
     pub at_ms: f64,
     /// Path and query.
     pub path: String,
-    /// Some of the headers.
+    /// The headers.
     pub headers: BTreeMap<String, String>,
     /// `main`, `side`, `count` or `subagent`.
     pub kind: &'static str,

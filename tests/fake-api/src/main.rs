@@ -31,13 +31,14 @@
 //! | `rules_clear` | | |
 //! | `requests` | `since` | `requests` [record, ...], `next` |
 //! | `wait_requests` | `count`, `kind`, `since`, `finished`, `timeout_ms` | `seen` |
-//! | `body` | `index` | `body`, the whole JSON |
+//! | `body` | `index`, `text` | `body`, the whole JSON; with `text` as it came, in a string |
 //! | `wait_hold` | `name`, `count`, `timeout_ms` | `waiting`, the streams at that hold now |
 //! | `release` | `name` | `released`, how many went on; later ones stop again |
+//! | `provider` | `ca`, a file | `port` of a proxy that is every host itself ([`provider`]) |
 //! | `stats` | | `connections` (open), `requests`, `by_kind`, `held` (names) |
 //! | `quit` | | |
 //!
-//! A record has `index`, `at_ms` and `done_ms` (Unix time), `path`, `headers` (a few), `kind`
+//! A record has `index`, `at_ms` and `done_ms` (Unix time), `path`, `headers`, `kind`
 //! (`main`, `side`, `count`, `subagent`), `model`, `max_tokens`, `stream`, `tools`, `prompt`
 //! (the user's words as [`turn`] finds them), `last_user_texts` (all texts of the prompt's
 //! message), `said_after` (texts steered in later, and continuations), `messages` (their number),
@@ -97,6 +98,7 @@ mod log;
 mod namespace;
 mod plan;
 mod play;
+mod provider;
 mod responses;
 mod rules;
 mod run;

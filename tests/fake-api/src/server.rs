@@ -12,6 +12,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::answer;
@@ -31,17 +32,6 @@ const MAX_BODY: usize = 64 << 20;
 const MAX_TOKENS: usize = 20_000;
 /// What a stream says that it is.
 const EVENTS: &str = "text/event-stream; charset=utf-8";
-/// The headers that are recorded.
-const RECORDED: [&str; 7] = [
-    "x-claude-code-session-id",
-    "x-claude-code-agent-id",
-    "anthropic-beta",
-    "user-agent",
-    "x-stainless-retry-count",
-    "session-id",
-    "originator",
-];
-
 type Answer = Response<Playback>;
 
 /// What is asked for.
@@ -80,10 +70,20 @@ impl Asked {
 
 /// Accepts connections for ever. Must run within a `LocalSet`.
 pub async fn serve(listener: TcpListener, state: Shared) {
+    accept(listener, |stream| connection(stream, Rc::clone(&state))).await;
+}
+
+/// Gives each connection to a task of its own, for ever. Must run within a `LocalSet`.
+pub async fn accept<T: Future<Output = ()> + 'static>(
+    listener: TcpListener,
+    answer: impl Fn(TcpStream) -> T,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::task::spawn_local(connection(stream, Rc::clone(&state)));
+                // Without it answers are only slower.
+                let _ = stream.set_nodelay(true);
+                tokio::task::spawn_local(answer(stream));
             }
             // Out of descriptors, most likely; others must end first.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
@@ -91,10 +91,9 @@ pub async fn serve(listener: TcpListener, state: Shared) {
     }
 }
 
-async fn connection(stream: TcpStream, state: Shared) {
+/// Answers the requests of one connection.
+pub async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, state: Shared) {
     let _open = state.connection();
-    // Without it answers are only slower.
-    let _ = stream.set_nodelay(true);
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let state = Rc::clone(&state);
         async move { Ok::<_, Infallible>(handle(request, state).await) }
@@ -143,8 +142,10 @@ fn respond(
 
     let mut record = Record::new(kind, request, body, now_ms());
     record.path = parts.uri.to_string();
-    let named = |name: &str| Some((name.to_owned(), header(name)?.to_owned()));
-    record.headers = RECORDED.into_iter().filter_map(named).collect();
+    let headers = parts.headers.iter();
+    record.headers = headers
+        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())))
+        .collect();
 
     if kind == Kind::Count {
         record.answered_by = "count".into();

@@ -351,3 +351,40 @@ fn mistakes_are_answered_and_the_end_of_input_ends_it() {
     api.input = ChildStdin::from(std::os::fd::OwnedFd::from(unused));
     assert!(api.child.wait().unwrap().success());
 }
+
+/// As `api.anthropic.com`, to who trusts it; the same rules and records.
+#[test]
+fn the_api_by_its_own_name() {
+    let mut api = Api::start();
+    let ca = std::env::temp_dir().join(format!("fake-api-{}.pem", std::process::id()));
+    let port = api.ask(json!({"cmd": "provider", "ca": ca}))["port"].clone();
+    api.rule("hi", &json!([{"text": "by name"}]));
+    let curl = |trusted: &str, url: &str| {
+        let mut curl = Command::new("curl");
+        curl.env_clear().args(["-s", "--cacert", trusted, url]);
+        curl.args(["-x", &format!("http://127.0.0.1:{port}")]);
+        curl.args(["-d", &prompt("hi").to_string()]);
+        let done = curl.output().unwrap();
+        (
+            done.status.code(),
+            deltas(&String::from_utf8(done.stdout).unwrap()).concat(),
+        )
+    };
+    let url = "https://api.anthropic.com/v1/messages";
+    let system = "/etc/ssl/certs/ca-certificates.crt";
+    assert_eq!(curl(ca.to_str().unwrap(), url), (Some(0), "by name".into()));
+    assert_eq!(curl(system, url).0, Some(60));
+    assert_eq!(
+        curl(ca.to_str().unwrap(), "https://api.anthropic.com:444/").0,
+        Some(56)
+    );
+    std::fs::remove_file(ca).unwrap();
+    let body = api.ask(json!({"cmd": "body", "index": 0, "text": true}));
+    assert_eq!(body["body"], prompt("hi").to_string());
+    let requests = api.ask(json!({"cmd": "requests"}));
+    assert_eq!(requests["next"], 1);
+    assert_eq!(
+        requests["requests"][0]["headers"]["host"],
+        "api.anthropic.com"
+    );
+}
