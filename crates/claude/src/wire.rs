@@ -48,7 +48,7 @@ pub enum Fact {
         /// Tokens so far.
         usage: Option<Json>,
     },
-    /// Words. A new `block` is a text of its own.
+    /// Words. Those of all blocks are one text.
     Text {
         /// Its number.
         exchange: u64,

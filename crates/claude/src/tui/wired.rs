@@ -16,8 +16,8 @@ const MAX_MESSAGES: usize = 4096;
 pub(super) struct Wired {
     /// The request whose answer comes. What belongs to another one is of an earlier turn, or over.
     exchange: Option<u64>,
-    /// The block whose text comes.
-    block: Option<u64>,
+    /// Its message has begun. All blocks of a message are one text, as hooks tell it (measured).
+    begun: bool,
     /// The texts, one for each message.
     told: Vec<String>,
     bytes: usize,
@@ -126,10 +126,8 @@ impl Wired {
                 self.facts.tokens(usage.as_ref());
             }
             Fact::Text {
-                exchange,
-                block,
-                delta,
-            } if of_it(exchange) => self.text(asked, *block, delta, out),
+                exchange, delta, ..
+            } if of_it(exchange) => self.text(asked, delta, out),
             Fact::Thinking { exchange, delta } if of_it(exchange) => {
                 let delta = delta.clone();
                 out.push(Happening::Thinking { asked, delta });
@@ -166,17 +164,17 @@ impl Wired {
                 max: 0,
                 delay_ms: 0,
                 status,
-                error: kind,
+                error: kind.as_deref().map(named),
             }));
         } else {
             self.again = false;
         }
         self.exchange = Some(exchange);
-        self.block = None;
+        self.begun = false;
         self.spoke = false;
     }
 
-    fn text(&mut self, asked: Option<Uuid>, block: u64, delta: &str, out: &mut Vec<Happening>) {
+    fn text(&mut self, asked: Option<Uuid>, delta: &str, out: &mut Vec<Happening>) {
         if delta.is_empty() || self.behind {
             return;
         }
@@ -184,9 +182,8 @@ impl Wired {
             self.behind = true;
             return;
         }
-        if self.block != Some(block) {
+        if !std::mem::replace(&mut self.begun, true) {
             let again = std::mem::take(&mut self.again);
-            self.block = Some(block);
             out.push(Happening::MessageStart { asked, again });
             match self.told.last_mut().filter(|_| again) {
                 Some(last) => last.clear(),
@@ -228,8 +225,8 @@ impl Wired {
                 again: false,
             });
             self.told.push(String::new());
-            // What the wire says of a block behind that is another message.
-            self.block = None;
+            // What the wire says behind that is another message.
+            self.begun = false;
         }
         let last = number + 1 == self.told.len();
         let rest = self
@@ -246,6 +243,17 @@ impl Wired {
     pub(super) fn differs(&self, texts: &[String]) -> bool {
         self.is_on() && !self.behind && self.told != texts
     }
+}
+
+/// The provider's error as a stream's `api_retry` names it.
+fn named(kind: &str) -> String {
+    match kind {
+        "authentication_error" => "authentication_failed",
+        "api_error" => "server_error",
+        "billing_error" => kind,
+        _ => kind.strip_suffix("_error").unwrap_or(kind),
+    }
+    .to_owned()
 }
 
 #[cfg(test)]
@@ -380,13 +388,13 @@ mod tests {
     }
 
     #[test]
-    fn two_blocks_of_a_message_are_two_texts() {
+    fn two_blocks_of_a_message_are_one_text() {
         let mut turn = Turn::new();
         turn.wire(0, "one");
         turn.wire(2, "two");
-        turn.hook("a", 0, "one", true);
-        turn.hook("b", 0, "two", true);
-        assert_eq!(turn.told(), "|one|two");
+        turn.hook("a", 0, "onetwo", true);
+        assert_eq!(turn.told(), "|onetwo");
+        assert!(!turn.differs("two"));
     }
 
     #[test]
@@ -409,6 +417,20 @@ mod tests {
         turn.hook("a", 0, "one", true);
         assert_eq!(turn.told(), "(retry)|one");
         assert!(!turn.differs("one"));
+    }
+
+    #[test]
+    fn a_retry_names_the_error_as_a_stream_does() {
+        for (kind, name) in [
+            ("overloaded_error", "overloaded"),
+            ("rate_limit_error", "rate_limit"),
+            ("api_error", "server_error"),
+            ("authentication_error", "authentication_failed"),
+            ("invalid_request_error", "invalid_request"),
+            ("billing_error", "billing_error"),
+        ] {
+            assert_eq!(named(kind), name);
+        }
     }
 
     #[test]
