@@ -11,6 +11,10 @@ pub struct Driver {
     name: &'static str,
     /// The words after `clsess new NAME` that make a session of it.
     new: &'static [&'static str],
+    /// Whether the agent reaches the API by its own name, as in the world, and not as a gateway.
+    at_provider: bool,
+    /// Whether it is so much like another that it is tried only where `CLSESS_EVERYWHERE` is set.
+    rare: bool,
     /// What it cannot do.
     lacks: &'static [Ability],
     /// What the client says there of a key that is refused.
@@ -29,8 +33,10 @@ pub enum Ability {
     TellsThoughts,
     /// A request that the agent makes again is told.
     TellsRetries,
-    /// What a turn took and what the model said about its end is told: tokens, cost, model.
+    /// What a turn took and what the model said about its end is told: tokens and model.
     TellsResults,
+    /// What a turn cost is told.
+    TellsCosts,
     /// The question about a plan tells the plan; elsewhere it is on the screen.
     TellsPlans,
     /// A text is told before the tool call that came after it.
@@ -47,6 +53,8 @@ impl Driver {
         Self {
             name: "stream",
             new: &[],
+            at_provider: false,
+            rare: false,
             lacks: &[],
             says_of_401: "Failed to authenticate. API Error: 401 told 401",
             carries: |prompt| Some(prompt),
@@ -59,11 +67,14 @@ impl Driver {
         Self {
             name: "tui",
             new: &["--driver", "tui"],
+            at_provider: false,
+            rare: false,
             lacks: &[
                 A::TellsPieces,
                 A::TellsThoughts,
                 A::TellsRetries,
                 A::TellsResults,
+                A::TellsCosts,
                 A::TellsPlans,
                 A::TellsInOrder,
                 A::Steers,
@@ -83,6 +94,55 @@ impl Driver {
         }
     }
 
+    /// The interface with its traffic read by a proxy, at the provider itself: the words come from
+    /// the wire.
+    pub const fn tui_proxy() -> Self {
+        use Ability as A;
+        Self {
+            new: &["--driver", "tui", "--tap", "proxy"],
+            at_provider: true,
+            lacks: &[A::TellsCosts, A::TellsPlans, A::Steers],
+            ..Self::tui()
+        }
+    }
+
+    /// The same with a base URL.
+    pub const fn tui_base_url() -> Self {
+        Self {
+            new: &["--driver", "tui", "--tap", "base-url"],
+            at_provider: false,
+            rare: true,
+            ..Self::tui_proxy()
+        }
+    }
+
+    /// The stream with its traffic read by a proxy, at the provider itself.
+    pub const fn stream_proxy() -> Self {
+        Self {
+            new: &["--tap", "proxy"],
+            at_provider: true,
+            rare: true,
+            ..Self::stream()
+        }
+    }
+
+    /// The same with a base URL.
+    pub const fn stream_base_url() -> Self {
+        Self {
+            new: &["--tap", "base-url"],
+            ..Self::stream()
+        }
+    }
+
+    /// Whether it is tried; says so where it is not.
+    pub fn is_tried(&self) -> bool {
+        let tried = !self.rare || std::env::var_os("CLSESS_EVERYWHERE").is_some();
+        if !tried {
+            println!("only with CLSESS_EVERYWHERE");
+        }
+        tried
+    }
+
     /// Makes a session in the project directory.
     #[track_caller]
     pub fn session(&self, world: &World, name: &str) {
@@ -93,9 +153,30 @@ impl Driver {
     #[track_caller]
     pub fn session_with(&self, world: &World, name: &str, options: &[&str]) {
         let args = [&["new", name], self.new, options].concat();
-        let done = world.clsess(&args).run().ok();
+        let new = world.clsess(&args);
+        let new = match self.at_provider {
+            true => world.at_provider(new),
+            false => new,
+        };
+        let done = new.run().ok();
         assert_eq!(done.text(), format!("{name}\n"));
-        assert_eq!(world.show(name)["driver"], self.name);
+        let shown = world.show(name);
+        assert_eq!(shown["driver"], self.name);
+        let tap = self.new.iter().skip_while(|word| **word != "--tap").nth(1);
+        assert_eq!(shown["tap"]["way"].as_str(), tap.copied());
+    }
+
+    /// Where the client says to look when the provider is down, by the time that an agent runs.
+    pub fn gateway(&self, world: &World) -> String {
+        if self.at_provider {
+            return "https://status.claude.com".to_owned();
+        }
+        let tap = world.seen(world.state()).join("default/taps/port");
+        let port = match std::fs::read_to_string(tap) {
+            Ok(port) => port.trim().to_owned(),
+            Err(_) => world.api.port.to_string(),
+        };
+        format!("your inference gateway (127.0.0.1:{port})")
     }
 
     /// Whether it can do this.

@@ -10,11 +10,11 @@ use crate::turns::usable;
 pub fn errors_of_the_provider(driver: &Driver) {
     let Some(world) = World::real() else { return };
     driver.session_with(&world, "work", &["-e", "CLAUDE_CODE_MAX_RETRIES=0"]);
+    let check_it = driver.gateway(&world);
     let outage = |status: u32| {
         format!(
             "API Error: {status} told {status}. This is a server-side issue, usually temporary — \
-             try again in a moment. If it persists, check your inference gateway (127.0.0.1:{}).",
-            world.api.port
+             try again in a moment. If it persists, check {check_it}.",
         )
     };
     let login = "log the agent in (run: claude, then /login), then: clsess restart NAME";
