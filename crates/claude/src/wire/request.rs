@@ -31,12 +31,12 @@ pub struct Request {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// It has the header [`SUBAGENT`].
+    /// It has the header of a subagent, `x-claude-code-agent-id`.
     pub subagent: bool,
 }
 
 /// The header by which a subagent's requests are known.
-pub const SUBAGENT: &str = "x-claude-code-agent-id";
+const SUBAGENT: &str = "x-claude-code-agent-id";
 
 impl Request {
     /// A request by its head. Names of headers may be in any case.
