@@ -60,6 +60,7 @@ ATTACH_SECONDS = 60
 soak:
 	CLSESS_DEATHS=$(DEATHS) cargo test --release --test death -- --nocapture
 	CLSESS_TUI_TURNS=200 cargo test --release --test tui -- --nocapture
+	CLSESS_EVERYWHERE=1 cargo test --release --test conformance
 	CLSESS_DEATHS=$(DEATHS) CLSESS_SWAPS=20 CLSESS_EVERYWHERE=1 CLSESS_ATTACH_SECONDS=$(ATTACH_SECONDS) cargo test --release --test attach -- --nocapture
 	CLSESS_SOAK_TURNS=$(SOAK_TURNS) cargo test --release --test soak -- --nocapture
 
