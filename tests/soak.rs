@@ -45,7 +45,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What one holder may have: it keeps what its agent has said in the turn that runs, and two
 /// connections at most.
 const HOLDER: Holder = Holder {
-    memory: 1024,
+    memory: 256,
     files: 1024,
     descriptors: 16,
 };
@@ -69,7 +69,7 @@ struct Part {
 /// What a holder has.
 #[derive(Clone, Copy, Debug, Default)]
 struct Holder {
-    /// Memory of its own, in KiB.
+    /// Memory of its own, in KiB: see [`allocated`].
     memory: u64,
     /// Memory of the files that it keeps for its agent, in KiB.
     files: u64,
@@ -327,12 +327,29 @@ fn holder(pid: u32) -> Option<Holder> {
     let blocks = kept.filter_map(|file| Some(fs::metadata(file).ok()?.blocks()));
     let held = Holder {
         files: blocks.sum::<u64>() / 2,
-        memory: count::memory_of(pid, "RssAnon")?,
+        memory: allocated(pid)?,
         descriptors: open.len(),
     };
     // What it starts has its name until it is another program: that program's memory is not meant.
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     (name.trim_end() == "clsess-holder").then_some(held)
+}
+
+/// Memory that a process has taken for itself, in KiB: not its copies of its program's pages, which are
+/// the linker's (1060 KiB of relocations in a debug build, none in the one that is installed).
+fn allocated(pid: u32) -> Option<u64> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).ok()?;
+    let (mut of_file, mut sum) = (false, 0);
+    for line in maps.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["Anonymous:", kib, _] if !of_file => sum += kib.parse::<u64>().ok()?,
+            // Range, rights, offset, device, inode, and perhaps a name.
+            [range, _, _, _, inode, ..] if range.contains('-') => of_file = inode != "0",
+            _ => {}
+        }
+    }
+    Some(sum)
 }
 
 /// How often sessions fell asleep and were woken, by what was told. `told` is the last number.

@@ -69,15 +69,10 @@ pub fn of_client(world: &World) -> Counts {
 
 /// The broker's memory, in KiB.
 pub fn memory(world: &World) -> u64 {
-    memory_of(world.broker(), "VmRSS").unwrap()
-}
-
-/// The memory of this kind that a process has, in KiB; `None` when it is gone.
-pub fn memory_of(pid: u32, kind: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with(kind))?;
-    let words = line.split_whitespace();
-    words.skip(1).find_map(|word| word.parse().ok())
+    let status = std::fs::read_to_string(format!("/proc/{}/status", world.broker())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS"));
+    let mut words = line.unwrap().split_whitespace().skip(1);
+    words.find_map(|word| word.parse().ok()).unwrap()
 }
 
 fn kind(command_line: &str) -> &'static str {
