@@ -32,6 +32,12 @@ impl Fate {
             .and_then(|(_, entry)| entry["turn"].as_str())
     }
 
+    /// It was refused for what its conversation has lost.
+    fn is_damaged(&self) -> bool {
+        let entry = self.entry.as_ref().map(|(_, entry)| entry);
+        entry.is_some_and(|entry| entry["error"]["code"] == "conversation_damaged")
+    }
+
     fn outcome(&self) -> &str {
         let outcome = self
             .entry
@@ -90,8 +96,10 @@ pub fn scene(run: &Run<'_>, seat: &Seat, plan: &Plan, played: &Played) -> Vec<Fa
         });
     }
     for (number, done) in played.ends.iter().enumerate() {
-        let codes = plan.codes(number);
+        let mut codes = plan.codes(number);
         let fate = &fates[number];
+        // What a killed interface had not written is told to who needs the next one: perhaps scenes later.
+        codes.extend((seat.lost_agent && fate.is_damaged()).then_some(1));
         // It came while its session was being killed, or asked again when that was gone, or had
         // another name.
         let again = plan.kills_client(number) || played.lost_broker;

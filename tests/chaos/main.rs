@@ -200,6 +200,7 @@ fn worker(run: &Run<'_>, number: usize, seat: Seat, turns: usize, mut random: Ra
         println!("{name}: {codes:?} {:?}", begun.elapsed());
         let fates = account::scene(run, &work.seat, &plan, &played);
         work.fates.extend(fates);
+        work.seat.lost_agent |= plan.kills_agent();
         run.look_at_requests();
         if plan.kills_session() {
             work.seat = run.seat(&work.seat.name, work.seat.driver);

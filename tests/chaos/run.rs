@@ -41,6 +41,8 @@ pub struct Seat {
     pub id: String,
     /// What its body is.
     pub driver: &'static Driver,
+    /// An agent of it was killed.
+    pub lost_agent: bool,
 }
 
 impl<'a> Run<'a> {
@@ -60,7 +62,12 @@ impl<'a> Run<'a> {
         driver.session_with(self.world, name, &AGENT);
         let id = self.world.show(name)["id"].as_str().unwrap().to_owned();
         let name = name.to_owned();
-        Seat { name, id, driver }
+        Seat {
+            name,
+            id,
+            driver,
+            lost_agent: false,
+        }
     }
 
     /// How often the broker was killed, twice; odd while it is being killed.
