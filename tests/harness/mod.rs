@@ -341,9 +341,9 @@ impl World {
     /// proxy, by TLS. So do all of a session that is made like this.
     pub fn at_provider(&self, command: Cmd) -> Cmd {
         let port = self.provider.get_or_init(|| {
-            let reply = self
-                .api
-                .ask(json!({"cmd": "provider", "ca": self.provider_ca()}));
+            let (ca, others) = (self.provider_ca(), self.others_ca());
+            let provider = json!({"cmd": "provider", "ca": ca, "others": others});
+            let reply = self.api.ask(provider);
             reply["port"].as_u64().unwrap()
         });
         command
@@ -355,6 +355,11 @@ impl World {
     /// The certificate of the authority that vouches for the provider, once a command was put there.
     pub fn provider_ca(&self) -> PathBuf {
         self.root().join("provider.pem")
+    }
+
+    /// The same of the one that vouches for all other hosts, which the agent does not trust.
+    pub fn others_ca(&self) -> PathBuf {
+        self.root().join("others.pem")
     }
 
     /// Makes a session in the project directory.

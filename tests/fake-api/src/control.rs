@@ -47,6 +47,7 @@ enum Command {
     },
     Provider {
         ca: PathBuf,
+        others: PathBuf,
     },
     Stats,
     Quit,
@@ -208,7 +209,9 @@ fn at_once(command: Command, state: &Shared) -> Result<Value, String> {
             Ok(json!({"index": index, "body": body}))
         }
         Command::Release { name } => Ok(json!({"released": state.release(&name)})),
-        Command::Provider { ca } => Ok(json!({"port": provider::open(&ca, state)?})),
+        Command::Provider { ca, others } => {
+            Ok(json!({"port": provider::open(&ca, &others, state)?}))
+        }
         Command::Stats => Ok(stats(state)),
         Command::WaitRequests(_) | Command::WaitHold { .. } | Command::Quit => {
             Err("not in a script".into())

@@ -54,6 +54,8 @@ pub struct Record {
     pub answered_by: String,
     /// `open`, then `completed`, `client_gone`, `cut` or `error N`.
     pub outcome: String,
+    /// When the first bytes of an answer that is played were handed to the connection.
+    pub first_ms: Option<f64>,
     /// When the outcome was known.
     pub done_ms: Option<f64>,
     #[serde(skip)]
@@ -89,6 +91,7 @@ impl Record {
             body_dropped: false,
             answered_by: String::new(),
             outcome: "open".into(),
+            first_ms: None,
             done_ms: None,
             body,
         }
@@ -154,14 +157,21 @@ impl Log {
         }
     }
 
+    fn record(&mut self, index: u64) -> Option<&mut Record> {
+        self.records.get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// Notes that the answer to a request begins.
+    pub fn begin(&mut self, index: u64, at_ms: f64) {
+        if let Some(record) = self.record(index) {
+            record.first_ms = Some(at_ms);
+        }
+    }
+
     /// Notes how a request ended, unless that is known.
     pub fn finish(&mut self, index: u64, outcome: &str, at_ms: f64) {
-        let at = usize::try_from(index).unwrap_or(usize::MAX);
-        if let Some(record) = self
-            .records
-            .get_mut(at)
-            .filter(|record| record.done_ms.is_none())
-        {
+        let open = |record: &&mut Record| record.done_ms.is_none();
+        if let Some(record) = self.record(index).filter(open) {
             record.outcome = outcome.to_owned();
             record.done_ms = Some(at_ms);
         }

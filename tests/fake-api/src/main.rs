@@ -34,11 +34,11 @@
 //! | `body` | `index`, `text` | `body`, the whole JSON; with `text` as it came, in a string |
 //! | `wait_hold` | `name`, `count`, `timeout_ms` | `waiting`, the streams at that hold now |
 //! | `release` | `name` | `released`, how many went on; later ones stop again |
-//! | `provider` | `ca`, a file | `port` of a proxy that is every host itself ([`provider`]) |
+//! | `provider` | `ca` and `others`, files | `port` of a proxy that is every host itself ([`provider`]) |
 //! | `stats` | | `connections` (open), `requests`, `by_kind`, `held` (names) |
 //! | `quit` | | |
 //!
-//! A record has `index`, `at_ms` and `done_ms` (Unix time), `path`, `headers`, `kind`
+//! A record has `index`, `at_ms`, `first_ms` and `done_ms` (Unix time), `path`, `headers`, `kind`
 //! (`main`, `side`, `count`, `subagent`), `model`, `max_tokens`, `stream`, `tools`, `prompt`
 //! (the user's words as [`turn`] finds them), `last_user_texts` (all texts of the prompt's
 //! message), `said_after` (texts steered in later, and continuations), `messages` (their number),
@@ -66,10 +66,12 @@
 //! - `text`, or `repeat_text` `{"text","times"}`;
 //! - `blocks`: a list of `{"text"}`, `{"repeat_text"}`, `{"thinking"}`,
 //!   `{"tool":{"name","input","id"}}`, and `{"hold":"name"}` for a pause between two blocks;
+//! - `raw`: what is sent as the answer's body, as it is;
 //! - `status` (400 to 599), with `error_type`, `message`;
 //!
 //! and may have `headers`, `stop_reason`, `delta_bytes` (by default 16, above 64 KiB 4096; a
-//! character is never split), `first_delay_ms`, `delay_ms` (after each text delta), `hold` with
+//! character is never split), `piece_bytes` (the most that the connection gets at once),
+//! `first_delay_ms`, `delay_ms` (after each text delta), `hold` with
 //! `hold_after`, `cut_after`, `error_after` (counted in text deltas over the whole message, 0 is
 //! before the first block; more than there are is at the end). Answers claim 20000 tokens at
 //! most, because the client compacts a conversation that claims too many.

@@ -22,6 +22,8 @@ const LARGE_DELTA: usize = 4096;
 pub enum Piece {
     /// Send these bytes.
     Send(Bytes),
+    /// Wait until what was sent has left.
+    Leave,
     /// Wait.
     Pause(Duration),
     /// Wait until released.
@@ -35,6 +37,10 @@ pub fn stream(step: &Step, ids: &Ids, usage: Usage) -> Vec<Piece> {
     let blocks = step.all_blocks();
     let mut plan = Plan::new(step, ids, failure(step));
     plan.pause(step.first_delay_ms);
+    if let Some(raw) = &step.raw {
+        plan.pending.extend_from_slice(raw.as_bytes());
+        return plan.finish();
+    }
     plan.event(
         &json!({"type": "message_start", "message": message_json(ids, &[], None, &usage.start())}),
     );
@@ -65,6 +71,10 @@ pub fn whole(step: &Step, ids: &Ids, usage: Usage) -> Vec<Piece> {
         .for_each(|name| plan.hold(name));
     if step.cut_after.is_some() {
         plan.cut();
+        return plan.finish();
+    }
+    if let Some(raw) = &step.raw {
+        plan.pending.extend_from_slice(raw.as_bytes());
         return plan.finish();
     }
     let content: Vec<Value> = blocks
@@ -140,9 +150,15 @@ impl<'a> Plan<'a> {
     }
 
     fn flush(&mut self) {
-        if !self.pending.is_empty() {
-            self.pieces
-                .push(Piece::Send(Bytes::from(std::mem::take(&mut self.pending))));
+        let mut pending = Bytes::from(std::mem::take(&mut self.pending));
+        if let Some(most) = self.step.piece_bytes {
+            while pending.len() > most {
+                let piece = Piece::Send(pending.split_to(most));
+                self.pieces.extend([piece, Piece::Leave]);
+            }
+        }
+        if !pending.is_empty() {
+            self.pieces.push(Piece::Send(pending));
         }
     }
 

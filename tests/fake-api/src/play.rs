@@ -68,7 +68,8 @@ pub fn start(plan: Vec<Piece>, index: u64, ending: &'static str, state: &Shared)
     let (sender, receiver) = mpsc::channel(1);
     let state = Rc::clone(state);
     tokio::task::spawn_local(async move {
-        let outcome = play(plan, &sender, &state).await.unwrap_or("client_gone");
+        let outcome = play(plan, index, &sender, &state).await;
+        let outcome = outcome.unwrap_or("client_gone");
         let outcome = if outcome.is_empty() { ending } else { outcome };
         state.finish(index, outcome);
     });
@@ -78,12 +79,20 @@ pub fn start(plan: Vec<Piece>, index: u64, ending: &'static str, state: &Shared)
 /// The outcome, empty for a plan played to its end; none if the client went away.
 async fn play(
     plan: Vec<Piece>,
+    index: u64,
     sender: &mpsc::Sender<Option<Bytes>>,
     state: &Shared,
 ) -> Option<&'static str> {
+    let mut begun = false;
     for piece in plan {
         match piece {
-            Piece::Send(bytes) => sender.send(Some(bytes)).await.ok()?,
+            Piece::Send(bytes) => {
+                if !std::mem::replace(&mut begun, true) {
+                    state.begin(index);
+                }
+                sender.send(Some(bytes)).await.ok()?;
+            }
+            Piece::Leave => settle(sender).await?,
             Piece::Pause(time) => tokio::select! {
                 () = tokio::time::sleep(time) => {}
                 () = sender.closed() => return None,

@@ -1,7 +1,8 @@
 //! The API as the world reaches it: a proxy that is every host itself, by TLS.
 //!
 //! Who has this one as `HTTPS_PROXY` and trusts its authority believes that it talks to
-//! `api.anthropic.com`, or to whatever host it asks for.
+//! `api.anthropic.com`. Every other host that is asked for is there too, but another authority vouches
+//! for those.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, IsCa, KeyPair,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,22 +25,43 @@ use crate::state::Shared;
 /// Longest head of a request for a tunnel, in bytes. A longer one is not answered.
 const MAX_HEAD: usize = 8 * 1024;
 
-type Authority = Rc<CertifiedIssuer<'static, KeyPair>>;
+/// The API's host.
+const HOST: &str = "api.anthropic.com";
 
-/// Listens on a port of loopback, which it gives, and writes the authority that vouches there for every
-/// host to the file `ca`, as PEM. Must run within a `LocalSet`.
-pub fn open(ca: &Path, state: &Shared) -> Result<u16, String> {
-    let authority = authority().map_err(|error| error.to_string())?;
-    std::fs::write(ca, authority.pem()).map_err(|error| format!("{}: {error}", ca.display()))?;
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+/// Who vouches for whom.
+struct Authorities {
+    /// For the API's host.
+    api: Authority,
+    /// For all others.
+    others: Authority,
+}
+
+/// Listens on a port of loopback, which it gives, and writes the authorities that vouch there for the
+/// API's host and for all others to the files `ca` and `others`, as PEM. Must run within a `LocalSet`.
+pub fn open(ca: &Path, others: &Path, state: &Shared) -> Result<u16, String> {
+    let authorities = Authorities {
+        api: authority("of the API", ca)?,
+        others: authority("of all others", others)?,
+    };
     let (listener, port) = listen().map_err(|error| error.to_string())?;
-    tokio::task::spawn_local(serve(listener, Rc::new(authority), Rc::clone(state)));
+    tokio::task::spawn_local(serve(listener, Rc::new(authorities), Rc::clone(state)));
     Ok(port)
 }
 
-fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate()?)
+/// Makes one of this name, and writes its certificate to a file.
+fn authority(name: &str, file: &Path) -> Result<Authority, String> {
+    let make = || {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate()?)
+    };
+    let authority = make().map_err(|error: rcgen::Error| error.to_string())?;
+    std::fs::write(file, authority.pem())
+        .map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(authority)
 }
 
 fn listen() -> std::io::Result<(TcpListener, u16)> {
@@ -49,12 +71,12 @@ fn listen() -> std::io::Result<(TcpListener, u16)> {
     Ok((TcpListener::from_std(listener)?, port))
 }
 
-async fn serve(listener: TcpListener, authority: Authority, state: Shared) {
+async fn serve(listener: TcpListener, authorities: Rc<Authorities>, state: Shared) {
     server::accept(listener, |stream| {
-        let (authority, state) = (Rc::clone(&authority), Rc::clone(&state));
+        let (authorities, state) = (Rc::clone(&authorities), Rc::clone(&state));
         async move {
             // Who asks for anything else, or does not trust the authority, gets nothing.
-            let _ = tunnel(stream, &authority, state).await;
+            let _ = tunnel(stream, &authorities, state).await;
         }
     })
     .await;
@@ -63,7 +85,7 @@ async fn serve(listener: TcpListener, authority: Authority, state: Shared) {
 /// Answers one CONNECT, as the host that it names.
 async fn tunnel(
     mut stream: TcpStream,
-    authority: &Authority,
+    authorities: &Authorities,
     state: Shared,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let head = head(&mut stream).await?;
@@ -72,6 +94,10 @@ async fn tunnel(
         target.strip_suffix(":443")
     });
     let host = target.ok_or("no tunnel to 443")?;
+    let authority = match host == HOST {
+        true => &authorities.api,
+        false => &authorities.others,
+    };
     let acceptor = acceptor(host, authority)?;
     stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
     server::connection(acceptor.accept(stream).await?, state).await;
@@ -96,7 +122,7 @@ fn acceptor(host: &str, authority: &Authority) -> Result<TlsAcceptor, Box<dyn st
     let mut params = CertificateParams::new(vec![host.to_owned()])?;
     // One of the authority's own name would be taken for the authority.
     params.distinguished_name = DistinguishedName::new();
-    let leaf = params.signed_by(&key, &**authority)?;
+    let leaf = params.signed_by(&key, authority)?;
     let key = PrivateKeyDer::try_from(key.serialize_der())?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?

@@ -60,6 +60,11 @@ impl State {
         tokio::time::timeout(limit, found).await.ok()
     }
 
+    /// Notes that the answer to a request begins.
+    pub fn begin(&self, index: u64) {
+        self.log.borrow_mut().begin(index, now_ms());
+    }
+
     /// Notes how a request ended.
     pub fn finish(&self, index: u64, outcome: &str) {
         self.log.borrow_mut().finish(index, outcome, now_ms());

@@ -65,6 +65,8 @@ pub struct Step {
     pub repeat_text: Option<RepeatText>,
     /// The blocks.
     pub blocks: Option<Vec<BlockSpec>>,
+    /// What is sent in place of an answer, as it is: garbage, mostly.
+    pub raw: Option<String>,
     /// Instead of an answer: an error with this status.
     pub status: Option<u16>,
     /// The error's type; by default the one usual for the status.
@@ -77,6 +79,8 @@ pub struct Step {
     pub stop_reason: Option<String>,
     /// The size of the deltas.
     pub delta_bytes: Option<usize>,
+    /// The most that is handed to the connection at once.
+    pub piece_bytes: Option<usize>,
     /// The pause after each text delta.
     pub delay_ms: u64,
     /// The pause before the first byte of the answer.
@@ -170,11 +174,15 @@ impl Step {
             self.text.is_some(),
             self.repeat_text.is_some(),
             self.blocks.is_some(),
+            self.raw.is_some(),
         ];
         let kinds =
             texts.into_iter().filter(|set| *set).count() + usize::from(self.status.is_some());
         if kinds != 1 {
-            return Err("a step has one of: text, repeat_text, blocks, status".into());
+            return Err("a step has one of: text, repeat_text, blocks, raw, status".into());
+        }
+        if self.piece_bytes == Some(0) {
+            return Err("piece_bytes is at least 1".into());
         }
         if self.hold_after.is_some() && self.hold.is_none() {
             return Err("hold_after needs hold, the name".into());

@@ -356,8 +356,10 @@ fn mistakes_are_answered_and_the_end_of_input_ends_it() {
 #[test]
 fn the_api_by_its_own_name() {
     let mut api = Api::start();
-    let ca = std::env::temp_dir().join(format!("fake-api-{}.pem", std::process::id()));
-    let port = api.ask(json!({"cmd": "provider", "ca": ca}))["port"].clone();
+    let [ca, others] = ["api", "others"]
+        .map(|of| std::env::temp_dir().join(format!("fake-api-{}-{of}.pem", std::process::id())));
+    let provider = json!({"cmd": "provider", "ca": ca, "others": others});
+    let port = api.ask(provider)["port"].clone();
     api.rule("hi", &json!([{"text": "by name"}]));
     let curl = |trusted: &str, url: &str| {
         let mut curl = Command::new("curl");
@@ -374,6 +376,11 @@ fn the_api_by_its_own_name() {
     let system = "/etc/ssl/certs/ca-certificates.crt";
     assert_eq!(curl(ca.to_str().unwrap(), url), (Some(0), "by name".into()));
     assert_eq!(curl(system, url).0, Some(60));
+    // Each authority vouches for its own hosts alone.
+    let other = "https://other.test/";
+    assert_eq!(curl(others.to_str().unwrap(), other).0, Some(0));
+    assert_eq!(curl(others.to_str().unwrap(), url).0, Some(60));
+    assert_eq!(curl(ca.to_str().unwrap(), other).0, Some(60));
     assert_eq!(
         curl(ca.to_str().unwrap(), "https://api.anthropic.com:444/").0,
         Some(56)
