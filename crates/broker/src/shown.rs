@@ -143,6 +143,27 @@ impl Shown {
         self.body.as_mut()
     }
 
+    /// Types into it, if it is there.
+    pub fn press(&mut self, keys: &[u8]) {
+        if let Some(body) = &mut self.body {
+            body.put(keys, None);
+        }
+    }
+
+    /// Asks for its end, if it is there.
+    pub fn end(&mut self, grace_ms: u32, now: bool) {
+        if let Some(body) = &mut self.body {
+            body.end(grace_ms, now);
+        }
+    }
+
+    /// Gives its holder up, which does not do what it is asked.
+    pub fn abandon(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.abandon();
+        }
+    }
+
     /// Whether what viewers type stays in their terminals for now: something else has the program's.
     pub fn hold_keys(&mut self, hold: bool) {
         self.holds_keys = hold;

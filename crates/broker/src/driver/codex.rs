@@ -199,7 +199,7 @@ impl CodexBody {
                 Asked::Prompt { uuid, text } => self.type_in(uuid, &text),
                 // A prompt that has not been taken is stopped by its hook; Esc at rest means another
                 // thing.
-                Asked::Interrupt if self.waits.is_none() => self.press(ESCAPE),
+                Asked::Interrupt if self.waits.is_none() => self.shown.press(ESCAPE),
                 Asked::Interrupt | Asked::Answer { .. } | Asked::Other => {}
             }
         }
@@ -211,7 +211,7 @@ impl CodexBody {
         (self.draft, self.joined) = (false, false);
         // What cannot be carried was refused, and is not altered here.
         let keys = typed(carried(text).unwrap_or(text), self.touched);
-        self.press(&keys);
+        self.shown.press(&keys);
     }
 
     /// A prompt may have been typed by an earlier broker.
@@ -241,12 +241,6 @@ impl CodexBody {
     #[must_use]
     pub fn is_free(&self) -> bool {
         !self.draft || self.shown.attached() == 0
-    }
-
-    fn press(&mut self, keys: &[u8]) {
-        if let Some(body) = self.shown.body_mut() {
-            body.put(keys, None);
-        }
     }
 
     /// Does what is asked of its terminal. `gone`: as [`Shown::command`].
@@ -288,29 +282,19 @@ impl CodexBody {
     /// Asks for its end.
     pub fn end(&mut self, grace_ms: u32, now: bool) {
         self.closed = true;
-        if let Some(body) = self.shown.body_mut() {
-            body.end(grace_ms, now);
-        }
+        self.shown.end(grace_ms, now);
     }
 
     /// Gives the holder up, which does not do what it is asked.
     pub fn abandon(&mut self) {
-        if let Some(body) = self.shown.body_mut() {
-            body.abandon();
-        }
+        self.shown.abandon();
     }
 
     /// Waits for what comes next. Can be dropped and called again.
     pub async fn next(&mut self) -> BodyEvent {
         loop {
-            if self.said.heard().has_more() {
-                return match self.said.inbox().read() {
-                    Ok(()) => BodyEvent::Lines,
-                    Err(_) => {
-                        self.said.inbox().give_up();
-                        BodyEvent::Unreadable("what it said cannot be read back")
-                    }
-                };
+            if let Some(event) = self.said.reads() {
+                return event;
             }
             let takes_until = self.waits.map(|(_, until)| until);
             let event = tokio::select! {

@@ -166,7 +166,7 @@ impl MarksBody {
 
     /// Presses Ctrl-C.
     pub fn interrupt(&mut self) {
-        self.press(CTRL_C);
+        self.shown.press(CTRL_C);
     }
 
     /// Whether a prompt can be typed now. Where somebody has left the line in disorder it is cleared.
@@ -184,7 +184,7 @@ impl MarksBody {
 
     fn clear(&mut self) {
         self.clears_at = None;
-        self.press(CTRL_C);
+        self.shown.press(CTRL_C);
         self.line.is_cleared();
     }
 
@@ -236,13 +236,7 @@ impl MarksBody {
         // What cannot be typed was refused before.
         if let Ok(bytes) = self.typed(&prompt) {
             self.line.is_ours();
-            self.press(&bytes);
-        }
-    }
-
-    fn press(&mut self, keys: &[u8]) {
-        if let Some(body) = self.shown.body_mut() {
-            body.put(keys, None);
+            self.shown.press(&bytes);
         }
     }
 
@@ -255,16 +249,12 @@ impl MarksBody {
     /// Asks for its end.
     pub fn end(&mut self, grace_ms: u32, now: bool) {
         self.closed = true;
-        if let Some(body) = self.shown.body_mut() {
-            body.end(grace_ms, now);
-        }
+        self.shown.end(grace_ms, now);
     }
 
     /// Gives the holder up, which does not do what it is asked.
     pub fn abandon(&mut self) {
-        if let Some(body) = self.shown.body_mut() {
-            body.abandon();
-        }
+        self.shown.abandon();
     }
 
     /// The next piece of what it says: [`MARK`] or [`OTHER`], and the piece.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::inbox::Inbox;
+use super::stream::BodyEvent;
 
 /// The file in a session's directory.
 const FILE: &str = "said";
@@ -113,6 +114,20 @@ impl Said {
         }
         self.inbox.has_come(line.len());
         Ok(())
+    }
+
+    /// Reads on in what was said, if there is more: what is to be told of that.
+    pub fn reads(&mut self) -> Option<BodyEvent> {
+        if !self.inbox.has_more() {
+            return None;
+        }
+        Some(match self.inbox.read() {
+            Ok(()) => BodyEvent::Lines,
+            Err(_) => {
+                self.inbox.give_up();
+                BodyEvent::Unreadable("what it said cannot be read back")
+            }
+        })
     }
 
     /// As those of [`Inbox`].

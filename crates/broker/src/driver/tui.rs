@@ -403,11 +403,7 @@ impl TuiBody {
     fn follow(&mut self, next: &Next) {
         match next {
             Next::Keys(b"") => {}
-            Next::Keys(keys) => {
-                if let Some(body) = self.shown.body_mut() {
-                    body.put(keys, None);
-                }
-            }
+            Next::Keys(keys) => self.shown.press(keys),
             Next::NotSent { uuid, altered } => self.not_sent = Some((*uuid, *altered)),
             Next::GiveUp => self.stuck = true,
         }
@@ -483,29 +479,19 @@ impl TuiBody {
 
     fn end_now(&mut self, grace_ms: u32, now: bool) {
         self.ends = None;
-        if let Some(body) = self.shown.body_mut() {
-            body.end(grace_ms, now);
-        }
+        self.shown.end(grace_ms, now);
     }
 
     /// Gives the holder up, which does not do what it is asked.
     pub fn abandon(&mut self) {
-        if let Some(body) = self.shown.body_mut() {
-            body.abandon();
-        }
+        self.shown.abandon();
     }
 
     /// Waits for what comes next. Can be dropped and called again.
     pub async fn next(&mut self) -> BodyEvent {
         loop {
-            if self.said.heard().has_more() {
-                return match self.said.inbox().read() {
-                    Ok(()) => BodyEvent::Lines,
-                    Err(_) => {
-                        self.said.inbox().give_up();
-                        BodyEvent::Unreadable("what it said cannot be read back")
-                    }
-                };
+            if let Some(event) = self.said.reads() {
+                return event;
             }
             self.look_at_terminal();
             if let Some((prompt, altered)) = self.not_sent.take() {
