@@ -2,11 +2,20 @@
 
 use std::fs;
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::tools::bash;
 use crate::harness::{KEY, World, skipped};
 use crate::{BOTH, By, DRIVERS};
+
+/// Runs what stands behind it as another user.
+const NOBODY: [&str; 4] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+];
 
 /// What `curl` says in the agent's Bash of a host whose certificate has to come from the authority in
 /// this file: the status of the answer, and its own exit code.
@@ -33,17 +42,23 @@ fn what_tools_ask_others_for_is_not_opened() {
             world.at_provider(world.clsess(&new)).run().ok();
             let theirs = world.provider_ca();
             let answered = "404 0\n";
-            // The certificate that arrives is the server's own.
-            assert_eq!(curl(&world, "https://local.test/", &theirs), answered);
+            // The certificate that arrives is the server's own, by an authority that curl alone trusts.
+            assert_eq!(
+                curl(&world, "https://local.test/", &world.others_ca()),
+                answered
+            );
             // The provider's is the one that is opened, where there is a proxy in between.
             let provider = curl(&world, "https://api.anthropic.com/", &theirs);
             let ours = world.session_dir("work").join("tap-ca.pem");
             match by {
                 By::Proxy => {
                     assert_eq!(provider, "000 60\n");
-                    // What the agent trusts has the user's own certificates too.
                     assert_eq!(curl(&world, "https://api.anthropic.com/", &ours), answered);
-                    assert_eq!(curl(&world, "https://local.test/", &ours), answered);
+                    assert_eq!(curl(&world, "https://local.test/", &ours), "000 60\n");
+                    // What the agent trusts has the user's own certificates too.
+                    let trusted = fs::read_to_string(ours).unwrap();
+                    let own = fs::read_to_string(theirs).unwrap();
+                    assert!(trusted.contains(own.trim_end()), "{trusted}");
                 }
                 By::BaseUrl => assert_eq!(provider, answered),
             }
@@ -79,20 +94,20 @@ fn no_key_and_no_secret_is_told() {
 }
 
 /// What the session's agent shows.
-fn secret(world: &World) -> String {
+pub fn secret(world: &World) -> String {
     let kept = fs::read(world.session_dir("work").join("tap")).unwrap();
     let kept: Value = serde_json::from_slice(&kept).unwrap();
     kept["secret"].as_str().unwrap().to_owned()
 }
 
 /// The port of the taps.
-fn port(world: &World) -> String {
+pub fn port(world: &World) -> String {
     let port = fs::read_to_string(world.state().join("default/taps/port")).unwrap();
     port.trim().to_owned()
 }
 
 /// What the tap says to whoever asks it like this: a status, or none.
-fn asks(world: &World, before: &[&str], curl: &[&str]) -> String {
+pub fn asks(world: &World, before: &[&str], curl: &[&str]) -> String {
     let quiet = [
         "curl",
         "-s",
@@ -162,14 +177,13 @@ fn another_user_finds_no_secret() {
     for by in BOTH {
         let Some(world) = World::real() else { return };
         by.session(&world, "stream", &[]);
-        let nobody = [
-            "setpriv",
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-        ];
-        let url = format!("http://127.0.0.1:{}/v1/messages", port(&world));
-        assert_eq!(asks(&world, &nobody, &[&url]), "000 404");
+        let tap = format!("http://127.0.0.1:{}/", port(&world));
+        let url = format!("{tap}v1/messages");
+        assert_eq!(asks(&world, &NOBODY, &[&url]), "000 404");
+        for url in ["https://api.anthropic.com/", "https://local.test/"] {
+            let tunnel = asks(&world, &NOBODY, &["-x", &tap, url]);
+            assert_eq!(tunnel, "407 000", "{url}");
+        }
         let environment = format!("/proc/{}/environ", world.agent("work"));
         let dir = world.session_dir("work");
         let taps = world.state().join("default/taps/api.anthropic.com.pem");
@@ -181,8 +195,8 @@ fn another_user_finds_no_secret() {
             environment.into(),
         ];
         for file in kept.iter().filter(|file| file.exists()) {
-            let words = [&nobody[1..], &["cat", file.to_str().unwrap()]].concat();
-            let read = world.program(nobody[0], &words).run();
+            let words = [&NOBODY[1..], &["cat", file.to_str().unwrap()]].concat();
+            let read = world.program(NOBODY[0], &words).run();
             assert_eq!(
                 (read.code, &*read.stdout),
                 (1, &b""[..]),
@@ -191,4 +205,47 @@ fn another_user_finds_no_secret() {
             );
         }
     }
+}
+
+/// Tries to have a port, in all ways, until it has it.
+const TAKES: &str = "
+from socket import *
+import sys
+print('tries', flush=True)
+while True:
+    for address in 0, 1:
+        for port in 0, 1:
+            s = socket()
+            s.setsockopt(SOL_SOCKET, SO_REUSEADDR, address)
+            s.setsockopt(SOL_SOCKET, SO_REUSEPORT, port)
+            try:
+                s.bind(('127.0.0.1', int(sys.argv[1])))
+                s.listen()
+                sys.exit('has it')
+            except OSError as error:
+                assert error.errno == 98, error
+            s.close()
+";
+
+/// The agent would tell whoever listens at its base URL all that it has to say.
+#[test]
+fn another_user_cannot_have_the_port_while_no_broker_runs() {
+    if !nix::unistd::geteuid().is_root() {
+        return skipped::<()>("only root is another user").unwrap_or_default();
+    }
+    let Some(world) = World::real() else { return };
+    By::BaseUrl.session(&world, "stream", &[]);
+    let port = port(&world);
+    let words = [&NOBODY[1..], &["python3", "-c", TAKES, &port]].concat();
+    let takes = world.program(NOBODY[0], &words).spawn();
+    takes.wait_stdout(|out| out == b"tries\n");
+    let agent = world.agent("work");
+    for _ in 0..3 {
+        world.kill_broker();
+        assert_eq!(world.send("work", "hi"), "you said: hi\n");
+        assert_eq!(world.agent("work"), agent);
+    }
+    assert!(takes.runs());
+    takes.signal(Signal::SIGKILL);
+    assert_eq!(takes.wait().stderr, "");
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,7 +53,7 @@ pub struct Taps {
 pub struct Tapped {
     _admitted: Admitted,
     // Dropped behind what it serves.
-    _tap: Arc<Tap>,
+    tap: Arc<Tap>,
     /// How.
     pub way: Way,
     /// What passes.
@@ -207,7 +208,7 @@ impl Taps {
         });
         Ok(Tapped {
             _admitted: admitted,
-            _tap: Arc::clone(tap),
+            tap: Arc::clone(tap),
             way: kept.way,
             seen,
         })
@@ -215,6 +216,17 @@ impl Taps {
 
     fn authority(&self, provider: &Address) -> Result<Authority, Failure> {
         Authority::load_or_make(&self.dir, provider.host_and_port().0).map_err(cannot)
+    }
+}
+
+impl Tapped {
+    /// What keeps the port from other users for as long as the agent's holder has it, which the agent has
+    /// in its environment: it would tell them its key.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn hold(&self) -> Result<OwnedFd, Failure> {
+        self.tap.hold().map_err(cannot)
     }
 }
 

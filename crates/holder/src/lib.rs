@@ -6,8 +6,8 @@
 //! the broker and is then out of the way: what the agent reads and writes never passes through it.
 //!
 //! The broker starts it with a listening `AF_UNIX` stream socket as descriptor 0, to which it has connected already,
-//! `/dev/null` as 1 and 2, an empty environment, and not as the leader of a process group. When
-//! that broker has gone, the next one connects to the same socket. The holder is over when the agent and everything
+//! `/dev/null` as 1 and 2, perhaps a socket to keep as 3 ([`run`]), an empty environment, and not as the leader of a
+//! process group. When that broker has gone, the next one connects to the same socket. The holder is over when the agent and everything
 //! that descends from it has been reaped, and there is nothing that a broker would still want to know.
 //!
 //! 15 to 99 ms after its broker has gone, and if none has come, it starts what brings another one: by then whoever
@@ -33,6 +33,7 @@ use std::io;
 use std::os::fd::{AsFd, RawFd};
 use std::os::unix::net::UnixListener;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
@@ -48,9 +49,15 @@ const CANNOT_HOLD: i32 = 1;
 /// Descriptor 0 is not a broker's socket: somebody started the holder by hand.
 const NOT_A_BROKER: i32 = 2;
 
+/// What is kept beside 0, 1 and 2 when an argument says so, and not used: a socket with a port that the agent knows, so
+/// that no other user can have it while no broker listens there.
+const PORT: RawFd = 3;
+
 /// Makes this process a holder and holds until its agent and all that descends from it is gone; the exit code.
 ///
-/// Call it before anything else in `main`: it closes every descriptor but 0, 1 and 2, whoever owns them, and its
+/// Arguments behind `holder`: the soft limit of open files for the agent, or `-`; and `port` if descriptor 3 is to be kept.
+///
+/// Call it before anything else in `main`: it closes every other descriptor but 0, 1 and 2, whoever owns them, and its
 /// signal mask is only the process's while there is one thread.
 pub fn run() -> i32 {
     if listener().is_err() {
@@ -69,7 +76,8 @@ pub fn run() -> i32 {
 /// as the argument behind `holder`: the broker's own is higher, and agents are not used
 /// to that.
 fn limit_descriptors() {
-    let limit = std::env::args().nth(2).and_then(|limit| limit.parse().ok());
+    let limit = std::env::args().nth(2);
+    let limit = limit.and_then(|limit| limit.parse().ok());
     if let (Some(soft), Ok((_, hard))) = (limit, getrlimit(Resource::RLIMIT_NOFILE)) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(soft), hard);
     }
@@ -77,7 +85,12 @@ fn limit_descriptors() {
 
 /// Turns the process that was started into one that can hold.
 fn prepare() -> io::Result<(UnixListener, SignalFd)> {
-    close_inherited()?;
+    let keeps_port = std::env::args().nth(3).is_some_and(|word| word == "port");
+    close_inherited(if keeps_port { PORT } else { 2 })?;
+    if keeps_port {
+        let port = descriptors::borrowed(PORT, &());
+        fcntl(port, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
     unistd::chdir("/")?; // or it would keep the broker's file system busy
     limit_descriptors();
     // It fails only for the leader of a process group, which already is apart from the broker's signals.
@@ -115,8 +128,8 @@ fn listener() -> io::Result<UnixListener> {
     }
 }
 
-/// Closes what was inherited beyond 0, 1 and 2: the broker's lock, a listener, another session's pipe.
-fn close_inherited() -> io::Result<()> {
+/// Closes what was inherited beyond the descriptor `last`: the broker's lock, a listener, another session's pipe.
+fn close_inherited(last: RawFd) -> io::Result<()> {
     let mut open: Vec<RawFd> = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
         open.extend(
@@ -126,7 +139,7 @@ fn close_inherited() -> io::Result<()> {
                 .and_then(|name| name.parse::<RawFd>().ok()),
         );
     }
-    for number in open.into_iter().filter(|&number| number > 2) {
+    for number in open.into_iter().filter(|&number| number > last) {
         // The listing's own descriptor is among them and closed by now: that error is expected.
         let _ = unistd::close(number);
     }

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::door::serve;
@@ -22,15 +24,24 @@ use crate::{MAX_CONNECTIONS, Pass, Secret, Way};
 /// Connections that have not shown a secret. Further ones wait in the kernel's queue.
 const MAX_STRANGERS: usize = 128;
 
+/// Connections that wait in the kernel's queue.
+const WAITING: u32 = 1024;
+
+/// How long loopback may take to say that nobody listens at a port; it does at once.
+const ANSWER: Duration = Duration::from_millis(500);
+
 /// How long nobody is let in after the system had no room for a connection (no descriptor is left):
 /// it does not tell when there is.
 const NO_ROOM_WAIT: Duration = Duration::from_millis(100);
 
 /// One listener on loopback for all sessions of a broker. Its connections are cut when it is dropped;
-/// the port is free when the runtime has done that, or [`Tap::close`] has.
+/// the port is free when the runtime has done that, or [`Tap::close`] has, and nobody holds it
+/// ([`Tap::hold`]).
 #[derive(Debug)]
 pub struct Tap {
     port: u16,
+    /// Has the port too, and does not listen.
+    hold: TcpSocket,
     guests: Arc<Guests>,
     serving: JoinSet<()>,
 }
@@ -64,20 +75,49 @@ pub struct Admitted {
 
 impl Tap {
     /// Listens on 127.0.0.1 at `port`, or at any with 0, and serves in tasks of the current runtime.
+    /// A port that another process of this user only holds can be had.
     ///
     /// # Errors
-    /// The port cannot be had.
+    /// The port cannot be had, or somebody listens there.
     pub async fn listen(port: u16) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        // The system would let two of one user listen, and each get some of the connections.
+        let there = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+        let refused = |there: io::Result<_>| {
+            there.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        };
+        if port != 0 && !timeout(ANSWER, there).await.is_ok_and(refused) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let socket = TcpSocket::new_v4()?;
+        // Connections of the last one may still be fading.
+        socket.set_reuseaddr(true)?;
+        socket.set_reuseport(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+        let listener = socket.listen(WAITING)?;
         let port = listener.local_addr()?.port();
+        // Only sockets that all say so share a port, and only if they are one user's. And with
+        // SO_REUSEADDR one that does not listen would keep nobody away.
+        let hold = TcpSocket::new_v4()?;
+        hold.set_reuseport(true)?;
+        hold.bind((Ipv4Addr::LOCALHOST, port).into())?;
         let guests = Arc::new(Guests::default());
         let mut serving = JoinSet::new();
         serving.spawn(let_in(listener, Arc::clone(&guests)));
         Ok(Self {
             port,
+            hold,
             guests,
             serving,
         })
+    }
+
+    /// What keeps the port from all other users for as long as any process has it, also while nobody
+    /// listens there: who knows the port would tell them what is meant for this.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn hold(&self) -> io::Result<OwnedFd> {
+        self.hold.as_fd().try_clone_to_owned()
     }
 
     /// The port on 127.0.0.1.

@@ -93,7 +93,7 @@ impl Lent {
 
 impl Held {
     /// Starts a holder whose socket is in the session's directory `dir`, and through it the agent.
-    /// The caller has made sure that there is none. It can be dropped: until [`Held::finished`] was
+    /// The holder keeps `port`. The caller has made sure that there is none. It can be dropped: until [`Held::finished`] was
     /// called the agent ends with what this gives.
     ///
     /// # Errors
@@ -102,8 +102,9 @@ impl Held {
         dir: &Path,
         start: Start,
         successor: &Successor,
+        port: Option<OwnedFd>,
     ) -> Result<(Self, Lent), StartError> {
-        let mut held = Self::spawn(dir)?;
+        let mut held = Self::spawn(dir, port.as_ref())?;
         let lent = held.begin(start, successor).await?;
         Ok((held, lent))
     }
@@ -180,7 +181,7 @@ impl Held {
         }
     }
 
-    fn spawn(dir: &Path) -> io::Result<Self> {
+    fn spawn(dir: &Path, port: Option<&OwnedFd>) -> io::Result<Self> {
         let path = short(dir)?;
         match fs::remove_file(path.as_path()) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -190,7 +191,7 @@ impl Held {
         fs::set_permissions(path.as_path(), Permissions::from_mode(0o600))?;
         // Before the holder begins: one that nobody has connected to ends.
         let ours = Socket::connect(path.as_path())?;
-        let holder = Process::now(spawn_holder(&listener.into())?);
+        let holder = Process::now(spawn_holder(&listener.into(), port)?);
         let mut held = Self::new(ours, holder)?;
         held.unfinished = true;
         Ok(held)
@@ -343,9 +344,12 @@ impl Drop for Held {
 /// Starts a holder with its socket as descriptor 0. With `posix_spawn`, which does not copy the
 /// broker's page tables: std's `Command` forks where the program is linked statically (measured:
 /// 0.3 ms, and as much again for the pages that are touched after it).
-fn spawn_holder(listener: &OwnedFd) -> io::Result<u32> {
+fn spawn_holder(listener: &OwnedFd, port: Option<&OwnedFd>) -> io::Result<u32> {
     let mut files = PosixSpawnFileActions::init()?;
     files.add_dup2(listener.as_raw_fd(), 0)?;
+    if let Some(port) = port {
+        files.add_dup2(port.as_raw_fd(), 3)?;
+    }
     for number in [1, 2] {
         files.add_open(number, c"/dev/null", OFlag::O_WRONLY, Mode::empty())?;
     }
@@ -356,8 +360,9 @@ fn spawn_holder(listener: &OwnedFd) -> io::Result<u32> {
     attributes.set_sigmask(&SigSet::empty())?;
     attributes.set_sigdefault(&SigSet::from(Signal::SIGPIPE))?;
     let limit = AGENT_NOFILE.get().map(u64::to_string);
-    let words = ["clsess", "holder"].map(str::to_owned).into_iter();
-    let words = words.chain(limit).map(CString::new);
+    let limit = limit.unwrap_or_else(|| "-".to_owned());
+    let words = ["clsess", "holder", &limit].into_iter();
+    let words = words.chain(port.map(|_| "port")).map(CString::new);
     let words = words.collect::<Result<Vec<_>, _>>()?;
     let nothing: [CString; 0] = [];
     let program = c"/proc/self/exe";

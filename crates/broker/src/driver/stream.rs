@@ -97,7 +97,7 @@ pub struct Found {
 }
 
 impl StreamBody {
-    /// Starts an agent, whose holder can be found in the session's directory `dir`.
+    /// Starts an agent, whose holder keeps `port` and can be found in the session's directory `dir`.
     ///
     /// # Errors
     /// [`StartError`].
@@ -105,8 +105,9 @@ impl StreamBody {
         dir: &Path,
         start: Start,
         successor: &Successor,
+        port: Option<OwnedFd>,
     ) -> Result<Self, StartError> {
-        let (held, lent) = Held::start(dir, start, successor).await?;
+        let (held, lent) = Held::start(dir, start, successor, port).await?;
         let (mut body, _) = Self::around(held, lent, |_| 0)?;
         body.held.finished();
         Ok(body)

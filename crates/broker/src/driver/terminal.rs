@@ -108,7 +108,7 @@ pub struct FoundTerminal {
 }
 
 impl TerminalBody {
-    /// Starts a program, whose holder can be found in the session's directory `dir`.
+    /// Starts a program, whose holder keeps `port` and can be found in the session's directory `dir`.
     ///
     /// # Errors
     /// [`StartError`].
@@ -116,8 +116,9 @@ impl TerminalBody {
         dir: &Path,
         start: Start,
         successor: &Successor,
+        port: Option<OwnedFd>,
     ) -> Result<Self, StartError> {
-        let (held, lent) = Held::start(dir, start, successor).await?;
+        let (held, lent) = Held::start(dir, start, successor, port).await?;
         let mut body = Self::around(held, lent)?.body;
         body.held.finished();
         Ok(body)

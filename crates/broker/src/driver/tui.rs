@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::future::pending;
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
@@ -156,7 +157,7 @@ pub struct TuiBody {
 }
 
 impl TuiBody {
-    /// Starts an interface, whose holder can be found in the session's directory `dir`.
+    /// Starts an interface, whose holder keeps `port` and can be found in the session's directory `dir`.
     ///
     /// # Errors
     /// [`StartError`].
@@ -165,10 +166,11 @@ impl TuiBody {
         start: Start,
         successor: &Successor,
         history: usize,
+        port: Option<OwnedFd>,
     ) -> Result<Self, StartError> {
         let said = Said::begin(dir).map_err(StartError::from)?;
         let window = start.window;
-        let body = TerminalBody::start(dir, start, successor).await?;
+        let body = TerminalBody::start(dir, start, successor, port).await?;
         Ok(Self::around(body, said, window, history))
     }
 

@@ -195,13 +195,14 @@ pub async fn launch(shared: &Shared, plan: Plan) -> Result<Launched, Refused> {
         window,
     };
     let successor = &shared.successor;
+    let port = tapped.as_ref().map(Tapped::hold).transpose()?;
     let body = match driver {
         Driver::Stream | Driver::Oneshot => {
-            let body = StreamBody::start(&dir, start, successor).await;
+            let body = StreamBody::start(&dir, start, successor, port).await;
             body.map(|body| Body::Stream(Box::new(body)))
         }
         Driver::Tui | Driver::Marks | Driver::Codex => {
-            let body = TuiBody::start(&dir, start, successor, HISTORY).await;
+            let body = TuiBody::start(&dir, start, successor, HISTORY, port).await;
             body.map(|body| Body::Tui(Box::new(body)))
         }
     };

@@ -63,7 +63,7 @@ pub(super) async fn start(shared: &Shared, plan: Plan) -> Result<TerminalBody, F
         umask: record.umask,
         window,
     };
-    let started = TerminalBody::start(&dir, start, &shared.successor).await;
+    let started = TerminalBody::start(&dir, start, &shared.successor, None).await;
     started.map_err(|error| not_started(&path, &error))
 }
 
