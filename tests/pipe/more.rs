@@ -329,3 +329,22 @@ fn the_options_of_send_are_heeded() {
     assert_eq!(pipe.error(), "timed_out");
     assert_eq!(pipe.next(), json!({"type": "ready", "id": 4}));
 }
+
+#[test]
+fn words_of_an_interface_come_as_the_wire_has_them() {
+    let Some(world) = World::real() else { return };
+    let new = ["new", "--driver", "tui", "--tap", "base-url", "work"];
+    world.clsess(&new).run().ok();
+    let (said, rest) = ("half a line", " and the rest\nof it");
+    let steps = json!([{"text": format!("{said}{rest}"), "delta_bytes": said.len(), "hold": "h", "hold_after": 1}]);
+    world.api.rule("slow", steps);
+    let mut pipe = Piped::begin(&world, &["work"]);
+    pipe.send("slow");
+    world.api.wait_hold("h", 1);
+    pipe.texts(said);
+    world.api.release("h");
+    let (texts, end) = pipe.turn();
+    assert_eq!(texts, rest);
+    let result = format!("{said}{rest}");
+    assert_eq!(end, json!({"type": "result", "result": result}));
+}

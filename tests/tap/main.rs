@@ -7,6 +7,7 @@ mod harness;
 mod doors;
 mod faults;
 mod same;
+mod strangers;
 mod telling;
 
 use harness::{Cmd, World};

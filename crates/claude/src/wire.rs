@@ -52,8 +52,6 @@ pub enum Fact {
     Text {
         /// Its number.
         exchange: u64,
-        /// Which block of the message.
-        block: u64,
         /// What came.
         delta: String,
     },
@@ -125,14 +123,14 @@ enum Answer {
 }
 
 impl Wire {
-    /// A request begins.
-    pub fn request(&mut self, number: u64, request: &Request) {
+    /// A request begins, on the wire of the client that has this conversation.
+    pub fn request(&mut self, number: u64, request: &Request, conversation: &str) {
         if self.under_way.len() == MAX_EXCHANGES {
             self.under_way.pop_front();
         }
         self.under_way.push_back(Exchange {
             number,
-            class: request.class(),
+            class: request.class(conversation),
             body: Vec::new(),
             answer: None,
             over: false,
@@ -262,6 +260,14 @@ impl Wire {
         self.under_way.retain(|it| it.number != number);
     }
 
+    /// Whether a request that is under way asks for a message: a sign that the agent is at work, as
+    /// telemetry is not.
+    #[must_use]
+    pub fn is_for_message(&self, number: u64) -> bool {
+        let known = self.under_way.iter().find(|it| it.number == number);
+        known.is_some_and(|it| it.class != Class::Other)
+    }
+
     /// Pieces that could not be read: what the wire says is not all of it.
     #[must_use]
     pub fn unread(&self) -> u64 {
@@ -286,21 +292,13 @@ impl Exchange {
                 usage,
             },
             Message::BlockStart {
-                index,
                 block: Block::Text(delta),
-            } if !delta.is_empty() => Fact::Text {
-                exchange,
-                block: index,
-                delta,
-            },
+                ..
+            } if !delta.is_empty() => Fact::Text { exchange, delta },
             Message::Delta {
-                index,
                 delta: Delta::Text(delta),
-            } => Fact::Text {
-                exchange,
-                block: index,
-                delta,
-            },
+                ..
+            } => Fact::Text { exchange, delta },
             Message::Delta {
                 delta: Delta::Thinking(delta),
                 ..
@@ -348,13 +346,8 @@ impl Exchange {
             model: answer.model,
             usage: None,
         });
-        for (block, delta) in answer.texts {
-            out.push(Fact::Text {
-                exchange,
-                block,
-                delta,
-            });
-        }
+        let texts = answer.texts.into_iter();
+        out.extend(texts.map(|delta| Fact::Text { exchange, delta }));
         out.push(Fact::Ends {
             exchange,
             stop_reason: answer.stop_reason,

@@ -21,7 +21,10 @@ event: message_delta\n\
 data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":5}}\n\n\
 event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
 
-fn post(path: &str, headers: &[&str]) -> Request {
+/// The conversation of the client whose wire it is.
+const ITS: &str = "c-1";
+
+fn post(path: &str, headers: &[(&str, &str)]) -> Request {
     Request::new("POST", path, headers.iter().copied())
 }
 
@@ -33,7 +36,7 @@ fn main_body() -> Vec<u8> {
 /// A main request with this answer.
 fn answered(status: u16, headers: &[(&str, &str)], pieces: &[&[u8]], complete: bool) -> Vec<Fact> {
     let (mut wire, mut out) = (Wire::default(), Vec::new());
-    wire.request(7, &post("/v1/messages?beta=true", &["X-Other"]));
+    wire.request(7, &post("/v1/messages?beta=true", &[("X-Other", "x")]), ITS);
     for piece in main_body().chunks(5) {
         wire.request_body(7, piece);
     }
@@ -65,16 +68,33 @@ fn a_request_is_known_by_its_head_and_its_tools() {
     for (path, headers, body, main) in [
         ("/v1/messages?beta=true", &[][..], &tools, true),
         ("/gateway/v1/messages", &[], &tools, true),
-        ("/v1/messages", &["x-api-key"], &none, false),
+        ("/v1/messages", &[("x-api-key", "k")], &none, false),
         ("/v1/messages", &[], &json!({}), false),
-        ("/v1/messages", &["X-Claude-Code-Agent-Id"], &tools, false),
+        (
+            "/v1/messages",
+            &[("X-Claude-Code-Agent-Id", "a")],
+            &tools,
+            false,
+        ),
+        (
+            "/v1/messages",
+            &[("X-Claude-Code-Session-Id", ITS)],
+            &tools,
+            true,
+        ),
+        (
+            "/v1/messages",
+            &[("x-claude-code-session-id", "c-2")],
+            &tools,
+            false,
+        ),
         ("/v1/messages/count_tokens?beta=true", &[], &tools, false),
         ("/api/eval/v1/messages/x", &[], &tools, false),
         ("/v1/messages", &[], &json!([tools]), false),
         ("/v1/messages", &[], &json!({"tools": 3}), false),
     ] {
         let (mut wire, mut out) = (Wire::default(), Vec::new());
-        wire.request(1, &post(path, headers));
+        wire.request(1, &post(path, headers), ITS);
         wire.request_body(1, &serde_json::to_vec(body).unwrap());
         wire.request_end(1, &mut out);
         wire.answer(1, 200, [SSE].into_iter(), &mut out);
@@ -83,7 +103,7 @@ fn a_request_is_known_by_its_head_and_its_tools() {
         assert_eq!(!out.is_empty(), main, "{path} {headers:?} {body}: {out:?}");
     }
     let get = Request::new("GET", "/v1/messages", std::iter::empty());
-    assert_eq!(get.class(), Class::Other);
+    assert_eq!(get.class(ITS), Class::Other);
 }
 
 #[test]
@@ -210,7 +230,7 @@ fn limits_are_told_with_any_answer() {
 #[test]
 fn of_what_was_missed_nothing_is_told() {
     let (mut wire, mut out) = (Wire::default(), Vec::new());
-    wire.request(1, &post("/v1/messages", &[]));
+    wire.request(1, &post("/v1/messages", &[]), ITS);
     wire.request_body(1, &main_body());
     wire.request_end(1, &mut out);
     wire.answer(1, 200, [SSE].into_iter(), &mut out);
@@ -225,7 +245,7 @@ fn of_what_was_missed_nothing_is_told() {
 fn the_oldest_of_too_many_is_forgotten() {
     let (mut wire, mut out) = (Wire::default(), Vec::new());
     for number in 0..=clsess_claude::wire::MAX_EXCHANGES as u64 {
-        wire.request(number, &post("/v1/messages", &[]));
+        wire.request(number, &post("/v1/messages", &[]), ITS);
         wire.request_body(number, &main_body());
     }
     wire.request_end(0, &mut out);
@@ -240,7 +260,7 @@ proptest! {
     fn garbage_is_no_reason_to_break(bytes: Vec<u8>, cut in 0_usize..64) {
         let run = |pieces: &[&[u8]]| {
             let (mut wire, mut out) = (Wire::default(), Vec::new());
-            wire.request(1, &post("/v1/messages", &[]));
+            wire.request(1, &post("/v1/messages", &[]), ITS);
             wire.request_body(1, &main_body());
             wire.request_end(1, &mut out);
             wire.answer(1, 200, [SSE].into_iter(), &mut out);

@@ -94,9 +94,9 @@ pub enum EventKind {
     Retry {
         /// Which try.
         attempt: u32,
-        /// How many there are.
+        /// How many there are; 0 where that is not known, as by the wire alone.
         max: u32,
-        /// Milliseconds until then.
+        /// Milliseconds until then; 0 for one that is under way.
         delay_ms: u64,
         /// The HTTP status, where there was one.
         #[serde(default, skip_serializing_if = "Option::is_none")]

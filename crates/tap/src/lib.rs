@@ -32,7 +32,7 @@ pub use bypass::without;
 pub use listener::{Admitted, Tap};
 pub use outward::{Outward, OutwardError};
 pub use secret::Secret;
-pub use seen::{How, Seen, Side};
+pub use seen::{HeaderMap, How, Seen, Side};
 
 /// What one client may do, and who looks on.
 #[derive(Debug)]

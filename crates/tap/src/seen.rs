@@ -4,9 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::{
-    AUTHORIZATION, COOKIE, HeaderMap, HeaderName, PROXY_AUTHORIZATION, SET_COOKIE,
-};
+pub use hyper::header::HeaderMap;
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION, SET_COOKIE};
 
 /// What is taken out of headers before they are told.
 const SECRETS: [HeaderName; 5] = [
@@ -77,6 +76,22 @@ pub enum Seen {
         /// The number of the exchange.
         exchange: u64,
     },
+}
+
+impl Seen {
+    /// The number of the exchange.
+    #[must_use]
+    pub fn exchange(&self) -> u64 {
+        match self {
+            Self::Request { exchange, .. }
+            | Self::RequestBody { exchange, .. }
+            | Self::RequestEnd { exchange }
+            | Self::Answer { exchange, .. }
+            | Self::AnswerBody { exchange, .. }
+            | Self::End { exchange, .. }
+            | Self::Missed { exchange } => *exchange,
+        }
+    }
 }
 
 /// How an exchange ended.

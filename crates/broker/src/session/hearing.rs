@@ -17,7 +17,7 @@ use super::life::{Event, Life};
 use super::now_ms;
 use super::queue::unrepresentable;
 use super::report::Ended;
-use super::task::Session;
+use super::task::{Retrying, Session};
 use super::{launch, limits};
 use crate::codex::tracker::Stopped;
 use crate::driver::body::Body;
@@ -401,14 +401,17 @@ impl Session {
         match happening {
             Happening::Retry(retry) => {
                 let error = retry.error.as_deref().unwrap_or("no connection");
-                let of = match retry.max {
-                    // The wire does not tell.
-                    0 => String::new(),
-                    max => format!(" of {max}"),
+                // The wire tells of a try when it is under way, and not of how many.
+                let begun = retry.max == 0;
+                let of = match begun {
+                    true => String::new(),
+                    false => format!(" of {}", retry.max),
                 };
-                let why = format!("{error}: try {}{of}", retry.attempt);
-                let limit = retry.status == Some(429);
-                self.retrying = Some((why, limit));
+                self.retrying = Some(Retrying {
+                    why: format!("{error}: try {}{of}", retry.attempt),
+                    limit: retry.status == Some(429),
+                    begun,
+                });
             }
             Happening::RateLimit(limit) => self.limit_told(limit),
             Happening::Tool {

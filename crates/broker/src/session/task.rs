@@ -102,6 +102,16 @@ enum Wake {
 pub(super) type Launching =
     Pin<Box<dyn Future<Output = Result<Launched, Refused>> + std::marker::Send>>;
 
+/// A request to the provider that is tried again.
+pub(super) struct Retrying {
+    /// In words.
+    pub(super) why: String,
+    /// It was refused for a limit.
+    pub(super) limit: bool,
+    /// The try is under way: something should be heard of it.
+    pub(super) begun: bool,
+}
+
 /// An agent that nobody holds any more, and its end.
 pub(super) struct Left {
     process: Process,
@@ -136,8 +146,8 @@ pub(super) struct Session {
     pub(super) limit: Option<Limit>,
     /// The agent said that it is not logged in.
     pub(super) logged_out: bool,
-    /// The request to the provider that the agent tries again, and whether for a limit.
-    pub(super) retrying: Option<(String, bool)>,
+    /// The request to the provider that the agent tries again.
+    pub(super) retrying: Option<Retrying>,
     /// The tool that runs.
     pub(super) tool: Option<String>,
     /// When the agent last gave a byte.
@@ -1012,7 +1022,8 @@ impl Session {
     /// for its next try, has said so.
     fn stall_due(&self) -> Option<Instant> {
         let busy = matches!(self.life, Life::Working | Life::Settling);
-        let waits = !self.questions.open.is_empty() || self.retrying.is_some();
+        let later = self.retrying.as_ref().is_some_and(|it| !it.begun);
+        let waits = !self.questions.open.is_empty() || later;
         let after = self.record.settings.stall_after_ms;
         let after = after.map_or(STALL_AFTER, Duration::from_millis);
         let silent = busy && !waits && !self.stalled && !after.is_zero();

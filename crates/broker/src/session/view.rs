@@ -56,7 +56,7 @@ impl Session {
             State::Question
         } else if self.stalled {
             State::Stalled
-        } else if self.retrying.as_ref().is_some_and(|(_, limit)| *limit) {
+        } else if self.retrying.as_ref().is_some_and(|it| it.limit) {
             State::RateLimited
         } else {
             State::Working
@@ -95,11 +95,11 @@ impl Session {
             }),
             State::RateLimited => match (self.limits(), &self.retrying) {
                 (Some(limit), _) => Some(format!("until {}", until(limit.until_ms))),
-                (None, Some((why, _))) => Some(why.clone()),
+                (None, Some(retrying)) => Some(retrying.why.clone()),
                 (None, None) => None,
             },
             State::Working if self.retrying.is_some() => {
-                self.retrying.as_ref().map(|(why, _)| why.clone())
+                self.retrying.as_ref().map(|it| it.why.clone())
             }
             State::Idle if self.ending == Some(EndWhy::Sleep) => Some("falls asleep".to_owned()),
             State::Idle if matches!(self.life, Life::Ending | Life::Waiting | Life::Starting) => {

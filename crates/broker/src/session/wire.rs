@@ -7,8 +7,9 @@ use clsess_claude::stream::RateLimit;
 use clsess_claude::turn::Happening;
 use clsess_claude::wire::{Fact, Limits, Request, Wire};
 use clsess_proto::{Driver, TapDetail};
-use clsess_tap::{How, Seen};
+use clsess_tap::{HeaderMap, How, Seen};
 use tokio::time::{Duration, Instant};
+use uuid::Uuid;
 
 use super::task::Session;
 use crate::taps::Tapped;
@@ -64,8 +65,12 @@ impl Wired {
         }
     }
 
-    fn take(&mut self, seen: Seen, out: &mut Vec<Fact>) {
+    /// Takes what passes, of the agent with this conversation; whether it is a sign that it is at work.
+    fn take(&mut self, seen: Seen, conversation: Uuid, out: &mut Vec<Fact>) -> bool {
         let wire = &mut self.wire;
+        let number = seen.exchange();
+        // By the request before its end, and behind its beginning.
+        let was_at_work = wire.is_for_message(number);
         match seen {
             Seen::Request {
                 exchange,
@@ -73,9 +78,9 @@ impl Wired {
                 path_and_query,
                 headers,
             } => {
-                let names = headers.keys().map(|name| name.as_str());
-                let request = Request::new(method.as_str(), &path_and_query, names);
-                wire.request(exchange, &request);
+                let headers = texts(&headers);
+                let request = Request::new(method.as_str(), &path_and_query, headers);
+                wire.request(exchange, &request, &conversation.to_string());
             }
             Seen::RequestBody { exchange, bytes } => wire.request_body(exchange, &bytes),
             Seen::RequestEnd { exchange } => wire.request_end(exchange, out),
@@ -84,16 +89,20 @@ impl Wired {
                 status,
                 headers,
             } => {
-                let headers = headers
-                    .iter()
-                    .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-                wire.answer(exchange, status, headers, out);
+                wire.answer(exchange, status, texts(&headers), out);
             }
             Seen::AnswerBody { exchange, bytes } => wire.answer_body(exchange, &bytes, out),
             Seen::End { exchange, how } => wire.end(exchange, how == How::Complete, out),
             Seen::Missed { exchange } => wire.missed(exchange),
         }
+        was_at_work || wire.is_for_message(number)
     }
+}
+
+/// Headers that are text.
+fn texts(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let headers = headers.iter();
+    headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
 }
 
 impl Session {
@@ -110,11 +119,12 @@ impl Session {
 
     /// Something passes.
     pub(super) fn passes(&mut self, seen: Seen) {
-        self.heard = Instant::now();
-        self.stalled = false;
         let Some(wired) = &mut self.wired else { return };
         let mut facts = Vec::new();
-        wired.take(seen, &mut facts);
+        if wired.take(seen, self.record.agent_session_id, &mut facts) {
+            self.heard = Instant::now();
+            self.stalled = false;
+        }
         let mut happenings = Vec::new();
         for fact in facts {
             match &fact {

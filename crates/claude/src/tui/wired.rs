@@ -125,9 +125,7 @@ impl Wired {
                 self.facts.tokens = Tokens::default();
                 self.facts.tokens(usage.as_ref());
             }
-            Fact::Text {
-                exchange, delta, ..
-            } if of_it(exchange) => self.text(asked, delta, out),
+            Fact::Text { exchange, delta } if of_it(exchange) => self.text(asked, delta, out),
             Fact::Thinking { exchange, delta } if of_it(exchange) => {
                 let delta = delta.clone();
                 out.push(Happening::Thinking { asked, delta });
@@ -289,13 +287,9 @@ mod tests {
             self.fact(&Fact::Asked { exchange, model });
         }
 
-        fn wire(&mut self, block: u64, delta: &str) {
+        fn wire(&mut self, delta: &str) {
             let (exchange, delta) = (self.exchange, delta.to_owned());
-            self.fact(&Fact::Text {
-                exchange,
-                block,
-                delta,
-            });
+            self.fact(&Fact::Text { exchange, delta });
         }
 
         fn fails(&mut self) {
@@ -354,14 +348,14 @@ mod tests {
     #[test]
     fn what_the_wire_has_told_hooks_do_not_tell_again() {
         let mut turn = Turn::new();
-        turn.wire(0, "one\ntw");
+        turn.wire("one\ntw");
         turn.hook("a", 0, "one\n", false);
-        turn.wire(0, "o");
+        turn.wire("o");
         turn.hook("a", 1, "two", true);
         turn.whole();
         turn.run.tool();
         turn.asks();
-        turn.wire(0, "three");
+        turn.wire("three");
         turn.whole();
         turn.hook("b", 0, "three", true);
         assert_eq!(turn.told(), "|one\ntwo|three");
@@ -379,7 +373,7 @@ mod tests {
     #[test]
     fn hooks_tell_what_the_wire_missed() {
         let mut turn = Turn::new();
-        turn.wire(0, "on");
+        turn.wire("on");
         turn.hook("a", 0, "one\n", false);
         turn.hook("a", 1, "two", true);
         turn.hook("b", 0, "three", true);
@@ -388,24 +382,14 @@ mod tests {
     }
 
     #[test]
-    fn two_blocks_of_a_message_are_one_text() {
-        let mut turn = Turn::new();
-        turn.wire(0, "one");
-        turn.wire(2, "two");
-        turn.hook("a", 0, "onetwo", true);
-        assert_eq!(turn.told(), "|onetwo");
-        assert!(!turn.differs("two"));
-    }
-
-    #[test]
     fn what_broke_off_is_told_anew() {
         let mut turn = Turn::new();
-        turn.wire(0, "one tw");
+        turn.wire("one tw");
         turn.fails();
         turn.asks();
         turn.hook("a", 0, "one tw", true);
-        turn.wire(0, "one ");
-        turn.wire(0, "two");
+        turn.wire("one ");
+        turn.wire("two");
         turn.whole();
         turn.hook("b", 0, "one two", true);
         assert_eq!(turn.told(), "|one tw(retry)<one two");
@@ -413,7 +397,7 @@ mod tests {
         let mut turn = Turn::new();
         turn.fails();
         turn.asks();
-        turn.wire(0, "one");
+        turn.wire("one");
         turn.hook("a", 0, "one", true);
         assert_eq!(turn.told(), "(retry)|one");
         assert!(!turn.differs("one"));
@@ -436,13 +420,9 @@ mod tests {
     #[test]
     fn residue_means_nothing_and_a_difference_is_said() {
         let mut turn = Turn::new();
-        let (exchange, block, delta) = (99, 0, "of an earlier turn".to_owned());
-        turn.fact(&Fact::Text {
-            exchange,
-            block,
-            delta,
-        });
-        turn.wire(0, "one");
+        let (exchange, delta) = (99, "of an earlier turn".to_owned());
+        turn.fact(&Fact::Text { exchange, delta });
+        turn.wire("one");
         turn.hook("a", 0, "other", true);
         assert_eq!(turn.told(), "|one");
         assert!(turn.differs("other"));

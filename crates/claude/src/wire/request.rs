@@ -16,6 +16,8 @@ pub enum Class {
     Main,
     /// A subagent's.
     Subagent,
+    /// Another conversation's: of a client that a tool has started, which finds the same way out.
+    Stranger,
     /// For a title, a quota and the like: it has no tools.
     Side,
     /// Of another kind: counting tokens, settings, telemetry.
@@ -33,29 +35,47 @@ pub struct Request {
     pub path: String,
     /// It has the header of a subagent, `x-claude-code-agent-id`.
     pub subagent: bool,
+    /// The conversation that it says it belongs to, by `x-claude-code-session-id`.
+    pub conversation: Option<String>,
 }
 
 /// The header by which a subagent's requests are known.
 const SUBAGENT: &str = "x-claude-code-agent-id";
+/// The one with the conversation's id.
+const CONVERSATION: &str = "x-claude-code-session-id";
 
 impl Request {
     /// A request by its head. Names of headers may be in any case.
-    pub fn new<'a>(method: &str, path: &str, mut headers: impl Iterator<Item = &'a str>) -> Self {
-        Self {
+    pub fn new<'a>(
+        method: &str,
+        path: &str,
+        headers: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let mut request = Self {
             method: method.to_owned(),
             path: path.to_owned(),
-            subagent: headers.any(|name| name.eq_ignore_ascii_case(SUBAGENT)),
+            subagent: false,
+            conversation: None,
+        };
+        for (name, value) in headers {
+            request.subagent |= name.eq_ignore_ascii_case(SUBAGENT);
+            if name.eq_ignore_ascii_case(CONVERSATION) {
+                request.conversation = Some(value.to_owned());
+            }
         }
+        request
     }
 
-    /// What the head alone says.
+    /// What the head alone says, on the wire of this conversation's client.
     #[must_use]
-    pub fn class(&self) -> Class {
+    pub fn class(&self, conversation: &str) -> Class {
         let path = self.path.split('?').next().unwrap_or_default();
         if self.method != "POST" || !path.ends_with("/v1/messages") {
             return Class::Other;
         }
+        let its = self.conversation.as_deref();
         match self.subagent {
+            _ if its.is_some_and(|its| its != conversation) => Class::Stranger,
             true => Class::Subagent,
             false => Class::Message,
         }
@@ -82,8 +102,8 @@ pub(super) fn of_body(body: &[u8]) -> (Class, Option<String>) {
 #[derive(Debug, Default)]
 pub(super) struct Answered {
     pub(super) model: Option<String>,
-    /// With the number of the block.
-    pub(super) texts: Vec<(u64, String)>,
+    /// One of each block that has any.
+    pub(super) texts: Vec<String>,
     pub(super) stop_reason: Option<String>,
     pub(super) usage: Option<Json>,
     /// Of an error.
@@ -119,8 +139,8 @@ pub(super) fn answer_of(body: &[u8]) -> Answered {
     };
     let error = object::<Inner<'_>>(fields.error).unwrap_or_default();
     let blocks = array(fields.content).into_iter().map(block);
-    let texts = (0_u64..).zip(blocks).filter_map(|(at, block)| match block {
-        Block::Text(text) if !text.is_empty() => Some((at, text)),
+    let texts = blocks.filter_map(|block| match block {
+        Block::Text(text) if !text.is_empty() => Some(text),
         _ => None,
     });
     Answered {
