@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -101,6 +101,28 @@ pub fn timed(command: &mut Command) -> Result<(f64, Vec<u8>)> {
     check()?;
     ensure!(status.success(), "{command:?}: {status}");
     Ok((ms(took), said))
+}
+
+/// Runs a command to its end; when its first byte came, in Unix time in ms, and its stdout.
+///
+/// # Errors
+/// When it does not exit 0, or says nothing.
+pub fn first(command: &mut Command) -> Result<(f64, Vec<u8>)> {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut owned = Owned::spawn(command)?;
+    let stdout = owned.child().stdout.as_mut().context("no stdout")?;
+    let mut said = vec![0; 64 * 1024];
+    let length = stdout.read(&mut said)?;
+    let at = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    said.truncate(length);
+    stdout.read_to_end(&mut said)?;
+    let status = owned.wait()?;
+    check()?;
+    ensure!(status.success() && length > 0, "{command:?}: {status}");
+    Ok((ms(at), said))
 }
 
 /// Runs a command to its end; its stdout.

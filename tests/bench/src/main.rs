@@ -22,6 +22,7 @@
 //! | tui | `clsess send` to a session of `--driver tui`, the whole process, with the same prompt pasted and entered by this program in the terminal of an interface of its own, until that one's `Stop` hook has told this program. Both interfaces are warm, have the same arguments, hooks for the same events and have had the same turns; the hooks of the one alone tell nobody else |
 //! | attach | `clsess attach` on a stream session at rest with `claude --resume` in a terminal of the same size, each from its start until the screen shows the last answer of the conversation, which has had one turn |
 //! | once | `clsess send` to a session of `--driver oneshot`, a second after its last turn, with `claude -p --resume` and with `clsess send` to a stream session, each the whole process, for conversations that have had the same turns |
+//! | wire | `clsess send` to a session whose agent is read by a tap, with one to a session without, at the same provider: by its own name (by a proxy and TLS), and by its URL; with one child, and with an interface. And with an interface, from when the first words of an answer left the provider until `clsess send --stream always` has written them, as this program reads them |
 //! | death | a broker with five sessions at rest, from its `kill -9` until another one has answered |
 //! | idle | what the broker and a holder do in ten seconds in which nobody asks for anything |
 
@@ -34,6 +35,7 @@ mod measure;
 mod report;
 mod stats;
 mod terminal;
+mod wire;
 mod world;
 
 use std::os::unix::process::CommandExt;
@@ -111,7 +113,7 @@ fn enter() -> Result<()> {
 }
 
 /// A program in the same directory.
-fn beside(this: &Path, name: &str) -> Result<PathBuf> {
+pub fn beside(this: &Path, name: &str) -> Result<PathBuf> {
     let program = this.with_file_name(name);
     ensure!(
         program.is_file(),

@@ -9,12 +9,13 @@ use anyhow::{Context, Result, ensure};
 use clsess_claude::command::Conversation;
 use uuid::Uuid;
 
-use crate::children::{ms, pause, run, timed};
+use crate::children::{first, ms, pause, run, timed};
 use crate::direct::Direct;
 use crate::idle::{self, Memory};
 use crate::interface::{self, Interface};
 use crate::machine;
 use crate::stats::Random;
+use crate::wire::{self, Provider};
 use crate::world::{FACE, FIRST, NAMED, ONCE, ROOM, SLEEPER, STAYS, SWAPPED, Size, WORK, World};
 
 /// Between two measurements: what the one before left to do is done.
@@ -73,6 +74,26 @@ pub enum What {
     OnceResume,
     /// `clsess send` to a warm child beside it.
     OnceStream,
+    /// `clsess send` at a provider by its own name.
+    Provider,
+    /// The same by a tap, as a proxy.
+    Proxy,
+    /// `clsess send` at a provider by its URL.
+    Url,
+    /// The same by a tap, in place of the URL.
+    BaseUrl,
+    /// The four to an interface.
+    FaceProvider,
+    /// See [`What::FaceProvider`].
+    FaceProxy,
+    /// See [`What::FaceProvider`].
+    FaceUrl,
+    /// See [`What::FaceProvider`].
+    FaceBaseUrl,
+    /// The first words of an interface, by a tap as a proxy, since they left the provider.
+    WordsProxy,
+    /// The same by a tap in place of the URL.
+    WordsBaseUrl,
     /// `clsess --version`: a start of this program that does nothing.
     Version,
     /// `true`: a start of any program.
@@ -106,6 +127,16 @@ impl What {
             Self::Once => "clsess send, a child for each turn",
             Self::OnceResume => "claude -p --resume, beside it",
             Self::OnceStream => "clsess send, one child, beside it",
+            Self::Provider => "clsess send, by the provider's name",
+            Self::Proxy => "the same, tap = proxy",
+            Self::Url => "clsess send, by a URL",
+            Self::BaseUrl => "the same, tap = base-url",
+            Self::FaceProvider => "clsess send, interface, by the provider's name",
+            Self::FaceProxy => "the same, an interface, tap = proxy",
+            Self::FaceUrl => "clsess send, interface, by a URL",
+            Self::FaceBaseUrl => "the same, an interface, tap = base-url",
+            Self::WordsProxy => "first words, interface, tap = proxy",
+            Self::WordsBaseUrl => "first words, interface, tap = base-url",
             Self::Version => "clsess --version",
             Self::True => "true",
         }
@@ -178,6 +209,8 @@ pub enum Task {
     Attach,
     /// A turn of a child for each turn, a second after the last one
     Once,
+    /// A turn of each session with a tap and of one without, and first words
+    Wire,
     /// A broker that is killed
     Death,
     /// Starts of programs that do nothing
@@ -197,6 +230,8 @@ struct Run {
     /// Where interfaces are measured: one that this program drives itself, and the conversation of
     /// those that it resumes.
     alone: Option<(Interface, Uuid)>,
+    /// Where taps are measured.
+    provider: Option<Provider>,
 }
 
 /// Measures everything.
@@ -211,6 +246,7 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
             (Task::Tui, 5),
             (Task::Attach, 3),
             (Task::Once, 3),
+            (Task::Wire, 5),
             (Task::Death, 3),
             (Task::Floor, 10),
         ]
@@ -224,6 +260,7 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
             (Task::Tui, 40),
             (Task::Attach, 15),
             (Task::Once, 25),
+            (Task::Wire, 60),
             (Task::Death, 30),
             (Task::Floor, 60),
         ]
@@ -253,6 +290,7 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
         resumed: (Uuid::new_v4(), Uuid::new_v4()),
         resumed_beside: Uuid::new_v4(),
         alone: None,
+        provider: None,
     };
     run.begin_resumed()?;
     // The first turn of a client does more, and the first run of a program reads it from disk.
@@ -261,6 +299,10 @@ pub fn run_all(clsess: PathBuf, seed: u64, quick: bool, only: &[Task]) -> Result
     if shown.iter().any(|task| tasks.contains(task)) {
         run.begin_shown()?;
         first.extend([Task::Tui, Task::Attach, Task::Tui, Task::Once]);
+    }
+    if tasks.contains(&Task::Wire) {
+        run.begin_wire()?;
+        first.extend([Task::Wire, Task::Wire]);
     }
     for task in first {
         run.task(task)?;
@@ -314,6 +356,7 @@ impl Run {
             Task::Tui => self.tui(),
             Task::Attach => self.attach(),
             Task::Once => self.once(),
+            Task::Wire => self.wire(),
             Task::Death => self.death(),
             Task::Floor => self.floor(),
         }
@@ -475,7 +518,7 @@ impl Run {
         let answer = format!("you said: {prompt}");
         let first = self.random.below(2);
         for at in [first, 1 - first] {
-            self.world.wait_rests(FACE, "tui")?;
+            self.world.wait_rests(Size::Shown, FACE, "tui")?;
             pause(SETTLE)?;
             if at == 0 {
                 let mut send = self.world.clsess(Size::Shown, &["send", FACE, &prompt]);
@@ -498,7 +541,7 @@ impl Run {
         let first = self.random.below(2);
         for at in [first, 1 - first] {
             let world = &self.world;
-            world.wait_rests(SWAPPED, "stream")?;
+            world.wait_rests(Size::Shown, SWAPPED, "stream")?;
             pause(SETTLE)?;
             let (what, ms) = if at == 0 {
                 (What::Attach, interface::attach(world, SWAPPED, FIRST.1)?)
@@ -509,7 +552,7 @@ impl Run {
             };
             self.took(what, ms);
         }
-        self.world.wait_rests(SWAPPED, "stream")
+        self.world.wait_rests(Size::Shown, SWAPPED, "stream")
     }
 
     /// The same prompt to three conversations that have had the same turns: by the child that waits for
@@ -522,8 +565,8 @@ impl Run {
         self.random.shuffle(&mut all);
         for what in all {
             let world = &self.world;
-            world.wait_rests(ONCE, "oneshot")?;
-            world.wait_rests(STAYS, "stream")?;
+            world.wait_rests(Size::Shown, ONCE, "oneshot")?;
+            world.wait_rests(Size::Shown, STAYS, "stream")?;
             pause(BETWEEN)?;
             let (ms, said) = match what {
                 What::Once => timed(&mut world.clsess(Size::Shown, &["send", ONCE, &prompt]))?,
@@ -538,6 +581,50 @@ impl Run {
             };
             ensure!(said.trim_ascii_end() == answer.as_bytes(), "another answer");
             self.took(what, ms);
+        }
+        Ok(())
+    }
+
+    fn begin_wire(&mut self) -> Result<()> {
+        let fake_api = crate::beside(&std::env::current_exe()?, "fake-api")?;
+        let provider = Provider::start(&fake_api, self.world.authority())?;
+        self.world.begin_wire(&provider)?;
+        self.provider = Some(provider);
+        Ok(())
+    }
+
+    /// The same prompt to all sessions at the provider, two by two, and one that is answered in two parts to the
+    /// interfaces by a tap.
+    fn wire(&mut self) -> Result<()> {
+        self.turns += 1;
+        let prompt = format!("Prompt number {}: what is it?", self.turns);
+        let answer = format!("you said: {prompt}\n");
+        let mut all = wire::PAIRS;
+        self.random.shuffle(&mut all);
+        for (mut pair, driver, _) in all {
+            self.random.shuffle(&mut pair);
+            for (what, _) in pair {
+                let name = wire::name(what);
+                self.world.wait_rests(Size::Wire, &name, driver)?;
+                pause(SETTLE)?;
+                let mut send = self.world.clsess(Size::Wire, &["send", &name, &prompt]);
+                let (ms, said) = timed(&mut send)?;
+                ensure!(said == answer.as_bytes(), "another answer");
+                self.took(what, ms);
+            }
+        }
+        let prompt = format!("Prompt number {}, {}", self.turns, wire::SLOWLY);
+        for (words, what) in wire::WORDS {
+            let name = wire::name(what);
+            self.world.wait_rests(Size::Wire, &name, "tui")?;
+            pause(SETTLE)?;
+            let send = ["send", "--stream", "always", &name, &prompt];
+            let (came, said) = first(&mut self.world.clsess(Size::Wire, &send))?;
+            let answer = format!("{}\n", wire::ANSWER);
+            ensure!(said == answer.as_bytes(), "another answer");
+            let provider = self.provider.as_mut().context("no provider")?;
+            let began = provider.began(&prompt)?;
+            self.took(words, came - began);
         }
         Ok(())
     }

@@ -162,6 +162,38 @@ fn rows(measured: &Measured) -> Vec<Row> {
             6.0,
             true,
         ),
+        (
+            "`send` by a tap as proxy − without a tap",
+            What::Proxy,
+            What::Provider,
+            difference,
+            3.0,
+            true,
+        ),
+        (
+            "`send` by a tap in place of the URL − without a tap",
+            What::BaseUrl,
+            What::Url,
+            difference,
+            3.0,
+            true,
+        ),
+        (
+            "`send` to an interface by a tap as proxy − without a tap",
+            What::FaceProxy,
+            What::FaceProvider,
+            difference,
+            3.0,
+            true,
+        ),
+        (
+            "`send` to an interface by a tap in place of the URL − without a tap",
+            What::FaceBaseUrl,
+            What::FaceUrl,
+            difference,
+            3.0,
+            true,
+        ),
     ];
     let mut rows: Vec<Row> = compared
         .into_iter()
@@ -185,15 +217,34 @@ fn rows(measured: &Measured) -> Vec<Row> {
             })
         })
         .collect();
-    rows.extend(of(What::Back).map(|samples| Row {
-        what: "a broker is back after `kill -9`, 5 sessions",
-        value: median(samples),
-        interval: Some(interval(samples, samples, |a, _| a, &mut random)),
-        paired: None,
-        unit: " ms",
-        bar: 150.0,
-        at_most: true,
-    }));
+    let alone = [
+        (
+            "first words of an interface at `send`, tap = proxy",
+            What::WordsProxy,
+            3.0,
+        ),
+        (
+            "first words of an interface at `send`, tap = base-url",
+            What::WordsBaseUrl,
+            3.0,
+        ),
+        (
+            "a broker is back after `kill -9`, 5 sessions",
+            What::Back,
+            150.0,
+        ),
+    ];
+    for (what, of_what, bar) in alone {
+        rows.extend(of(of_what).map(|samples| Row {
+            what,
+            value: median(samples),
+            interval: Some(interval(samples, samples, |a, _| a, &mut random)),
+            paired: None,
+            unit: " ms",
+            bar,
+            at_most: true,
+        }));
+    }
     let idle = &measured.idle;
     let count = |what, value| Row {
         what,

@@ -16,6 +16,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::children::{self, run};
+use crate::wire::{self, Provider};
 
 /// The session that is sent to.
 pub const WORK: &str = "work";
@@ -75,6 +76,8 @@ pub enum Size {
     Named,
     /// With [`FACE`], [`SWAPPED`], [`ONCE`] and [`STAYS`].
     Shown,
+    /// With those at a provider of their own, with a tap and without.
+    Wire,
 }
 
 impl Size {
@@ -85,6 +88,7 @@ impl Size {
             Self::Few => "few",
             Self::Named => "named",
             Self::Shown => "shown",
+            Self::Wire => "wire",
         }
     }
 }
@@ -352,6 +356,27 @@ impl World {
         Ok(())
     }
 
+    /// The broker with taps, each of its sessions with one turn behind it.
+    pub fn begin_wire(&mut self, provider: &Provider) -> Result<()> {
+        self.begin_broker(Size::Wire)?;
+        for (pair, driver, by_name) in wire::PAIRS {
+            for (what, tap) in pair {
+                let name = wire::name(what);
+                let new = ["new", "--trust", &name, "--driver", driver, "--tap", tap];
+                let mut new = self.clsess(Size::Wire, &new);
+                provider.found(&mut new, by_name);
+                run(&mut new)?;
+                run(&mut self.clsess(Size::Wire, &["send", &name, FIRST.0]))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where who vouches for the provider is written.
+    pub fn authority(&self) -> PathBuf {
+        self.root.join("provider.pem")
+    }
+
     /// `setsid -c clsess attach NAME`, for a terminal.
     pub fn attach(&self, name: &str) -> Result<Command> {
         let mut command = self.command(&find("setsid").context("no setsid in the PATH")?);
@@ -362,12 +387,12 @@ impl World {
     }
 
     /// Waits until a session is at rest, with such an agent.
-    pub fn wait_rests(&self, name: &str, driver: &str) -> Result<()> {
+    pub fn wait_rests(&self, size: Size, name: &str, driver: &str) -> Result<()> {
         let so = |show: &Value| {
             // With a detail its next child is not there yet.
             show["state"] == "idle" && show["driver"] == driver && show["detail"].is_null()
         };
-        self.wait_show(Size::Shown, name, "at rest", so)
+        self.wait_show(size, name, "at rest", so)
     }
 
     /// A multiplexer with one session, and some with many.
@@ -431,7 +456,14 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for size in [Size::One, Size::Many, Size::Few, Size::Named, Size::Shown] {
+        for size in [
+            Size::One,
+            Size::Many,
+            Size::Few,
+            Size::Named,
+            Size::Shown,
+            Size::Wire,
+        ] {
             let stop = self.clsess(size, &["broker", "stop", "--grace", "2s"]);
             let kill = self.tmux(size, &["kill-server"]);
             for mut command in std::iter::once(stop).chain(kill) {
