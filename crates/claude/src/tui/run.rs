@@ -234,9 +234,13 @@ impl Run {
         let silent = stopped.as_deref().is_some_and(str::is_empty);
         let certain = count < 2 && whole && !end.corrected && !silent;
         end.doubtful = matches!(how, How::Stopped) && !certain;
-        let last = self.messages.len().wrapping_sub(1);
-        for (at, message) in self.messages.into_iter().enumerate() {
-            if message.text.is_empty() || !message.complete && at != last {
+        let mut messages = self.messages.into_iter().peekable();
+        while let Some(message) = messages.next() {
+            let next = messages.peek();
+            // By the wire it broke off, and the next one is the same anew.
+            let anew =
+                next.is_some_and(|next| next.number.is_some() && next.number == message.number);
+            if message.text.is_empty() || !message.complete && next.is_some() || anew {
                 continue;
             }
             if !message.before_tool {

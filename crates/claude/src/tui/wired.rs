@@ -393,6 +393,12 @@ mod tests {
         turn.whole();
         turn.hook("b", 0, "one two", true);
         assert_eq!(turn.told(), "|one tw(retry)<one two");
+        turn.run.stopped = Some("one two".to_owned());
+        let end = turn.run.end(&How::Stopped);
+        assert_eq!(
+            (&*end.answer, &*end.texts),
+            ("one two", &["one two".to_owned()][..])
+        );
         // One that broke off before its first word is no message.
         let mut turn = Turn::new();
         turn.fails();
