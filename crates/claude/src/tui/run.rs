@@ -171,12 +171,15 @@ impl Run {
         messages.for_each(|message| message.before_tool = true);
     }
 
-    /// Whether all that was said has come, by what `Stop` says of it.
+    /// Whether all that was said has come, by what `Stop` says of it, which is never what was said before
+    /// a tool: that may have been the same words.
     pub(super) fn is_complete(&self) -> bool {
-        self.stopped.as_ref().is_some_and(|said| {
-            let last = self.messages.last();
-            said.is_empty() || last.is_some_and(|last| last.complete && ends_with(&last.text, said))
-        })
+        let ends_so = |said: &str| {
+            let last = self.messages.last().filter(|last| !last.before_tool);
+            last.is_some_and(|last| last.complete && ends_with(&last.text, said))
+        };
+        let stopped = self.stopped.as_deref();
+        stopped.is_some_and(|said| said.is_empty() || ends_so(said))
     }
 
     /// It has said something, and not one word was told.
@@ -190,7 +193,7 @@ impl Run {
         let last = self.messages.last_mut();
         match last {
             _ if said.is_empty() => return false,
-            Some(last) if ends_with(&last.text, said) => {
+            Some(last) if !last.before_tool && ends_with(&last.text, said) => {
                 // all of it, though nobody said that it was
                 last.complete = true;
                 return false;
