@@ -267,8 +267,17 @@ fn the_commands_find_the_next_broker() {
 /// stdout of a turn with a tool and a long answer, under which the broker dies as often; of a
 /// session of its own, whose name is that number.
 fn streamed(world: &World, options: &[&str], deaths: usize) -> Done {
-    let name = format!("of-{deaths}");
-    world.session(&name);
+    disturbed(world, options, &format!("of-{deaths}"), |_| {
+        for _ in 0..deaths {
+            world.kill_broker();
+        }
+        world.api.release("h");
+    })
+}
+
+/// The same, with this in the middle of it, which releases the rest.
+fn disturbed(world: &World, options: &[&str], name: &str, how: impl Fn(&Running)) -> Done {
+    world.session(name);
     let echo = json!({"tool": {"name": "Bash", "input": {"command": "echo x"}}});
     let answer = json!({
         "text": "half of it, and half of a ☃, and the rest of it",
@@ -276,15 +285,12 @@ fn streamed(world: &World, options: &[&str], deaths: usize) -> Done {
     });
     let look = json!({"blocks": [{"text": "I look."}, echo]});
     world.api.rule("look", json!([look, answer]));
-    let words = [&["send"], options, &[&name, "look"]].concat();
+    let words = [&["send"], options, &[name, "look"]].concat();
     let running = world.clsess(&words).spawn();
     world.api.wait_hold("h", 1);
-    for _ in 0..deaths {
-        world.kill_broker();
-    }
-    world.api.release("h");
+    how(&running);
     let done = running.wait().ok();
-    world.clsess(&["kill", &name]).run().ok();
+    world.clsess(&["kill", name]).run().ok();
     done
 }
 
@@ -337,6 +343,22 @@ fn nor_is_an_event() {
         return;
     };
     assert_eq!(comparable(&disturbed), comparable(&undisturbed));
+}
+
+/// The turn is over before the command that waits for it asks the next broker.
+#[test]
+fn nor_is_one_that_came_while_nobody_asked() {
+    let Some(world) = World::real() else { return };
+    let options = ["-o", "stream-json"];
+    let undisturbed = streamed(&world, &options, 0);
+    let late = disturbed(&world, &options, "late", |running| {
+        running.signal(Signal::SIGSTOP);
+        world.kill_broker();
+        world.api.release("h");
+        world.clsess(&["wait", "--for", "idle", "late"]).run().ok();
+        running.signal(Signal::SIGCONT);
+    });
+    assert_eq!(comparable(&late), comparable(&undisturbed));
 }
 
 #[test]

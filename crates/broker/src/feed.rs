@@ -166,6 +166,20 @@ impl Feed {
         (ring.first() + behind as u64, seq < ring.forgotten)
     }
 
+    /// The position in front of the first kept event of a turn. Where others of it may be forgotten, one
+    /// from which they count as missed; where there is none, that behind the last event.
+    #[must_use]
+    pub fn begun(&self, turn: TurnId) -> u64 {
+        let ring = self.ring();
+        let first = ring.first();
+        let of_it = |(event, _): &(Event, usize)| event.turn == Some(turn);
+        match ring.events.iter().position(of_it) {
+            Some(0) if first > 0 => 0,
+            Some(at) => first + at as u64,
+            None => ring.pushed,
+        }
+    }
+
     /// A watch on the position behind the last event.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
@@ -308,6 +322,23 @@ mod tests {
         assert_eq!(one.since(0), (0, false), "it is new: nothing was before");
         assert_eq!(other.since(5000), (0, false));
         assert_eq!(other.since(4999), (0, true), "an earlier broker's are gone");
+    }
+
+    #[test]
+    fn a_turn_is_read_again_from_its_first_event() {
+        let feed = feed();
+        let turns = [1, 2, 3].map(|id| TurnId(uuid::Uuid::from_u128(id)));
+        text(&feed, "x");
+        feed.push("work", Some(turns[0]), EventKind::Accepted {});
+        text(&feed, "y");
+        feed.push("work", Some(turns[1]), EventKind::Accepted {});
+        assert_eq!(turns.map(|turn| feed.begun(turn)), [1, 3, 4]);
+        for _ in 0..MAX_EVENTS - 1 {
+            text(&feed, "z");
+        }
+        // Of the first nothing is left. Of the second there may have been more.
+        assert_eq!(turns.map(|turn| feed.begun(turn)), [4 + 8191, 0, 4 + 8191]);
+        assert_eq!(feed.after(0).missed, 3);
     }
 
     #[test]

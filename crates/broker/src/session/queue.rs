@@ -277,7 +277,12 @@ impl Session {
                 self.record.name, request.turn
             )));
         }
-        self.watch(request.turn)
+        let mut watched = self.watch(request.turn)?;
+        if watched.end.borrow().is_some() {
+            // Who asks again has asked an earlier broker, and not heard all from that one.
+            watched.seen = self.feed.begun(request.turn);
+        }
+        Ok(watched)
     }
 
     /// The turn that `selector` means.
