@@ -116,6 +116,62 @@ fn an_old_version_is_slower_and_never_wrong() {
     assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
 }
 
+/// The kernel gives a user 128 watches, and the clients take some too: the same where none is left.
+#[test]
+fn an_old_version_where_nothing_can_be_watched() {
+    let limited = |script: &str| {
+        let script = format!("echo 1 >/proc/sys/user/max_inotify_instances && {script}");
+        let mut limited = std::process::Command::new("unshare");
+        limited.args(["-Ur", "sh", "-c", &script]);
+        limited.arg(std::env::current_exe().unwrap());
+        limited
+    };
+    if !limited("true").status().is_ok_and(|done| done.success()) {
+        let _: Option<()> = harness::skipped("no user namespace can be had");
+        return;
+    }
+    let again = "exec \"$0\" --exact an_old_version_is_slower_and_never_wrong --nocapture";
+    let done = limited(again).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+}
+
+/// Its registry cannot be written to: its screen is all that says when it is ready.
+#[test]
+fn an_old_version_without_a_registry() {
+    let Some(world) = World::real_of(&["2.1.197"]) else {
+        return;
+    };
+    std::fs::create_dir_all(world.home().join(".claude")).unwrap();
+    std::fs::write(world.home().join(".claude/sessions"), "").unwrap();
+    let new = ["new", "work", "--driver", "tui"];
+    let new = world.clsess(&new).spawn();
+    harness::until("there is a session", || {
+        !world.clsess(&["ls"]).run().ok().text().is_empty()
+    });
+    let agent = world.agent("work");
+    world.kill_broker();
+    new.wait().ok();
+    assert_eq!(world.agent("work"), agent);
+    assert_eq!(world.send("work", "first"), "you said: first\n");
+    world.api.rule(
+        "write",
+        json!([{"blocks": [world.write("new")]}, {"text": "written"}]),
+    );
+    let asks = ["send", "--on-question", "wait", "work", "write"];
+    let asks = world.clsess(&asks).spawn();
+    world.wait_state("work", "question");
+    world.clsess(&["approve", "work"]).run().ok();
+    assert_eq!(asks.wait().ok().text(), "written\n");
+    let held = json!([{"text": "half an answer", "hold": "h"}]);
+    world.api.rule("slow", held);
+    let slow = world.clsess(&["send", "work", "slow"]).spawn();
+    world.api.wait_hold("h", 1);
+    world.clsess(&["interrupt", "work"]).run().ok();
+    slow.wait().fails(10);
+    world.api.release("h");
+    assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
+}
+
 /// What the interface would change is not typed into it, and what it changes all the same is not
 /// sent.
 #[test]

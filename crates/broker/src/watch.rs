@@ -29,14 +29,18 @@ impl Watch {
         Self::new(dir, flags)
     }
 
-    /// Watches for files that are written in a directory.
+    /// Watches for what is made or written in a directory, and for its own end.
     ///
     /// # Errors
     /// When the kernel gives no watch, or there is no such directory.
     pub fn for_writes(dir: &Path) -> io::Result<Self> {
         Self::new(
             dir,
-            AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO,
+            AddWatchFlags::IN_CREATE
+                | AddWatchFlags::IN_CLOSE_WRITE
+                | AddWatchFlags::IN_MOVED_TO
+                | AddWatchFlags::IN_DELETE_SELF
+                | AddWatchFlags::IN_MOVE_SELF,
         )
     }
 

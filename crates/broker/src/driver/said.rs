@@ -105,6 +105,14 @@ impl Said {
         self.append(&line)
     }
 
+    /// The agent's input box is on its screen.
+    ///
+    /// # Errors
+    /// Of the disk: it is not heard then.
+    pub fn input_box(&mut self) -> io::Result<()> {
+        self.append(b"{\"input_box\":true}\n")
+    }
+
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
         let before = self.file.stream_position()?;
         if let Err(error) = self.file.write_all(line) {

@@ -46,6 +46,10 @@ const LOOKS: Duration = Duration::from_millis(1);
 /// Bytes of an entry of the registry that are read; measured: 700.
 const MAX_ENTRY: u64 = 64 * 1024;
 
+/// When the registry is looked at again where the kernel gives no watch (it gives 128 to a user, and the
+/// clients take some too). A client that tells its state to its terminal needs none.
+const REFUSED: Duration = Duration::from_secs(1);
+
 /// How long after its start a client has asked whether its terminal listens. Measured: 0.3 s.
 const ASKS: Duration = Duration::from_secs(1);
 
@@ -80,21 +84,38 @@ struct Registry {
     /// Not before this: one that tells its state to its terminal asks first whether that listens, and
     /// does not hear the answer while its editor runs.
     from: Instant,
-    /// Absent while there is no such directory.
-    watch: Option<Watch>,
+    /// What is watched: the directory, or what there is of the way to it. Absent where the kernel
+    /// refuses.
+    watched: Option<(PathBuf, Watch)>,
     /// What it was.
     last: Vec<u8>,
 }
 
 impl Registry {
-    /// Watches, if there is something to be watched, and reads; what it is now, if that is news.
+    /// Sees to it that the directory is watched, or the last one on the way to it that there is.
+    fn watch(&mut self) {
+        // Once more behind each: the next one may have been made meanwhile.
+        while let Some(there) = self.dir.ancestors().find(|dir| dir.is_dir()) {
+            if self.watched.as_ref().is_some_and(|(dir, _)| dir == there) {
+                return;
+            }
+            match Watch::for_writes(there) {
+                Ok(watch) => self.watched = Some((there.to_owned(), watch)),
+                Err(error) => {
+                    tracing::warn!(dir = %there.display(), %error, "the clients' registry cannot be watched");
+                    (self.watched, self.from) = (None, Instant::now() + REFUSED);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Watches and reads; what it is now, if that is news.
     fn look(&mut self) -> Option<Vec<u8>> {
         if self.from > Instant::now() {
             return None;
         }
-        if self.watch.is_none() {
-            self.watch = Watch::for_writes(&self.dir).ok();
-        }
+        self.watch();
         let file = File::open(&self.entry).ok()?;
         let mut entry = Vec::new();
         file.take(MAX_ENTRY).read_to_end(&mut entry).ok()?;
@@ -113,8 +134,8 @@ async fn of_registry(registry: Option<&mut Registry>) {
     if registry.from > Instant::now() {
         return sleep_until(registry.from).await;
     }
-    match &mut registry.watch {
-        Some(watch) => {
+    match &mut registry.watched {
+        Some((_, watch)) => {
             if watch.changed().await.is_err() {
                 pending().await
             }
@@ -249,7 +270,7 @@ impl TuiBody {
             entry: registry.join(format!("{}.json", self.program.pid)),
             dir: registry,
             from: Instant::now() + if begins { ASKS } else { Duration::ZERO },
-            watch: None,
+            watched: None,
             last: Vec::new(),
         });
         self.look_at_registry();
@@ -263,6 +284,17 @@ impl TuiBody {
         // Half of one is followed by the whole.
         if let Err(error) = self.said.registry(&entry) {
             tracing::debug!(%error, "an entry of the registry");
+        }
+    }
+
+    /// Its input box is on the screen, and it is not known to be ready: that is all that one says whose
+    /// registry does not tell.
+    pub fn shows_input_box(&mut self) {
+        if self.registry.is_none() {
+            return;
+        }
+        if let Err(error) = self.said.input_box() {
+            tracing::debug!(%error, "an input box");
         }
     }
 

@@ -3,7 +3,7 @@
 //! screen: nothing is typed before the interface is ready.
 
 use clsess_claude::stream::Json;
-use clsess_claude::tui::dialog::dialog;
+use clsess_claude::tui::dialog::{dialog, takes_prompts};
 use clsess_claude::turn::QuestionKind as Kind;
 use clsess_proto::{Driver, ErrorCode, Failure, OnQuestion, Question, QuestionKind};
 use serde_json::Value;
@@ -22,7 +22,7 @@ use crate::driver::body::Body;
 const LOOK: Duration = Duration::from_secs(2);
 
 impl Session {
-    /// The interface has been started.
+    /// The interface has been started, or found on its way to its first prompt.
     pub(super) fn may_ask_at_start(&mut self) {
         if let Some(Body::Tui(_)) = self.body {
             self.dialog_due = Some(Instant::now() + LOOK);
@@ -59,6 +59,9 @@ impl Session {
         };
         let screen = String::from_utf8_lossy(&body.shown().capture(false, 0)).into_owned();
         let found = dialog(&screen);
+        if found.is_none() && takes_prompts(&screen) {
+            body.shows_input_box();
+        }
         let known = self.dialog().map(|open| open.told.text.as_str());
         if known == found.as_ref().map(|found| found.text.as_str()) {
             return;

@@ -64,6 +64,8 @@ struct Line<'a> {
     at: Option<u64>,
     #[serde(borrow)]
     registry: Option<&'a RawValue>,
+    #[serde(default)]
+    input_box: bool,
 }
 
 impl Ear {
@@ -301,6 +303,9 @@ fn said(
     }
     if let Some(entry) = line.registry.and_then(|it| registered(it.get().as_bytes())) {
         tracker.registry(&entry, out);
+    }
+    if line.input_box {
+        tracker.shows_input_box(out);
     }
     let (Some(id), Some(hook)) = (line.id, line.hook) else {
         return Ok(None);

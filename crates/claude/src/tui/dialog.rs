@@ -105,6 +105,19 @@ pub fn dialog(screen: &str) -> Option<Dialog> {
     }
 }
 
+/// Whether the client's input box is on the screen, the last thing on it that can be chosen: it takes
+/// prompts (2.1.197 and 2.1.328: a rule, `❯`, a rule, and a line or two of hints).
+#[must_use]
+pub fn takes_prompts(screen: &str) -> bool {
+    let lines: Vec<&str> = screen.lines().collect();
+    let rules: Vec<usize> = (0..lines.len()).filter(|at| is_rule(&lines[*at])).collect();
+    let &[.., above, below] = &rules[..] else {
+        return false;
+    };
+    let is_box = lines[above + 1].trim_start().starts_with(['❯', '>']);
+    is_box && lines[below..].iter().all(|line| selected(line).is_none())
+}
+
 /// A line without the frame around it. Columns stay comparable among the lines of one frame.
 fn inside(line: &str) -> &str {
     let framed = |c: char| matches!(c, '│' | '┃' | '║');

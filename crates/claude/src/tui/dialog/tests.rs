@@ -198,6 +198,21 @@ fn what_a_dialog_says() {
     );
 }
 
+#[test]
+fn the_box_for_prompts() {
+    for quoted in ["", TRUST, LOGIN, "──────────\n❯ x"] {
+        assert!(takes_prompts(&ordinary(quoted)), "{quoted}");
+        assert!(!takes_prompts(&permission(&ordinary(quoted))), "{quoted}");
+    }
+    let typed = ordinary("").replace("❯ \n", "❯ two\n  lines\n");
+    assert!(takes_prompts(&typed), "{typed}");
+    let menu = format!("{}\n ❯ /help  Show help\n   /model", ordinary(""));
+    assert!(!takes_prompts(&menu), "{menu}");
+    for other in ["", TRUST, THEME, LOGIN, BYPASS, API_KEY, OFFLINE] {
+        assert!(!takes_prompts(other), "{other}");
+    }
+}
+
 /// Whoever quotes a dialog, on whatever screen: it is none.
 #[test]
 fn a_quoted_dialog_is_none() {

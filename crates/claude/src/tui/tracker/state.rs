@@ -63,6 +63,12 @@ impl Tracker {
         }
     }
 
+    /// Its input box is on the screen, and it has told its state in no way: not all versions do that by
+    /// 7501, and a registry may be one that nothing can be written to, or be written in the wrong order.
+    pub fn shows_input_box(&mut self, out: &mut Vec<Happening>) {
+        self.is_ready(out);
+    }
+
     /// A level that the registry has not told yet, or that a turn waits for.
     fn is_news(&self, level: Level) -> bool {
         self.level != level || level == Level::Rest && (self.run.is_some() || self.idle_due)
