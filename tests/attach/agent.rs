@@ -114,6 +114,9 @@ fn what_it_asks_at_its_start_is_a_question() {
         "{}",
         refused.stderr
     );
+    // The next broker is told by nobody, and sees it.
+    world.kill_broker();
+    world.wait_state("work", "question");
     let waits = ["send", "--on-question", "wait", "work", "hello"];
     let waits = world.clsess(&waits).spawn();
     let person = attach(&world, "work", SIZE);

@@ -316,6 +316,7 @@ impl Session {
         self.life = self.life_found();
         if self.life == Life::Starting {
             self.greet();
+            self.may_ask_at_start();
         }
         self.send_all();
         self.seat.found(notes.at, self.may_sleep());
