@@ -27,6 +27,31 @@ fn a_prompt_is_answered() {
     assert_eq!(world.api.prompts(0), ["first thing", "second thing"]);
 }
 
+/// A turn asks, this happens meanwhile, and it is allowed.
+fn approve(world: &World, meanwhile: impl FnOnce()) {
+    let steps = json!([{"blocks": [world.write("new")]}, {"text": "written"}]);
+    world.api.rule("write", steps);
+    let asks = ["send", "--on-question", "wait", "work", "write"];
+    let asks = world.clsess(&asks).spawn();
+    world.wait_state("work", "question");
+    meanwhile();
+    world.clsess(&["approve", "work"]).run().ok();
+    assert_eq!(asks.wait().ok().text(), "written\n");
+    assert!(world.project().join("new").exists());
+}
+
+/// A turn is broken off, and the next one is right.
+fn interrupt(world: &World) {
+    let held = json!([{"text": "half an answer", "hold": "h"}]);
+    world.api.rule("slow", held);
+    let slow = world.clsess(&["send", "work", "slow"]).spawn();
+    world.api.wait_hold("h", 1);
+    world.clsess(&["interrupt", "work"]).run().ok();
+    slow.wait().fails(10);
+    world.api.release("h");
+    assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
+}
+
 /// How many turns are run in a row when nothing else is said.
 const FEW: usize = 20;
 
@@ -96,24 +121,10 @@ fn an_old_version_is_slower_and_never_wrong() {
     let done = world.clsess(&["send", "work", "e\u{301}"]).run();
     assert_eq!(done.code, 2, "{}", done.stderr);
     // A question, an interrupt, and a broker's death.
-    let steps = json!([{"blocks": [world.write("new")]}, {"text": "written"}]);
-    world.api.rule("write", steps);
-    let asks = ["send", "--on-question", "wait", "work", "write"];
-    let asks = world.clsess(&asks).spawn();
-    world.wait_state("work", "question");
-    world.kill_broker();
-    world.clsess(&["approve", "work"]).run().ok();
-    assert_eq!(asks.wait().ok().text(), "written\n");
-    assert!(world.project().join("new").exists());
-    world
-        .api
-        .rule("slow", json!([{"text": "half an answer", "hold": "h"}]));
-    let slow = world.clsess(&["send", "work", "slow"]).spawn();
-    world.api.wait_hold("h", 1);
-    world.clsess(&["interrupt", "work"]).run().ok();
-    slow.wait().fails(10);
-    world.api.release("h");
-    assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
+    approve(&world, || {
+        world.kill_broker();
+    });
+    interrupt(&world);
 }
 
 /// The kernel gives a user 128 watches, and the clients take some too: the same where none is left.
@@ -153,23 +164,8 @@ fn an_old_version_without_a_registry() {
     new.wait().ok();
     assert_eq!(world.agent("work"), agent);
     assert_eq!(world.send("work", "first"), "you said: first\n");
-    world.api.rule(
-        "write",
-        json!([{"blocks": [world.write("new")]}, {"text": "written"}]),
-    );
-    let asks = ["send", "--on-question", "wait", "work", "write"];
-    let asks = world.clsess(&asks).spawn();
-    world.wait_state("work", "question");
-    world.clsess(&["approve", "work"]).run().ok();
-    assert_eq!(asks.wait().ok().text(), "written\n");
-    let held = json!([{"text": "half an answer", "hold": "h"}]);
-    world.api.rule("slow", held);
-    let slow = world.clsess(&["send", "work", "slow"]).spawn();
-    world.api.wait_hold("h", 1);
-    world.clsess(&["interrupt", "work"]).run().ok();
-    slow.wait().fails(10);
-    world.api.release("h");
-    assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
+    approve(&world, || ());
+    interrupt(&world);
 }
 
 /// What the interface would change is not typed into it, and what it changes all the same is not
