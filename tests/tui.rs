@@ -7,6 +7,7 @@
 mod harness;
 
 use harness::World;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde_json::json;
 
 fn session(world: &World) {
@@ -52,6 +53,51 @@ fn interrupt(world: &World) {
     assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
 }
 
+/// What a paste carries is pasted into the empty box, without the editor, and comes as it is.
+#[test]
+fn what_is_plain_is_pasted() {
+    let Some(world) = World::real() else { return };
+    session(&world);
+    world.send("work", "first thing");
+    // The editor's file is made in there, and removed.
+    let user = nix::unistd::getuid();
+    let files = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unwrap();
+    let dir = world.root().join(format!("tmp/claude-{user}"));
+    files.add_watch(&dir, AddWatchFlags::IN_CREATE).unwrap();
+    let edits = || {
+        let made = std::iter::from_fn(|| files.read_events().ok()).flatten();
+        let names = made.filter_map(|event| event.name?.into_string().ok());
+        names
+            .filter(|name| name.starts_with("claude-prompt"))
+            .count()
+    };
+    let printable: String = (' '..='~').filter(|c| *c != '@').collect();
+    let latin: String = ('\u{a1}'..'\u{300}').filter(|c| *c != '\u{ad}').collect();
+    let (long, first) = (latin.chars().cycle().take(497), world.api.next());
+    let prompts = [
+        format!("a{printable}."),
+        format!("a\n\n{}", long.collect::<String>()),
+        "a  \n  b\n\\ c".to_owned(),
+        "1".to_owned(),
+    ];
+    for (at, prompt) in prompts.iter().enumerate() {
+        world.api.answer(prompt, &format!("answer {at}"));
+        assert_eq!(world.send("work", prompt), format!("answer {at}\n"));
+        // The provider refuses: the box is empty all the same.
+        let refused = json!([{"status": 400, "message": "no"}]);
+        let wrong = format!("wrong {at}");
+        world.api.rule_repeat(&wrong, refused);
+        world.clsess(&["send", "work", &wrong]).run().fails(1);
+    }
+    assert_eq!(edits(), 0);
+    let mut asked = world.api.prompts(first);
+    asked.retain(|prompt| !prompt.starts_with("wrong"));
+    assert_eq!(asked, prompts);
+    // After an interrupt its prompt may be in the box.
+    interrupt(&world);
+    assert_eq!(edits(), 1);
+}
+
 /// How many turns are run in a row when nothing else is said.
 const FEW: usize = 20;
 
@@ -64,7 +110,8 @@ fn many_turns_in_a_row() {
     let mut requests = 0;
     for turn in 0..turns {
         // Some of many lines, and some with a tool.
-        let prompt = format!("turn {turn}:{}", "\n\tline".repeat(turn % 7));
+        let line = if turn % 2 == 0 { "\nline" } else { "\n\tline" };
+        let prompt = format!("turn {turn}:{}", line.repeat(turn % 7));
         let answer = format!("answer {turn}{}", "\nline".repeat(turn % 50));
         let tool = json!({"tool": {"name": "Read", "input": {"file_path": "/etc/hostname"}}});
         let steps = match turn % 3 {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use clsess_claude::input::{Asked, asked};
+use clsess_claude::tui::dialog::takes_prompts;
 use clsess_claude::tui::hooks::NOTHING;
 use clsess_claude::tui::prompt::representable;
 use clsess_claude::tui::typing::Next;
@@ -42,6 +43,9 @@ const WRITES: Duration = Duration::from_millis(300);
 /// How often it is looked whether the editor has given the terminal back, for the some 10 ms that
 /// this takes: nothing tells.
 const LOOKS: Duration = Duration::from_millis(1);
+
+/// Before and behind a paste.
+const PASTE: (&[u8], &[u8]) = (b"\x1b[200~", b"\x1b[201~");
 
 /// Bytes of an entry of the registry that are read; measured: 700.
 const MAX_ENTRY: u64 = 64 * 1024;
@@ -153,6 +157,8 @@ pub struct TuiBody {
     said: Said,
     /// What was put and not sent.
     put: Vec<Vec<u8>>,
+    /// Nothing of it works in the background, which may ask something at any time.
+    quiet: bool,
     typing: Typing,
     /// A person has opened theirs, and the interface stands still.
     editor: Option<Editor>,
@@ -236,6 +242,7 @@ impl TuiBody {
             holder,
             said,
             put: Vec::new(),
+            quiet: false,
             typing: Typing::default(),
             editor: None,
             types_by: None,
@@ -298,6 +305,10 @@ impl TuiBody {
         }
     }
 
+    fn screen(&mut self) -> String {
+        String::from_utf8_lossy(&self.shown.capture(false, 0)).into_owned()
+    }
+
     /// The terminal, and who looks at it.
     pub fn shown(&mut self) -> &mut Shown {
         &mut self.shown
@@ -331,6 +342,11 @@ impl TuiBody {
     /// Keeps a line for it, as a stream's agent would be written it, until [`TuiBody::send`].
     pub fn put(&mut self, line: &[u8]) {
         self.put.push(line.to_vec());
+    }
+
+    /// Whether nothing works in the background: no dialog comes up by itself then.
+    pub fn is_quiet(&mut self, quiet: bool) {
+        self.quiet = quiet;
     }
 
     /// Takes back what was put last.
@@ -438,12 +454,26 @@ impl TuiBody {
         match next {
             Next::Keys(b"") => {}
             Next::Keys(keys) => self.shown.press(keys),
+            Next::Paste(text) if self.takes_pastes() => {
+                let keys = [PASTE.0, text.as_bytes(), PASTE.1, b"\r"].concat();
+                self.shown.press(&keys);
+            }
+            Next::Paste(_) => {
+                let next = self.typing.is_not_pasted();
+                return self.follow(&next);
+            }
             Next::NotSent { uuid, altered } => self.not_sent = Some((*uuid, *altered)),
             Next::GiveUp => self.stuck = true,
         }
         // It would be lost, or typed into the editor.
         self.shown.hold_keys(self.typing.has_terminal());
         self.types_by = self.typing.bound().map(|bound| Instant::now() + bound);
+    }
+
+    /// Whether what is pasted now gets into its input box. Enter behind it would choose something in a
+    /// dialog (facts 0.9), where the editor's does not.
+    fn takes_pastes(&mut self) -> bool {
+        self.quiet && self.shown.pastes() && takes_prompts(&self.screen())
     }
 
     /// Whether its editor has given the terminal back that was told something.

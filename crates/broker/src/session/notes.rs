@@ -200,6 +200,9 @@ impl Session {
             return Ok(());
         };
         body.put(&input::user(wire, prompt), Some(wire));
+        if let Body::Tui(body) = body {
+            body.is_quiet(self.background == 0);
+        }
         self.tracker.types(
             wire,
             prompt,

@@ -70,6 +70,23 @@ pub fn representable(prompt: &str) -> Result<&str, Why> {
     }
 }
 
+/// Characters that are pasted at most, and newlines among them: a longer text is folded, and comes
+/// to the model with words of the client's around it (measured: from 800, and from 3).
+const MAX_PASTE: (usize, usize) = (500, 2);
+
+/// Whether a paste carries a prompt unchanged, of those that can be typed at all, and the box takes Enter
+/// behind it for itself by no menu. Not these: a tab becomes blanks, CRLF a newline, what is not
+/// composed is composed (which nothing below U+0300 is), and some first characters mean something.
+pub(super) fn is_plain(prompt: &str) -> bool {
+    let (longest, newlines) = MAX_PASTE;
+    let plain = |c: char| c == '\n' || c < '\u{300}' && !c.is_control() && c != '@';
+    prompt.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && !prompt.ends_with('\\')
+        && prompt.chars().all(plain)
+        && prompt.chars().count() <= longest
+        && prompt.matches('\n').count() <= newlines
+}
+
 /// What ends the client, alone in the box.
 const ENDS: &[&str] = &["exit", "quit", ":q", ":q!", ":wq", ":wq!", ":quit"];
 
@@ -103,6 +120,38 @@ fn not_carried(c: char) -> Option<Why> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_paste_carries() {
+        let (longest, longer) = ("é".repeat(499), "x".repeat(501));
+        for plain in [
+            "a",
+            "1. a\n\nb",
+            "a $b `c` \\ \"d\" ~\u{2ff}",
+            &format!("a{longest}"),
+        ] {
+            assert!(is_plain(plain), "{plain}");
+        }
+        for other in [
+            "",
+            " a",
+            "!ls",
+            "/a b",
+            "?",
+            "#a",
+            "É",
+            "a\tb",
+            "a\r\nb",
+            "a\nb\nc\nd",
+            "a@b",
+            "a\\",
+            "a\u{301}",
+            "a\u{9b}",
+            &longer,
+        ] {
+            assert!(!is_plain(other), "{other}");
+        }
+    }
 
     #[test]
     fn what_can_be_typed() {

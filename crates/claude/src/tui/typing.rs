@@ -6,10 +6,16 @@
 //! to stand there ([`Typing::edit`]). When the client has its terminal back ([`Typing::is_back`])
 //! Enter is pressed, and the hook of the prompt comes: [`Typing::is_taken`]. Nothing here waits by
 //! itself: what takes too long is told by [`Typing::overdue`].
+//!
+//! A text that a paste carries as well (`prompt::is_plain`) is pasted into a box that is known to be empty:
+//! that is a process less, and a screen drawn anew (measured: 8 ms of a turn of 95, and 30 of 180 on a
+//! slow machine).
 
 use std::time::Duration;
 
 use uuid::Uuid;
+
+use super::prompt::is_plain;
 
 /// Opens the client's editor.
 const EDITOR: &[u8] = b"\x07";
@@ -55,6 +61,8 @@ pub struct Typing {
     unknown: bool,
     /// A person's own editor has the terminal.
     away: bool,
+    /// The box is known to be empty: what stood there was taken, or the editor has seen that.
+    empty: bool,
     /// The last prompt may have been entered before it was typed.
     retyped: bool,
     /// What is in the box is of ours, and was not sent.
@@ -112,6 +120,8 @@ enum What {
 pub enum Next {
     /// These keys are pressed; often none.
     Keys(&'static [u8]),
+    /// This is pasted, and entered with it; or, where that cannot be, [`Typing::is_not_pasted`].
+    Paste(String),
     /// This prompt will not be sent, and nothing was sent: it is not in the box as it should be,
     /// or it is not wanted any more.
     NotSent {
@@ -221,6 +231,7 @@ impl Typing {
         if what == What::Clear && !there.is_empty() && !self.left {
             self.draft = Some(there.to_owned());
         }
+        self.empty = text.is_empty();
         self.step = Step::Edited(what);
         Some(text)
     }
@@ -326,6 +337,7 @@ impl Typing {
         }
         self.prompt = None;
         self.step = Step::Rest;
+        self.empty = true;
         match self.draft {
             Some(_) => self.open(What::Restore),
             None => NOTHING,
@@ -343,6 +355,8 @@ impl Typing {
 
     /// The prompt is not wanted any more, or the turn that it has become.
     pub fn interrupt(&mut self) -> Next {
+        // A turn that has not begun to answer gives its prompt back to the box.
+        self.empty = false;
         let entered = self.step == Step::Entered;
         match &mut self.prompt {
             Some(prompt) => {
@@ -435,9 +449,23 @@ impl Typing {
         match self.prompt {
             _ if self.away => NOTHING,
             Some(_) if self.touched || self.left || self.unknown => self.open(What::Clear),
+            Some(ref mut prompt) if self.empty && prompt.tries == 0 && is_plain(&prompt.text) => {
+                prompt.entered = true;
+                let text = prompt.text.clone();
+                (self.step, self.empty) = (Step::Entered, false);
+                Next::Paste(text)
+            }
             Some(_) => self.open(What::Put),
             None => NOTHING,
         }
+    }
+
+    /// What was to be pasted cannot be now, and was not.
+    pub fn is_not_pasted(&mut self) -> Next {
+        if let Some(prompt) = &mut self.prompt {
+            prompt.entered = false;
+        }
+        self.open(What::Put)
     }
 
     fn open(&mut self, what: What) -> Next {
@@ -482,6 +510,62 @@ mod tests {
         assert_eq!(typing.edit("x").as_deref(), Some("x"));
         typing.is_touched();
         assert_eq!(typing.edit("x"), None);
+    }
+
+    /// One whose box is empty.
+    fn empty() -> Typing {
+        let mut typing = Typing::default();
+        assert_eq!(typing.warm(), Next::Keys(EDITOR));
+        assert_eq!(typing.edit("").as_deref(), Some(""));
+        assert_eq!(typing.is_back(), NOTHING);
+        typing
+    }
+
+    fn pasted(text: &str) -> Next {
+        Next::Paste(text.to_owned())
+    }
+
+    #[test]
+    fn a_plain_prompt_is_pasted_into_an_empty_box() {
+        let mut typing = empty();
+        for text in ["a", "b"] {
+            assert_eq!(typing.begin(ID, text), pasted(text));
+            assert_eq!((typing.bound(), typing.is_alone()), (Some(SUBMITS), true));
+            assert_eq!(typing.is_taken(ID), NOTHING);
+        }
+        assert_eq!(typing.begin(ID, "a\tb"), Next::Keys(EDITOR));
+        let _ = (typing.edit(""), typing.is_back(), typing.is_taken(ID));
+        assert_eq!(typing.begin(ID, "c"), pasted("c"));
+        // It has not come, and is looked for.
+        assert_eq!(typing.overdue(), Next::Keys(EDITOR));
+        assert_eq!(typing.edit("").as_deref(), Some(""));
+        assert_eq!(
+            (typing.is_back(), typing.overdue()),
+            (NOTHING, Next::Keys(EDITOR))
+        );
+        assert_eq!(typing.edit("").as_deref(), Some("c"));
+        assert_eq!(typing.is_back(), Next::Keys(ENTER));
+    }
+
+    #[test]
+    fn nothing_is_pasted_into_a_box_that_may_not_be_empty() {
+        let changes: [fn(&mut Typing); 4] = [
+            |typing| typing.is_touched(),
+            |typing| drop((typing.interrupt(), typing.is_over())),
+            |typing| drop((typing.begin(ID, "x"), typing.is_stopped(ID))),
+            |typing| *typing = Typing::taken_up(),
+        ];
+        for change in changes {
+            let mut typing = empty();
+            change(&mut typing);
+            assert_eq!(typing.begin(ID, "a"), Next::Keys(EDITOR));
+        }
+        let mut typing = empty();
+        assert_eq!(typing.begin(ID, "a"), pasted("a"));
+        assert_eq!(typing.is_not_pasted(), Next::Keys(EDITOR));
+        assert!(!typing.is_alone());
+        assert_eq!(typing.edit("").as_deref(), Some("a"));
+        assert_eq!(typing.is_back(), Next::Keys(ENTER));
     }
 
     #[test]
