@@ -117,6 +117,12 @@ fn who_comes_during_a_turn_waits_for_its_end() {
     assert_eq!(world.send("work", "and now?"), "you said: and now?\n");
 }
 
+/// The arguments of the agent's process, each with a NUL behind it.
+fn arguments(world: &World) -> String {
+    let arguments = std::fs::read(format!("/proc/{}/cmdline", world.agent("work"))).unwrap();
+    String::from_utf8(arguments).unwrap()
+}
+
 /// What somebody chooses at the screen is so in the other body: the permission mode, and a new
 /// conversation.
 #[test]
@@ -143,13 +149,70 @@ fn what_is_chosen_at_the_screen_stays() {
     detach(&person);
     crate::harness::until("it has its own body", || driver(&world) == "stream");
     assert_eq!(world.send("work", "recall"), "second thing\n");
-    let arguments = std::fs::read(format!("/proc/{}/cmdline", world.agent("work"))).unwrap();
-    let arguments = String::from_utf8(arguments).unwrap();
+    let arguments = arguments(&world);
     assert!(
         arguments.contains("--permission-mode=acceptEdits"),
         "{arguments:?}"
     );
     assert!(!arguments.contains("--model"), "{arguments:?}");
+}
+
+/// The same without a turn at the screen: a permission mode, of a conversation that has begun and of one
+/// that has not, and a model. What is chosen there holds for what is asked next.
+#[test]
+fn what_is_chosen_without_a_turn_stays() {
+    let Some(world) = World::real() else { return };
+    let new = ["new", "work", "--model", "sonnet"];
+    world.clsess(&new).run().ok();
+    let at_screen = |keys: &str, shows: &str| {
+        let person = attach(&world, "work", SIZE);
+        person.until_screen(|text| text.contains("mode on") || text.contains("edits on"));
+        person.type_in(keys);
+        person.until_screen(|text| text.contains(shows));
+        person
+    };
+    let next = |person: &Terminal, prompt: &str| {
+        detach(person);
+        crate::harness::until("it has its own body", || driver(&world) == "stream");
+        world.send("work", prompt);
+        let asked = world.api.body(world.api.next() - 1)["model"].to_string();
+        (asked, arguments(&world))
+    };
+    let shift_tab = "\x1b[Z";
+    let person = at_screen(shift_tab, "accept edits on");
+    let (asked, arguments) = next(&person, "first thing");
+    assert!(
+        arguments.contains("--permission-mode=acceptEdits\0"),
+        "{arguments:?}"
+    );
+    assert!(asked.contains("sonnet"), "{asked}");
+
+    for (model, named) in [("haiku", "Haiku"), ("default", "Opus")] {
+        let command = format!("/model {model}");
+        let person = at_screen(&command, &command);
+        person.type_in("\r");
+        person.until_screen(|text| text.contains("Switch model?"));
+        person.type_in("\r");
+        person.until_screen(|text| text.contains(&format!("Set model to {named}")));
+        let (asked, arguments) = next(&person, &format!("now {model}"));
+        assert!(asked.contains(&named.to_lowercase()), "{asked}");
+        let told = arguments.split("--model=").nth(1);
+        let told = told.map(|rest| rest.split('\0').next().unwrap());
+        // The client takes its default for a name only where it does not resume.
+        let expected = if model == "default" {
+            "claude-opus"
+        } else {
+            model
+        };
+        assert!(told.unwrap().starts_with(expected), "{told:?}");
+    }
+
+    let person = at_screen(shift_tab, "plan mode on");
+    let (_, arguments) = next(&person, "last thing");
+    assert!(
+        arguments.contains("--permission-mode=plan\0"),
+        "{arguments:?}"
+    );
 }
 
 /// What works in the background is not ended by somebody who only looks.

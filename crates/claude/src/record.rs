@@ -197,6 +197,8 @@ struct Entry<'a> {
     toolDenialKind: Raw<'a>,
     #[serde(borrow)]
     isMeta: Raw<'a>,
+    #[serde(borrow)]
+    permissionMode: Raw<'a>,
 }
 
 /// Reasons for the end of a message behind which the client makes the model go on by itself, or says
@@ -279,6 +281,25 @@ pub fn fate(text: impl BufRead, user: Uuid) -> io::Result<Fate> {
 /// Of the reader.
 pub fn answer_of(text: impl BufRead, user: Uuid) -> io::Result<Option<TurnEnd>> {
     Ok(told(text, user)?.map(Told::end))
+}
+
+/// The permission mode that the client has written down last. It does so at its end, and when
+/// somebody has chosen another one.
+///
+/// # Errors
+/// Of the reader.
+pub fn last_mode(mut transcript: impl BufRead) -> io::Result<Option<String>> {
+    let (mut mode, mut line) = (None, Vec::new());
+    while transcript.read_until(b'\n', &mut line)? > 0 {
+        let entry = serde_json::from_slice::<&RawValue>(line.trim_ascii());
+        if let Some(entry) = object::<Entry<'_>>(entry.ok())
+            && text(entry.kind).as_deref() == Some("permission-mode")
+        {
+            mode = text(entry.permissionMode).or(mode);
+        }
+        line.clear();
+    }
+    Ok(mode)
 }
 
 fn told(mut text: impl BufRead, user: Uuid) -> io::Result<Option<Told>> {
@@ -536,6 +557,26 @@ mod tests {
             r#"{"projects":{"/a":{"hasTrustDialogAccepted":"true"}}}"#,
         ] {
             assert!(!trusted(bad.as_bytes(), Path::new("/a"), None), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_mode_that_was_written_last() {
+        let line = |mode: &str| format!(r#"{{"type":"permission-mode","permissionMode":{mode}}}"#);
+        let user = r#"{"type":"user","permissionMode":"plan","message":{}}"#;
+        for (lines, expected) in [
+            (vec![], None),
+            (vec![user.to_owned()], None),
+            (vec![line("\"plan\""), user.to_owned()], Some("plan")),
+            (vec![line("\"plan\""), line("\"auto\"")], Some("auto")),
+            (
+                vec![line("\"plan\""), line("1"), "{".to_owned()],
+                Some("plan"),
+            ),
+            (vec![line("\"plan\"")[3..].to_owned()], None),
+        ] {
+            let mode = last_mode(lines.join("\n").as_bytes()).unwrap();
+            assert_eq!(mode.as_deref(), expected, "{lines:?}");
         }
     }
 

@@ -60,6 +60,7 @@ fn show(happening: &Happening, names: &mut Names) -> String {
         Happening::Version(version) => format!("version {version}"),
         Happening::Accepted { uuid, .. } => format!("accepted {}", of(&Some(*uuid))),
         Happening::PermissionMode { mode } => format!("mode {mode}"),
+        Happening::Model { model } => format!("model {model}"),
         Happening::Begun { uuid } => format!("begun {}", of(&Some(*uuid))),
         Happening::TurnStarted { asked } => format!("[{}] started", of(asked)),
         Happening::MessageStart { asked, again } => {

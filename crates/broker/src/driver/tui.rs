@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use clsess_claude::input::{Asked, asked};
-use clsess_claude::tui::dialog::takes_prompts;
+use clsess_claude::tui::dialog::{mode, takes_prompts};
 use clsess_claude::tui::hooks::NOTHING;
 use clsess_claude::tui::prompt::representable;
 use clsess_claude::tui::typing::Next;
@@ -303,6 +303,11 @@ impl TuiBody {
         if let Err(error) = self.said.input_box() {
             tracing::debug!(%error, "an input box");
         }
+    }
+
+    /// The permission mode that it shows.
+    pub fn mode_shown(&mut self) -> Option<&'static str> {
+        mode(&self.screen())
     }
 
     fn screen(&mut self) -> String {

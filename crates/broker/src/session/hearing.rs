@@ -218,7 +218,12 @@ impl Session {
                     self.save_record();
                 }
             }
-            Happening::PermissionMode { mode } => self.mode_told(&mode),
+            Happening::PermissionMode { mode } if self.life != Life::Ending => self.has_mode(&mode),
+            Happening::PermissionMode { .. } => {}
+            Happening::Model { model } => {
+                self.record.settings.model = Some(model);
+                self.save_record();
+            }
             Happening::Begun { uuid } => self.begun(uuid),
             Happening::TurnStarted { asked: None } => self.unasked_began(),
             Happening::TurnEnded { asked, end } => {
@@ -264,10 +269,10 @@ impl Session {
     }
 
     /// Somebody may have chosen another permission mode at the screen: the next body has it, too.
-    fn mode_told(&mut self, mode: &str) {
+    pub(super) fn has_mode(&mut self, mode: &str) {
         let settings = &mut self.record.settings;
         let known = settings.permission_mode.as_deref().unwrap_or(DEFAULT_MODE);
-        if flag_mode(known) != flag_mode(mode) && self.life != Life::Ending {
+        if flag_mode(known) != flag_mode(mode) {
             settings.permission_mode = Some(flag_mode(mode).to_owned());
             self.save_record();
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,10 @@ const VERSION_BYTES: u64 = 4096;
 
 /// The permission mode when nothing is said: the same in every body.
 pub(super) const DEFAULT_MODE: &str = "manual";
+
+/// Bytes of a transcript's end in which the permission mode is looked for. What the client writes at its
+/// end stands behind all else.
+const MAX_MODE_BEHIND: u64 = 64 * 1024;
 
 /// The file in a session's directory with the hooks of an interface.
 const HOOKS: &str = "hooks.json";
@@ -679,6 +683,16 @@ pub(super) fn ended_earlier(home: &Home, record: &SessionRecord, turn: Uuid) -> 
     let path = transcript(home, Path::new(&record.cwd), record.agent_session_id)?;
     let text = BufReader::new(File::open(path).ok()?);
     record::answer_of(text, turn).ok()?
+}
+
+/// The permission mode that the client has written down last, if it is among the last it has written.
+pub(super) fn last_mode(home: &Home, record: &SessionRecord) -> Option<String> {
+    let path = transcript(home, Path::new(&record.cwd), record.agent_session_id)?;
+    let mut file = File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(MAX_MODE_BEHIND)))
+        .ok()?;
+    record::last_mode(BufReader::new(file.take(MAX_MODE_BEHIND))).ok()?
 }
 
 impl Agents {

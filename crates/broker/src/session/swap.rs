@@ -314,10 +314,26 @@ impl Session {
         self.step(Event::Wanted);
     }
 
-    /// A model that somebody has chosen at the screen is that of the session. Only the transcript
-    /// tells it, behind a turn.
+    /// The interface has ended by itself: the mode that somebody may have chosen behind its last turn, which
+    /// no hook tells, is the session's. The client has written it at its end (measured), but for a
+    /// conversation without a turn.
+    pub(super) fn takes_mode_over(&mut self) {
+        let shown = self.mode_shown.take();
+        if self.driver() != Driver::Tui {
+            return;
+        }
+        let home = self.agent_home.as_ref();
+        let written = home.and_then(|home| launch::last_mode(home, &self.record));
+        if let Some(mode) = written.or_else(|| shown.map(str::to_owned)) {
+            self.has_mode(&mode);
+        }
+    }
+
+    /// A model that somebody has chosen at the screen is that of the session. Of versions without a hook
+    /// for it only the transcript tells it, behind a turn.
     fn takes_model_over(&mut self) {
-        let Some(line) = self.line_of_interface.take() else {
+        let line = self.line_of_interface.take();
+        let Some(line) = line.filter(|_| !self.tells_all()) else {
             return;
         };
         let home = self.agent_home.as_ref();
@@ -336,10 +352,15 @@ impl Session {
         }
     }
 
+    /// Whether its interface tells by itself what it does, and all that is chosen there but the mode.
+    fn tells_all(&self) -> bool {
+        let version = self.agent_version.as_ref().and_then(|it| it.parse().ok());
+        version.is_some_and(|version: Version| version >= RECORDED)
+    }
+
     /// The agent's state is heard from its registry where it may not tell it by itself.
     pub(super) fn watches_registry(&mut self, begins: bool) {
-        let version = self.agent_version.as_ref().and_then(|it| it.parse().ok());
-        if version.is_some_and(|version: Version| version >= RECORDED) {
+        if self.tells_all() {
             return;
         }
         if let (Some(Body::Tui(body)), Some(home)) = (&mut self.body, &self.agent_home) {

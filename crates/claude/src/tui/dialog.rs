@@ -118,6 +118,33 @@ pub fn takes_prompts(screen: &str) -> bool {
     is_box && lines[below..].iter().all(|line| selected(line).is_none())
 }
 
+/// What the line below the input box says of each permission mode, as the client reports it.
+const MODES: &[(&str, &str)] = &[
+    ("⏸ manual mode on", "default"),
+    ("⏸ plan mode on", "plan"),
+    ("⏵⏵ accept edits on", "acceptEdits"),
+    ("⏵⏵ auto mode on", "auto"),
+    ("⏵⏵ bypass permissions on", "bypassPermissions"),
+    ("⏵⏵ don't ask on", "dontAsk"),
+];
+
+/// The permission mode that is shown below the input box (2.1.328; 2.1.197 shows all but `default`).
+#[must_use]
+pub fn mode(screen: &str) -> Option<&'static str> {
+    let lines: Vec<&str> = screen.lines().collect();
+    let rule = lines.iter().rposition(is_rule)?;
+    lines[rule..].iter().find_map(|line| {
+        let line = line.trim_start();
+        // vim's own mode is before it, where that is used
+        let vim = line
+            .strip_prefix("-- ")
+            .and_then(|it| it.split_once(" -- "));
+        let line = vim.map_or(line, |(_, rest)| rest);
+        let mut modes = MODES.iter();
+        modes.find_map(|(words, mode)| line.starts_with(words).then_some(*mode))
+    })
+}
+
 /// A line without the frame around it. Columns stay comparable among the lines of one frame.
 fn inside(line: &str) -> &str {
     let framed = |c: char| matches!(c, '│' | '┃' | '║');

@@ -122,6 +122,13 @@ pub enum Hook {
         /// `prompt_input_exit`, `clear`, `other`, …
         reason: Option<String>,
     },
+    /// `PostModelSwitch`: another model answers from now on.
+    ModelSwitch {
+        /// As it was asked for, or, of the client's default, its name: the flag takes both.
+        model: String,
+        /// By whom: `command`, `picker`, `sdk`, `auto`, `resume` (the client's own schema).
+        source: Option<String>,
+    },
     /// `Notification`; of a dialog it comes some 6 s late.
     Notification {
         /// `permission_prompt`, …
@@ -178,6 +185,10 @@ struct Fields<'a> {
     tool_calls: Raw<'a>,
     #[serde(borrow)]
     permission_suggestions: Raw<'a>,
+    #[serde(borrow)]
+    requested_model: Raw<'a>,
+    #[serde(borrow)]
+    to_model: Raw<'a>,
     #[serde(borrow)]
     source: Raw<'a>,
     #[serde(borrow)]
@@ -273,6 +284,10 @@ impl Fields<'_> {
             },
             "SessionEnd" => Hook::SessionEnd {
                 reason: text(self.reason),
+            },
+            "PostModelSwitch" => Hook::ModelSwitch {
+                model: text(self.requested_model).or_else(|| text(self.to_model))?,
+                source: text(self.source),
             },
             "Notification" => Hook::Notification {
                 kind: text(self.notification_type),

@@ -12,6 +12,9 @@ const FOR_A_BROKER: u64 = 600;
 /// Seconds for what holds up the client's end.
 const AT_THE_END: u64 = 2;
 
+/// An event that older versions do not know: 2.1.197 does not get ready with it (measured).
+const NEWER: &str = "PostModelSwitch";
+
 /// The events that we are told of, and for how long the client waits for each answer.
 pub const EVENTS: &[(&str, u64)] = &[
     ("SessionStart", FOR_A_BROKER),
@@ -26,6 +29,7 @@ pub const EVENTS: &[(&str, u64)] = &[
     ("SubagentStop", FOR_A_BROKER),
     ("Stop", FOR_A_BROKER),
     ("StopFailure", FOR_A_BROKER),
+    (NEWER, FOR_A_BROKER),
     ("Notification", FOR_A_BROKER),
     ("SessionEnd", AT_THE_END),
 ];
@@ -37,8 +41,9 @@ pub const EVENTS: &[(&str, u64)] = &[
 /// `onFailure` stops that (measured: no request). And the user's own `disableAllHooks` would turn
 /// ours off, and the left arrow in the empty box would hand the session to the client's own daemon.
 ///
-/// `shuts`: the client knows `onFailure`. One that does not has a shell between, whose 2 stops the
-/// prompt when ours fails ([`crate::version::MIN_SHUTS`]); for another event 2 means other things.
+/// `shuts`: the client knows `onFailure`, and all of the events. One that does not has a shell between,
+/// whose 2 stops the prompt when ours fails ([`crate::version::MIN_SHUTS`]); for another event 2 means
+/// other things.
 #[must_use]
 pub fn settings(program: &str, args: &[&str], shuts: bool) -> String {
     let own = [&[program], args].concat();
@@ -57,7 +62,8 @@ pub fn settings(program: &str, args: &[&str], shuts: bool) -> String {
         });
         ((*event).to_owned(), json!([{ "hooks": [hook] }]))
     };
-    let hooks: serde_json::Map<String, Value> = EVENTS.iter().map(hook).collect();
+    let known = EVENTS.iter().filter(|(event, _)| shuts || *event != NEWER);
+    let hooks: serde_json::Map<String, Value> = known.map(hook).collect();
     json!({ "disableAllHooks": false, "disableAgentView": true, "hooks": hooks }).to_string()
 }
 
@@ -100,7 +106,9 @@ mod tests {
             let settings = settings("/a b/clsess", &["hook", "$x"], shuts);
             serde_json::from_str::<Value>(&settings).unwrap()
         };
-        let prompt = &made(false)["hooks"]["UserPromptSubmit"][0]["hooks"][0];
+        let older = made(false);
+        assert_eq!(older["hooks"].as_object().unwrap().len(), EVENTS.len() - 1);
+        let prompt = &older["hooks"]["UserPromptSubmit"][0]["hooks"][0];
         assert_eq!(prompt["command"], "/bin/sh");
         let words = ["-c", r#""$@" || exit 2"#, "sh", "/a b/clsess", "hook", "$x"];
         assert_eq!(prompt["args"], json!(words));

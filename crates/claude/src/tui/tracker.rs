@@ -217,7 +217,15 @@ impl Tracker {
                     self.finish(&How::Failed(error, last_message.unwrap_or_default()), out);
                 }
             }
-            Hook::SessionEnd { .. } | Hook::Notification { .. } | Hook::Other(_) => {}
+            // The others were nobody's choice.
+            Hook::ModelSwitch {
+                model,
+                source: Some(source),
+            } if matches!(&*source, "command" | "picker") => out.push(Happening::Model { model }),
+            Hook::ModelSwitch { .. }
+            | Hook::SessionEnd { .. }
+            | Hook::Notification { .. }
+            | Hook::Other(_) => {}
         }
         self.end_if_complete(out);
         Reply::Nothing

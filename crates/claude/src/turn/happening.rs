@@ -127,6 +127,11 @@ pub enum Happening {
         /// As the client names it: `default` is the flag's `manual`.
         mode: String,
     },
+    /// Somebody has chosen another model at the screen.
+    Model {
+        /// As the flag takes it.
+        model: String,
+    },
     /// A turn is over.
     TurnEnded {
         /// `None`: nobody asked for it.

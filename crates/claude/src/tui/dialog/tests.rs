@@ -213,6 +213,24 @@ fn the_box_for_prompts() {
     }
 }
 
+#[test]
+fn the_mode_that_is_shown() {
+    let shows = |line: &str| ordinary("⏵⏵ auto mode on").replace("⏸ manual mode on", line);
+    for (line, expected) in [
+        ("⏸ manual mode on", Some("default")),
+        ("⏸ plan mode on (shift+tab to cycle)", Some("plan")),
+        ("-- INSERT -- ⏸ plan mode on", Some("plan")),
+        ("⏵⏵ accept edits on", Some("acceptEdits")),
+        ("⏵⏵ bypass permissions on", Some("bypassPermissions")),
+        ("my own status\n  ⏵⏵ don't ask on", Some("dontAsk")),
+        ("Press Ctrl-C again to exit", None),
+        ("not ⏸ plan mode on", None),
+    ] {
+        assert_eq!(mode(&shows(line)), expected, "{line}");
+    }
+    assert_eq!(mode("⏸ plan mode on"), None);
+}
+
 /// Whoever quotes a dialog, on whatever screen: it is none.
 #[test]
 fn a_quoted_dialog_is_none() {

@@ -84,6 +84,22 @@ fn the_conversation_goes_on() {
             },
         ),
         (
+            "PostModelSwitch",
+            r#","from_model":"a","to_model":"c","requested_model":"b","source":"picker""#,
+            Hook::ModelSwitch {
+                model: "b".into(),
+                source: some("picker"),
+            },
+        ),
+        (
+            "PostModelSwitch",
+            r#","from_model":"a","to_model":"b","requested_model":null,"source":"command""#,
+            Hook::ModelSwitch {
+                model: "b".into(),
+                source: some("command"),
+            },
+        ),
+        (
             "Notification",
             r#","notification_type":"permission_prompt","message":"m""#,
             Hook::Notification {
