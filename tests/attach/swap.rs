@@ -198,7 +198,7 @@ fn what_is_chosen_without_a_turn_stays() {
         assert!(asked.contains(&named.to_lowercase()), "{asked}");
         let told = arguments.split("--model=").nth(1);
         let told = told.map(|rest| rest.split('\0').next().unwrap());
-        // The client takes its default for a name only where it does not resume.
+        // Its default has a name there: what is resumed without one keeps its model.
         let expected = if model == "default" {
             "claude-opus"
         } else {

@@ -345,13 +345,18 @@ impl Shown {
 
     /// The end of what is on the screen, for messages.
     pub fn last_words(&mut self) -> String {
-        let screen = String::from_utf8_lossy(&self.capture(false, 0)).into_owned();
+        let screen = self.text();
         let lines: Vec<&str> = screen
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty())
             .collect();
         lines[lines.len().saturating_sub(LAST_LINES)..].join("; ")
+    }
+
+    /// What is on the screen, to be read.
+    pub fn text(&mut self) -> String {
+        String::from_utf8_lossy(&self.capture(false, 0)).into_owned()
     }
 
     /// What is on the screen, with so many rows of history in front.

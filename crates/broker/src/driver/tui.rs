@@ -44,9 +44,6 @@ const WRITES: Duration = Duration::from_millis(300);
 /// this takes: nothing tells.
 const LOOKS: Duration = Duration::from_millis(1);
 
-/// Before and behind a paste.
-const PASTE: (&[u8], &[u8]) = (b"\x1b[200~", b"\x1b[201~");
-
 /// Bytes of an entry of the registry that are read; measured: 700.
 const MAX_ENTRY: u64 = 64 * 1024;
 
@@ -180,6 +177,8 @@ pub struct TuiBody {
     reported: Option<Instant>,
     /// It is to be ended then: the grace in milliseconds, and whether by SIGTERM at once.
     ends: Option<(Instant, u32, bool)>,
+    /// The permission mode that it showed then.
+    last_mode: Option<&'static str>,
     closed: bool,
 }
 
@@ -254,6 +253,7 @@ impl TuiBody {
             repeated: None,
             reported: None,
             ends: None,
+            last_mode: None,
             closed: false,
         }
     }
@@ -305,13 +305,10 @@ impl TuiBody {
         }
     }
 
-    /// The permission mode that it shows.
-    pub fn mode_shown(&mut self) -> Option<&'static str> {
-        mode(&self.screen())
-    }
-
-    fn screen(&mut self) -> String {
-        String::from_utf8_lossy(&self.shown.capture(false, 0)).into_owned()
+    /// The permission mode that it showed when it was told to end.
+    #[must_use]
+    pub fn last_mode(&self) -> Option<&'static str> {
+        self.last_mode
     }
 
     /// The terminal, and who looks at it.
@@ -460,7 +457,7 @@ impl TuiBody {
             Next::Keys(b"") => {}
             Next::Keys(keys) => self.shown.press(keys),
             Next::Paste(text) if self.takes_pastes() => {
-                let keys = [PASTE.0, text.as_bytes(), PASTE.1, b"\r"].concat();
+                let keys = [b"\x1b[200~", text.as_bytes(), b"\x1b[201~\r"].concat();
                 self.shown.press(&keys);
             }
             Next::Paste(_) => {
@@ -478,7 +475,7 @@ impl TuiBody {
     /// Whether what is pasted now gets into its input box. Enter behind it would choose something in a
     /// dialog (facts 0.9), where the editor's does not.
     fn takes_pastes(&mut self) -> bool {
-        self.quiet && self.shown.pastes() && takes_prompts(&self.screen())
+        self.quiet && self.shown.pastes() && takes_prompts(&self.shown.text())
     }
 
     /// Whether its editor has given the terminal back that was told something.
@@ -539,6 +536,8 @@ impl TuiBody {
     /// Asks for its end, which is put off as long as it may still be writing.
     pub fn end(&mut self, grace_ms: u32, now: bool) {
         self.closed = true;
+        // Its screen is gone with it.
+        self.last_mode = mode(&self.shown.text()).or(self.last_mode);
         let until = self.reported.map(|at| at + WRITES);
         match until.filter(|until| !now && *until > Instant::now()) {
             Some(until) => self.ends = Some((until, grace_ms, now)),

@@ -57,7 +57,7 @@ impl Session {
         let Some(Body::Tui(body)) = &mut self.body else {
             return;
         };
-        let screen = String::from_utf8_lossy(&body.shown().capture(false, 0)).into_owned();
+        let screen = body.shown().text();
         let found = dialog(&screen);
         if found.is_none() && takes_prompts(&screen) {
             body.shows_input_box();

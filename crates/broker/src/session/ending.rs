@@ -10,7 +10,6 @@ use super::task::Session;
 use super::turns::ms;
 use super::{Answer, now_ms};
 use crate::disk;
-use crate::driver::body::Body;
 use crate::store::Env;
 
 /// How long an agent that is started again may take to end, in milliseconds.
@@ -99,12 +98,7 @@ impl Session {
     pub(super) fn end_body(&mut self) {
         let grace = self.end_grace_ms;
         match &mut self.body {
-            Some(body) => {
-                if let Body::Tui(body) = body {
-                    self.mode_shown = body.mode_shown();
-                }
-                body.end(grace, false);
-            }
+            Some(body) => body.end(grace, false),
             // Still being started: ended as soon as it is there.
             None if self.launching.is_some() => {}
             None if self.left.is_some() => self.end_left(),

@@ -218,8 +218,11 @@ impl Session {
                     self.save_record();
                 }
             }
-            Happening::PermissionMode { mode } if self.life != Life::Ending => self.has_mode(&mode),
-            Happening::PermissionMode { .. } => {}
+            Happening::PermissionMode { mode } => {
+                if self.life != Life::Ending {
+                    self.has_mode(&mode);
+                }
+            }
             Happening::Model { model } => {
                 self.record.settings.model = Some(model);
                 self.save_record();

@@ -316,12 +316,8 @@ impl Session {
 
     /// The interface has ended by itself: the mode that somebody may have chosen behind its last turn, which
     /// no hook tells, is the session's. The client has written it at its end (measured), but for a
-    /// conversation without a turn.
-    pub(super) fn takes_mode_over(&mut self) {
-        let shown = self.mode_shown.take();
-        if self.driver() != Driver::Tui {
-            return;
-        }
+    /// conversation without a turn, of which is known what it has `shown`.
+    pub(super) fn takes_mode_over(&mut self, shown: Option<&str>) {
         let home = self.agent_home.as_ref();
         let written = home.and_then(|home| launch::last_mode(home, &self.record));
         if let Some(mode) = written.or_else(|| shown.map(str::to_owned)) {

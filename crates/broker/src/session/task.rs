@@ -230,8 +230,6 @@ pub(super) struct Session {
     pub(super) agent_home: Option<Home>,
     pub(super) model: Option<String>,
     pub(super) last_error: Option<Failure>,
-    /// The permission mode that the interface showed when it was told to end.
-    pub(super) mode_shown: Option<&'static str>,
     /// Whether somebody said that work goes on in the background.
     pub(super) background: usize,
     /// What the agent has set itself.
@@ -322,7 +320,6 @@ pub fn spawn(shared: Arc<Shared>, seed: Seed) -> Handle {
         agent_home: None,
         model: None,
         last_error: None,
-        mode_shown: None,
         background: 0,
         timers: Timers::default(),
         rests_since: None,
@@ -658,8 +655,11 @@ impl Session {
             self.undelivered = body.undelivered();
         }
         launch::forget(&self.dir);
-        if self.life == Life::Ending && matches!(exit, Exit::Exited(_)) {
-            self.takes_mode_over();
+        if let Some(Body::Tui(body)) = &body
+            && self.life == Life::Ending
+            && matches!(exit, Exit::Exited(_))
+        {
+            self.takes_mode_over(body.last_mode());
         }
         let said = body.map(|body| self.last_words(body)).unwrap_or_default();
         let killed = exit == Exit::Signalled(9) && self.start_waiters.is_empty();
