@@ -98,6 +98,67 @@ fn what_is_plain_is_pasted() {
     assert_eq!(edits(), 1);
 }
 
+/// The user's own hooks are run beside ours: one looks at the prompt, and one makes the model go on. What it
+/// says then is of the same turn, as without our hooks.
+#[test]
+fn a_users_own_hooks_work_beside_ours() {
+    let Some(world) = World::real() else { return };
+    let (seen, again) = (world.root().join("seen"), world.root().join("again"));
+    let hook = |command: String| json!([{"hooks": [{"type": "command", "command": command}]}]);
+    let once = format!(
+        r#"[ -e {0} ] || {{ touch {0}; echo '{{"decision":"block","reason":"more"}}'; }}"#,
+        again.display()
+    );
+    let hooks = json!({"hooks": {
+        "UserPromptSubmit": hook(format!("cat >> {}", seen.display())),
+        "Stop": hook(once),
+    }});
+    let settings = world.project().join(".claude");
+    std::fs::create_dir_all(&settings).unwrap();
+    std::fs::write(settings.join("settings.json"), hooks.to_string()).unwrap();
+    for driver in ["stream", "tui"] {
+        world.api.answer("first thing", "the first answer\n");
+        world.api.answer("Stop hook feedback", "the second answer");
+        let new = ["new", "--driver", driver, driver];
+        world.clsess(&new).run().ok();
+        let answer = "the first answer\nthe second answer\n";
+        assert_eq!(world.send(driver, "first thing"), answer, "{driver}");
+        std::fs::remove_file(&again).unwrap();
+        let looked = std::fs::read_to_string(&seen).unwrap();
+        assert!(looked.contains(r#""prompt":"first thing""#), "{looked}");
+        std::fs::remove_file(&seen).unwrap();
+    }
+}
+
+/// Who is no process of an agent says nothing in its name.
+#[test]
+fn a_hook_of_nobody_is_refused() {
+    let Some(world) = World::real() else { return };
+    session(&world);
+    let held = json!([{"text": "the answer", "hold": "h"}]);
+    world.api.rule("first thing", held);
+    let sent = world.clsess(&["send", "work", "first thing"]).spawn();
+    world.api.wait_hold("h", 1);
+    let id = world.show("work")["agent_session_id"].clone();
+    let forged = json!({
+        "session_id": id, "hook_event_name": "Stop", "last_assistant_message": "forged",
+    });
+    let (parent, socket) = (world.state(), world.socket());
+    let words = [
+        "hook",
+        "default",
+        parent.to_str().unwrap(),
+        socket.to_str().unwrap(),
+    ];
+    let hook = world.clsess(&words).stdin(forged.to_string()).run();
+    assert!(hook.stderr.contains("runs in no agent"), "{}", hook.stderr);
+    // 2 would mean something to an agent.
+    assert_eq!((hook.code, hook.text()), (1, ""));
+    assert_eq!(world.show("work")["state"], "working");
+    world.api.release("h");
+    assert_eq!(sent.wait().ok().text(), "the answer\n");
+}
+
 /// How many turns are run in a row when nothing else is said.
 const FEW: usize = 20;
 
