@@ -1,4 +1,4 @@
-//! A directory that is watched; nothing runs while nothing happens there.
+//! A directory, or a file, that is watched; nothing runs while nothing happens there.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -44,9 +44,21 @@ impl Watch {
         )
     }
 
+    /// Watches for what is written into a file, which need not be closed for that.
+    ///
+    /// # Errors
+    /// When the kernel gives no watch, or there is no such file.
+    pub fn for_growth(file: &Path) -> io::Result<Self> {
+        Self::of(file, AddWatchFlags::IN_MODIFY)
+    }
+
     fn new(dir: &Path, flags: AddWatchFlags) -> io::Result<Self> {
+        Self::of(dir, flags | AddWatchFlags::IN_ONLYDIR)
+    }
+
+    fn of(path: &Path, flags: AddWatchFlags) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        inotify.add_watch(dir, flags | AddWatchFlags::IN_ONLYDIR)?;
+        inotify.add_watch(path, flags)?;
         let events =
             pipe::Receiver::from_owned_fd_unchecked(inotify.as_fd().try_clone_to_owned()?)?;
         Ok(Self { events })

@@ -1,5 +1,7 @@
 //! What Codex says, as it was recorded, and what it means.
 
+use std::path::Path;
+
 use clsess_claude::turn::{Happening, Outcome};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -17,6 +19,8 @@ const WIRE: Uuid = Uuid::from_u128(1);
 struct Heard {
     tracker: Tracker,
     at: u64,
+    /// Its transcript says why a turn has failed.
+    knows: bool,
     told: Vec<String>,
 }
 
@@ -25,6 +29,7 @@ impl Heard {
         let mut heard = Self {
             tracker: Tracker::default(),
             at: 0,
+            knows: true,
             told: Vec::new(),
         };
         heard.says("idle");
@@ -39,8 +44,17 @@ impl Heard {
         self.at += 1;
         let state = State::read(format!("state={state}:app=codex").as_bytes()).unwrap();
         let mut out = Vec::new();
-        let why = |_: &std::path::Path, turn: &str| Some(format!("why {turn}"));
+        let knows = self.knows;
+        let why = |_: &Path, turn: &str| knows.then(|| format!("why {turn}"));
         self.tracker.report((state, self.at), why, &mut out);
+        self.tell(out);
+    }
+
+    fn looks_up(&mut self, last: bool) {
+        let knows = self.knows;
+        let why = |_: &Path, turn: &str| knows.then(|| format!("why {turn}"));
+        let mut out = Vec::new();
+        self.tracker.looks_up(why, last, &mut out);
         self.tell(out);
     }
 
@@ -132,6 +146,43 @@ fn a_turn_without_an_answer_has_failed_or_was_interrupted() {
         heard.says(state);
         assert_eq!(heard.told(), [expected, "idle"]);
     }
+}
+
+#[test]
+fn why_a_turn_has_failed_is_waited_for() {
+    let mut heard = Heard::new();
+    let fails = |heard: &mut Heard| {
+        heard.knows = false;
+        heard.tracker.begin(WIRE, "ask");
+        heard.prompt("ask");
+        heard.says("working");
+        heard.says("error");
+        assert_eq!(heard.told(), ["ours begins"]);
+        assert_eq!(heard.tracker.failed_in(), Some(Path::new("/t")));
+    };
+    let (known, unknown) = (
+        r#"ours failed "" why t1"#,
+        r#"ours failed "" Codex says that the turn has failed"#,
+    );
+    fails(&mut heard);
+    heard.looks_up(false);
+    assert!(heard.told().is_empty() && heard.tracker.is_due());
+    heard.knows = true;
+    heard.looks_up(false);
+    assert_eq!(heard.told(), [known, "idle"]);
+    assert!(!heard.tracker.is_due() && heard.tracker.facts().is_some());
+    // Not for ever, and not when something else comes.
+    fails(&mut heard);
+    heard.looks_up(true);
+    assert_eq!(heard.told(), [unknown, "idle"]);
+    fails(&mut heard);
+    heard.says("idle");
+    assert_eq!(heard.told(), [unknown, "idle"]);
+    fails(&mut heard);
+    heard.prompt("a person's");
+    assert_eq!(heard.told(), [unknown, "theirs begins"]);
+    heard.looks_up(true);
+    assert!(heard.told().is_empty());
 }
 
 #[test]

@@ -4,10 +4,10 @@
 //!   when it is not exactly that, when it would be put into somebody else's turn, and when it is taken
 //!   back meanwhile.
 //! - `Stop` says the answer; the turn is over when Codex comes to rest. Of a turn that fails and of one
-//!   that is interrupted there is nothing but that.
+//!   that is interrupted there is nothing but that; why it has failed is written down a little later.
 //! - A report of the terminal is heard once, whoever hears it again: it has a place.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clsess_claude::turn::{ErrorKind, Happening, MAX_ANSWER, Outcome, Ready, TurnEnd};
 use serde::{Deserialize, Serialize};
@@ -78,7 +78,9 @@ struct Run {
     /// Our prompt; none for a person's.
     asked: Option<Uuid>,
     turn: String,
-    transcript: Option<String>,
+    transcript: Option<PathBuf>,
+    /// It has failed, and the transcript does not say why yet.
+    failed: bool,
     /// It was said to be at work.
     worked: bool,
     /// What `Stop` has said.
@@ -132,10 +134,17 @@ impl Tracker {
         }
     }
 
-    /// Whether that is so.
+    /// Whether that is so, or whether a turn has failed and why is on its way.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        self.waits.as_ref().is_some_and(|waits| waits.unsure)
+        self.waits.as_ref().is_some_and(|waits| waits.unsure) || self.failed_in().is_some()
+    }
+
+    /// The transcript that is about to say why the turn has failed.
+    #[must_use]
+    pub fn failed_in(&self) -> Option<&Path> {
+        let failed = self.run.as_ref().filter(|run| run.failed)?;
+        failed.transcript.as_deref()
     }
 
     /// It did not come: whether it is to be typed again.
@@ -200,14 +209,45 @@ impl Tracker {
         if !state.is_rest() {
             return;
         }
-        let over = |run: &mut Run| run.worked || run.stopped.is_some();
+        let over = |run: &mut Run| run.failed || run.worked || run.stopped.is_some();
         if let Some(run) = self.run.take_if(over) {
-            let error = run.transcript.as_deref().filter(|_| state == State::Error);
-            let error = error.and_then(|path| why(Path::new(path), &run.turn));
-            self.ends(run, state, error, out);
+            match state {
+                State::Error if !run.failed && run.transcript.is_some() => {
+                    self.run = Some(Run {
+                        failed: true,
+                        ..run
+                    });
+                    return self.looks_up(why, false, out);
+                }
+                _ => self.ends(run, state, None, out),
+            }
         }
+        self.rests(out);
+    }
+
+    /// Looks why the turn has failed. `last`: if it is not there now it is not waited for any longer.
+    pub fn looks_up(
+        &mut self,
+        why: impl Fn(&Path, &str) -> Option<String>,
+        last: bool,
+        out: &mut Vec<Happening>,
+    ) {
+        let Some(run) = self.run.take_if(|run| run.failed) else {
+            return;
+        };
+        let error = run.transcript.as_deref();
+        let error = error.and_then(|path| why(path, &run.turn));
+        if error.is_none() && !last {
+            self.run = Some(run);
+            return;
+        }
+        self.ends(run, State::Error, error, out);
+        self.rests(out);
+    }
+
+    fn rests(&mut self, out: &mut Vec<Happening>) {
         let waits = self.waits.is_some() || self.run.is_some();
-        if self.facts.ready && !waits {
+        if self.facts.ready && self.facts.state.is_rest() && !waits {
             out.push(Happening::Idle);
         }
         self.may_be_ready(out);
@@ -258,8 +298,8 @@ impl Tracker {
         transcript: Option<String>,
         out: &mut Vec<Happening>,
     ) -> Reply {
-        // A turn that has said its answer is over when another prompt comes.
-        if let Some(run) = self.run.take_if(|run| run.stopped.is_some()) {
+        // A turn that has said its answer, or that it has failed, is over when another prompt comes.
+        if let Some(run) = self.run.take_if(|run| run.failed || run.stopped.is_some()) {
             self.ends(run, State::Done, None, out);
         }
         let Some(waits) = &self.waits else {
@@ -309,7 +349,8 @@ impl Tracker {
         self.run = Some(Run {
             asked,
             turn,
-            transcript,
+            transcript: transcript.map(PathBuf::from),
+            failed: false,
             worked: self.facts.state == State::Working,
             stopped: None,
         });
@@ -336,6 +377,7 @@ impl Tracker {
 
 fn end(run: Run, state: State, error: Option<String>) -> TurnEnd {
     let failed = |kind, why: &str| TurnEnd::without_result(Outcome::Failed, Some(kind), why);
+    let state = if run.failed { State::Error } else { state };
     let mut end = match (state, &run.stopped) {
         (State::Error, _) => failed(
             ErrorKind::Other,

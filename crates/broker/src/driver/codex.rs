@@ -4,6 +4,7 @@
 //! report with its place in all that was shown: so it counts once, though a later broker reads it
 //! again. Nothing here knows whose turn it is.
 
+use std::future::pending;
 use std::io;
 use std::path::Path;
 
@@ -24,16 +25,30 @@ use crate::codex::prompt::{ESCAPE, carried, typed};
 use crate::marks::scan::{MAX_MARK, Piece, Scanner};
 use crate::session::{Command, until};
 use crate::shown::{Shown, ShownEvent};
+use crate::watch::Watch;
 
 /// What a report begins with.
 const REPORT: &[u8] = b"\x1b]7501;";
 /// What is said in place of a report when it wants to be told of the focus.
 pub const READS: &str = "reads";
+/// The same when its transcript has grown that says why a turn has failed.
+pub const WRITES: &str = "writes";
 /// How long a prompt may take from the keys to its hook. Measured: 1.6 s in a new process, 3.4 s for
 /// 1 MB.
 const TAKES: Duration = Duration::from_secs(60);
 /// What a terminal tells of the focus by itself.
 const FOCUS: [&[u8]; 2] = [b"\x1b[I", b"\x1b[O"];
+
+async fn of_transcript(watch: Option<&mut Watch>) {
+    match watch {
+        Some(watch) => {
+            if watch.changed().await.is_err() {
+                pending().await
+            }
+        }
+        None => pending().await,
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -50,6 +65,8 @@ pub struct CodexBody {
     keeps: bool,
     /// It wants to be told of the focus.
     reads: bool,
+    /// The transcript that is about to say why a turn has failed.
+    writes: Option<Watch>,
     /// What was put and not sent.
     put: Vec<Vec<u8>>,
     /// The prompt that was typed and not taken, and how long it may take.
@@ -119,6 +136,7 @@ impl CodexBody {
             fed: 0,
             keeps: false,
             reads: false,
+            writes: None,
             put: Vec::new(),
             waits: None,
             draft: false,
@@ -197,9 +215,11 @@ impl CodexBody {
         for line in std::mem::take(&mut self.put) {
             match asked(&line) {
                 Asked::Prompt { uuid, text } => self.type_in(uuid, &text),
-                // A prompt that has not been taken is stopped by its hook; Esc at rest means another
-                // thing.
-                Asked::Interrupt if self.waits.is_none() => self.shown.press(ESCAPE),
+                // A prompt that has not been taken is stopped by its hook, and a turn that has failed
+                // is over; Esc at rest means another thing.
+                Asked::Interrupt if self.waits.is_none() && self.writes.is_none() => {
+                    self.shown.press(ESCAPE)
+                }
                 Asked::Interrupt | Asked::Answer { .. } | Asked::Other => {}
             }
         }
@@ -269,6 +289,32 @@ impl CodexBody {
         }
     }
 
+    /// A turn has failed, and why will stand in this transcript; none: that is known.
+    pub fn watches(&mut self, transcript: Option<&Path>) {
+        let Some(path) = transcript else {
+            self.writes = None;
+            return;
+        };
+        if self.writes.is_some() {
+            return;
+        }
+        match Watch::for_growth(path) {
+            Ok(watch) => {
+                self.writes = Some(watch);
+                // It may have grown since it was looked at.
+                self.grows();
+            }
+            // It is looked at once more when it is waited for no longer.
+            Err(error) => tracing::warn!(%error, "a transcript of Codex cannot be watched"),
+        }
+    }
+
+    fn grows(&mut self) {
+        if let Err(error) = self.said.report(WRITES.as_bytes(), None) {
+            tracing::warn!(%error, "it cannot be written down that a transcript has grown");
+        }
+    }
+
     /// A hook comes, perhaps once more.
     pub fn hook(&mut self, id: Uuid, input: &[u8], reply: Answer) {
         self.callers.hook(id, input, &mut self.said, reply);
@@ -299,6 +345,10 @@ impl CodexBody {
             let takes_until = self.waits.map(|(_, until)| until);
             let event = tokio::select! {
                 event = self.shown.next() => event,
+                () = of_transcript(self.writes.as_mut()) => {
+                    self.grows();
+                    continue;
+                }
                 () = until(takes_until) => {
                     self.waits = None;
                     return BodyEvent::Unreadable("it takes no prompt");

@@ -1,5 +1,7 @@
 //! Who makes of an agent's words what they mean: one for each kind of body.
 
+use std::path::Path;
+
 use clsess_claude::registry::registered;
 use clsess_claude::tui::prompt::representable;
 use clsess_claude::turn::{Facts, Happening, Tracker};
@@ -15,7 +17,7 @@ use crate::codex::prompt::carried;
 use crate::codex::state::State;
 use crate::codex::tracker::{self as codex, Stopped};
 use crate::codex::transcript;
-use crate::driver::codex::READS;
+use crate::driver::codex::{READS, WRITES};
 use crate::driver::marks::MARK;
 use crate::marks::scan::Piece;
 use crate::marks::tracker;
@@ -262,13 +264,22 @@ impl Ear {
         Some(known)
     }
 
+    /// As that of [`codex::Tracker`].
+    pub fn failed_in(&self) -> Option<&Path> {
+        match self {
+            Self::Codex(tracker) => tracker.failed_in(),
+            _ => None,
+        }
+    }
+
     /// As that of both.
     pub fn gone_with_results(&mut self, out: &mut Vec<Happening>) {
         match self {
             Self::Stream(tracker) => tracker.gone_with_results(out),
             Self::Tui(tracker) => tracker.gone_with_results(out),
+            Self::Codex(tracker) => tracker.looks_up(transcript::error, true, out),
             // What has not ended by then never does.
-            Self::Marks(_) | Self::Codex(_) => {}
+            Self::Marks(_) => {}
         }
     }
 
@@ -283,8 +294,10 @@ impl Ear {
 
     /// It did not come.
     pub fn overdue(&mut self, out: &mut Vec<Happening>) {
-        if let Self::Tui(tracker) = self {
-            tracker.overdue(out);
+        match self {
+            Self::Tui(tracker) => tracker.overdue(out),
+            Self::Codex(tracker) => tracker.looks_up(transcript::error, true, out),
+            Self::Stream(_) | Self::Marks(_) => {}
         }
     }
 }
@@ -332,6 +345,7 @@ fn said_by_codex(
     let line = read(line)?;
     match (line.report.as_deref(), line.at) {
         (Some(READS), _) => tracker.reads(out),
+        (Some(WRITES), _) => tracker.looks_up(transcript::error, false, out),
         (Some(report), Some(at)) => {
             if let Some(state) = State::read(report.as_bytes()) {
                 tracker.report((state, at), transcript::error, out);

@@ -66,6 +66,9 @@ impl Session {
         for told in answers {
             self.tell_hook(told);
         }
+        if let Some(Body::Codex(body)) = &mut self.body {
+            body.watches(self.tracker.failed_in());
+        }
         self.late = match self.tracker.is_due() {
             true => self.late.or(Some(Instant::now() + LATE)),
             false => None,
