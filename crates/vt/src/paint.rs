@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use crate::draw::Brush;
 use crate::modes::write_kitty_off;
-use crate::snapshot::write_known;
+use crate::snapshot::{write_blank, write_known};
 use crate::{Size, Terminal};
 
 /// What a viewer of another size shows already.
@@ -35,7 +35,8 @@ impl Terminal {
             if alternate {
                 brush.out.extend_from_slice(b"\x1b[?1049h");
             }
-            brush.out.extend_from_slice(b"\x1b[?7l\x1b[H\x1b[J");
+            brush.out.extend_from_slice(b"\x1b[?7l");
+            write_blank(size.rows, &mut brush.out);
             painted.rows = vec![Vec::new(); size.rows.into()];
         } else {
             brush.out.extend_from_slice(b"\x1b[?2026h\x1b[?25l");

@@ -23,6 +23,18 @@ pub(crate) fn write_plain(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\x1b[?6l\x1b[r\x1b[4l\x1b[?7h");
 }
 
+/// Makes a terminal of so many rows blank, whose printing is plain, with the cursor at home. Row by
+/// row as well: what was erased with a background there before the terminal became wider,
+/// alacritty 0.26 keeps below the cursor's row when all is erased at once (`Row::reset` looks at the
+/// last cell).
+pub(crate) fn write_blank(rows: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\x1b[H\x1b[J");
+    for row in 2..=rows {
+        let _ = write!(out, "\x1b[{row}H\x1b[K");
+    }
+    out.extend_from_slice(b"\x1b[H");
+}
+
 impl Terminal {
     /// The state as bytes that give it to any terminal of this size, whatever state that is in. What
     /// is pending is not in it.
@@ -38,7 +50,7 @@ impl Terminal {
         write_kitty_off(&mut brush.out);
         self.state.strings.write(&mut brush.out);
         self.state.tabs.write(self.size().cols, &mut brush.out);
-        brush.out.extend_from_slice(b"\x1b[H\x1b[J");
+        write_blank(self.size().rows, &mut brush.out);
         self.grid.on_main(|grid| brush.screen(grid));
         self.write_saved(&mut brush, 0);
         self.state.kitty[0].write(&mut brush.out);
@@ -81,7 +93,7 @@ impl Terminal {
         let _ = write!(brush.out, "\x1b[?{mode}h");
         write_plain(&mut brush.out);
         brush.pen = Pen::default();
-        brush.out.extend_from_slice(b"\x1b[H\x1b[J");
+        write_blank(self.size().rows, &mut brush.out);
         brush.screen(&self.grid);
         self.write_saved(brush, 1);
         self.state.kitty[1].write(&mut brush.out);
@@ -213,7 +225,7 @@ impl Terminal {
             return out;
         }
         write_known(&mut out);
-        out.extend_from_slice(b"\x1b[H\x1b[J");
+        write_blank(self.size().rows, &mut out);
         out.extend_from_slice(&said);
         if wrapped {
             out.extend_from_slice(b"\r\n");

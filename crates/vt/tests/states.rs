@@ -4,7 +4,7 @@
 
 mod judge;
 
-use clsess_vt::{Size, Terminal};
+use clsess_vt::{Painted, Size, Terminal};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -171,6 +171,29 @@ fn sequences_that_were_found() {
             if let Err(error) = holds(bytes.as_bytes(), at, Size { rows, cols }) {
                 panic!("{bytes:?} at {at}: {error}");
             }
+        }
+    }
+}
+
+/// What its own erasing leaves there of before it has grown.
+#[test]
+fn nothing_is_left_on_a_real_terminal() {
+    let (small, large) = (Size { rows: 5, cols: 10 }, Size { rows: 5, cols: 12 });
+    let red = b"\x1b[41m\x1b[H\x1b[J\x1b[m";
+    for alternate in [&b""[..], b"\x1b[?1049h"] {
+        let mut terminal = fed(&[alternate, b"x"], large);
+        let larger = Size { rows: 9, cols: 40 };
+        let picture = fed(&[alternate, b"x"], larger).paint(large, &mut Painted::default());
+        for bytes in [terminal.snapshot(), picture] {
+            let mut grown = judge::Judge::new(small, true);
+            for screen in [red, alternate, red] {
+                grown.feed(screen);
+            }
+            grown.resize(large);
+            grown.feed(&bytes);
+            let mut fresh = judge::Judge::new(large, true);
+            fresh.feed(&bytes);
+            assert_eq!(grown.seen(), fresh.seen());
         }
     }
 }

@@ -9,6 +9,7 @@
 //! - alacritty's DCH of more than the row has blanks cells in front of the cursor in colour;
 //! - alacritty's DECSC saves the character sets, but not which one SO and SI have chosen;
 //! - alacritty's ECH on the second half of a wide character leaves the first;
+//! - of rows that were erased with a background before it became wider, alacritty's ED leaves it;
 //! - IL and DL put the cursor into the first column (as in xterm, kitty, VTE);
 //! - `CSI ! p`, 47, 1047 and 1048 are not known to alacritty.
 #![allow(dead_code)]
@@ -84,6 +85,11 @@ impl Judge {
             size,
             wraps,
         }
+    }
+
+    pub fn resize(&mut self, size: Size) {
+        self.size = size;
+        self.term.resize(Dim(size));
     }
 
     pub fn feed(&mut self, bytes: &[u8]) {
