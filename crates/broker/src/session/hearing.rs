@@ -130,9 +130,15 @@ impl Session {
         match told.stopped {
             Some((wire, Stopped::Altered)) => self.not_sent(wire, true),
             Some((wire, Stopped::TakenBack)) => self.not_sent(wire, false),
+            Some((wire, Stopped::Early)) if self.is_stopping(wire) => self.not_sent(wire, false),
             Some((wire, Stopped::Early)) => self.comes_later(wire),
             None => {}
         }
+    }
+
+    fn is_stopping(&self, wire: Uuid) -> bool {
+        let running = self.running.as_ref().filter(|it| it.wire == wire);
+        running.is_some_and(|it| it.stopping.is_some())
     }
 
     /// A prompt that was typed into the interface was not sent: its turn is over.
