@@ -76,8 +76,8 @@ fn what_is_plain_is_pasted() {
     let (long, first) = (latin.chars().cycle().take(497), world.api.next());
     let prompts = [
         format!("a{printable}."),
-        format!("a\n\n{}", long.collect::<String>()),
-        "a  \n  b\n\\ c".to_owned(),
+        format!("a {}", long.collect::<String>()),
+        "a    b \\ c".to_owned(),
         "1".to_owned(),
     ];
     for (at, prompt) in prompts.iter().enumerate() {
@@ -96,6 +96,39 @@ fn what_is_plain_is_pasted() {
     // After an interrupt its prompt may be in the box.
     interrupt(&world);
     assert_eq!(edits(), 1);
+}
+
+/// The smallest image.
+const IMAGE: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00\x90wS\xde\x00\x00\x00\x0cIDATx\x9cc\xf8\xcf\xc0\x00\x00\x03\x01\x01\x00\xc9\xfe\x92\xef\x00\x00\x00\x00IEND\xaeB`\x82";
+
+/// The client makes an image of a pasted line that is the path of one; to us it is a text as any other.
+#[test]
+fn paths_of_images_are_texts() {
+    let Some(world) = World::real() else { return };
+    let image = world.project().join("a.png");
+    std::fs::write(&image, IMAGE).unwrap();
+    session(&world);
+    world.send("work", "first thing");
+    let path = image.to_str().unwrap();
+    // The client reads a pasted path as a shell does.
+    let disguised = path.replace(".png", ".p\\ng");
+    let first = world.api.next();
+    let prompts = [
+        format!("look at\n{path}"),
+        format!("look at {path}"),
+        "a.png".to_owned(),
+        format!("look at {disguised}\n{disguised}"),
+        "what was it?".to_owned(),
+    ];
+    for prompt in &prompts {
+        assert_eq!(world.send("work", prompt), format!("you said: {prompt}\n"));
+    }
+    assert_eq!(world.api.prompts(first), prompts);
+    let last = world.api.main_requests(first).pop().unwrap();
+    let body = world.api.body(last["index"].as_u64().unwrap());
+    assert!(!body.to_string().contains("\"image\""), "{body}");
+    let log = world.clsess(&["log", "work", "--json"]).run().ok();
+    assert_eq!(log.json_lines().len(), 1 + prompts.len());
 }
 
 /// The user's own hooks are run beside ours: one looks at the prompt, and one makes the model go on. What it

@@ -57,6 +57,27 @@ fn the_clients_own_interface_is_the_same_for_everybody_and_outlives_the_broker()
     dirty.until_same("in a terminal that has seen much", &first);
 }
 
+/// How many lines the client folds depends on the height of its terminal.
+#[test]
+fn whoever_looks_through_a_small_window_changes_no_prompt() {
+    let Some(world) = World::real() else { return };
+    world.clsess(&["new", "work", "--driver", "tui"]).run().ok();
+    world.send("work", "first thing");
+    let mut sent = vec!["first thing".to_owned()];
+    for rows in [8, 10, 11, 5] {
+        let person = attach(&world, "work", Size(rows, 60));
+        person.until_screen(|text| text.contains('❯'));
+        for prompt in ["one", "one\ntwo", "one\ntwo\nthree"] {
+            let said = world.send("work", prompt);
+            assert_eq!(said, format!("you said: {prompt}\n"), "{rows}");
+            sent.push(prompt.to_owned());
+        }
+        person.type_in(DETACH);
+        assert_eq!(person.exit(), 0);
+    }
+    assert_eq!(world.api.prompts(0), sent);
+}
+
 /// A person at the screen and a `send` from elsewhere have the same session: both turns are told.
 #[test]
 fn a_person_and_a_send_share_the_interface() {

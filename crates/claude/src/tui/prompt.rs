@@ -70,21 +70,26 @@ pub fn representable(prompt: &str) -> Result<&str, Why> {
     }
 }
 
-/// Characters that are pasted at most, and newlines among them: a longer text is folded, and comes
-/// to the model with words of the client's around it (measured: from 800, and from 3).
-const MAX_PASTE: (usize, usize) = (500, 2);
+/// Characters that are pasted at most: a longer text is folded, and comes to the model with words of the
+/// client's around it (measured: from 800, and from a number of lines that goes down to 2 in a low
+/// terminal).
+const MAX_PASTE: usize = 500;
+
+/// What the name of an image ends with. The client looks for it, on the clipboard too.
+const IMAGES: [&str; 5] = [".png", ".jpg", ".jpeg", ".gif", ".webp"];
 
 /// Whether a paste carries a prompt unchanged, of those that can be typed at all, and the box takes Enter
-/// behind it for itself by no menu. Not these: a tab becomes blanks, CRLF a newline, what is not
-/// composed is composed (which nothing below U+0300 is), and some first characters mean something.
+/// behind it for itself by no menu. Not these: lines are folded, a tab becomes blanks, what is not
+/// composed is composed (which nothing below U+0300 is), some first characters mean something, and
+/// the name of an image may become that image.
 pub(super) fn is_plain(prompt: &str) -> bool {
-    let (longest, newlines) = MAX_PASTE;
-    let plain = |c: char| c == '\n' || c < '\u{300}' && !c.is_control() && c != '@';
+    let plain = |c: char| c < '\u{300}' && !c.is_control() && c != '@';
+    let lower = prompt.to_ascii_lowercase();
     prompt.starts_with(|c: char| c.is_ascii_alphanumeric())
         && !prompt.ends_with('\\')
         && prompt.chars().all(plain)
-        && prompt.chars().count() <= longest
-        && prompt.matches('\n').count() <= newlines
+        && prompt.chars().count() <= MAX_PASTE
+        && !IMAGES.iter().any(|image| lower.contains(image))
 }
 
 /// What ends the client, alone in the box.
@@ -126,7 +131,7 @@ mod tests {
         let (longest, longer) = ("é".repeat(499), "x".repeat(501));
         for plain in [
             "a",
-            "1. a\n\nb",
+            "1. a",
             "a $b `c` \\ \"d\" ~\u{2ff}",
             &format!("a{longest}"),
         ] {
@@ -142,11 +147,13 @@ mod tests {
             "É",
             "a\tb",
             "a\r\nb",
-            "a\nb\nc\nd",
+            "a\nb",
             "a@b",
             "a\\",
             "a\u{301}",
             "a\u{9b}",
+            "a /tmp/a.png",
+            "1.JPeG",
             &longer,
         ] {
             assert!(!is_plain(other), "{other}");
