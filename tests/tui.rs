@@ -101,9 +101,10 @@ fn what_is_plain_is_pasted() {
 /// The smallest image.
 const IMAGE: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00\x90wS\xde\x00\x00\x00\x0cIDATx\x9cc\xf8\xcf\xc0\x00\x00\x03\x01\x01\x00\xc9\xfe\x92\xef\x00\x00\x00\x00IEND\xaeB`\x82";
 
-/// The client makes an image of a pasted line that is the path of one; to us it is a text as any other.
+/// The client makes an image of a pasted line that is the path of one, and offers an emoji for the beginning
+/// of its name; to us both are texts as any other.
 #[test]
-fn paths_of_images_are_texts() {
+fn paths_of_images_and_names_of_emoji_are_texts() {
     let Some(world) = World::real() else { return };
     let image = world.project().join("a.png");
     std::fs::write(&image, IMAGE).unwrap();
@@ -117,6 +118,8 @@ fn paths_of_images_are_texts() {
         format!("look at\n{path}"),
         format!("look at {path}"),
         "a.png".to_owned(),
+        "and :smi".to_owned(),
+        "é :+1".to_owned(),
         format!("look at {disguised}\n{disguised}"),
         "what was it?".to_owned(),
     ];

@@ -86,10 +86,17 @@ pub(super) fn is_plain(prompt: &str) -> bool {
     let plain = |c: char| c < '\u{300}' && !c.is_control() && c != '@';
     let lower = prompt.to_ascii_lowercase();
     prompt.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && !prompt.ends_with('\\')
+        && !takes_enter(prompt)
         && prompt.chars().all(plain)
         && prompt.chars().count() <= MAX_PASTE
         && !IMAGES.iter().any(|image| lower.contains(image))
+}
+
+/// Whether Enter behind a prompt, at its end, does something else: a backslash makes a newline of it, and
+/// behind a mention of a file or the name of an emoji it chooses one of a menu.
+pub(super) fn takes_enter(prompt: &str) -> bool {
+    let last = prompt.rsplit(char::is_whitespace).next();
+    last.is_some_and(|last| last.ends_with('\\') || last.contains('@') || last.starts_with(':'))
 }
 
 /// What ends the client, alone in the box.
@@ -150,6 +157,7 @@ mod tests {
             "a\nb",
             "a@b",
             "a\\",
+            "a :sm",
             "a\u{301}",
             "a\u{9b}",
             "a /tmp/a.png",

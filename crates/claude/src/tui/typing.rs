@@ -15,14 +15,13 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::prompt::is_plain;
+use super::prompt::{is_plain, takes_enter};
 
 /// Opens the client's editor.
 const EDITOR: &[u8] = b"\x07";
 /// Submits what is in the box.
 const ENTER: &[u8] = b"\r";
-/// The same from the beginning of the line, for what ends in a backslash, which would make a newline
-/// of it, or in a mention of a file, which would choose one of a menu.
+/// The same from the beginning of the line, for what would take it for something else at its end.
 const ENTER_FROM_BEGINNING: &[u8] = b"\x01\r";
 /// Leaves the client's shell mode, which an empty box may be in, and opens the editor.
 const OUT_OF_SHELL: &[u8] = b"\x7f\x07";
@@ -297,9 +296,7 @@ impl Typing {
                 if let Some(prompt) = &mut self.prompt {
                     prompt.entered = true;
                 }
-                let last = self.text().rsplit(char::is_whitespace).next();
-                let last = last.unwrap_or_default();
-                Next::Keys(match last.ends_with('\\') || last.contains('@') {
+                Next::Keys(match takes_enter(self.text()) {
                     true => ENTER_FROM_BEGINNING,
                     false => ENTER,
                 })
@@ -570,7 +567,7 @@ mod tests {
 
     #[test]
     fn what_would_take_enter_for_itself_is_left_first() {
-        for text in ["a\\", "read @/etc/hosts"] {
+        for text in ["a\\", "read @/etc/hosts", "see :smi"] {
             let mut typing = begun(text);
             let _ = typing.edit("");
             assert_eq!(typing.is_back(), Next::Keys(ENTER_FROM_BEGINNING));
