@@ -98,6 +98,24 @@ fn what_is_plain_is_pasted() {
     assert_eq!(edits(), 1);
 }
 
+/// A person's own keys: the editor has none, and Enter makes a newline.
+#[test]
+fn keys_that_mean_something_else_are_left_alone() {
+    let Some(world) = World::real() else { return };
+    let keys = json!({"bindings": [{"context": "Chat", "bindings": {
+        "ctrl+g": null, "enter": "chat:newline", "ctrl+s": "chat:submit",
+    }}]});
+    let claude = world.home().join(".claude");
+    std::fs::create_dir_all(&claude).unwrap();
+    std::fs::write(claude.join("keybindings.json"), keys.to_string()).unwrap();
+    session(&world);
+    let prompts = ["first thing", "two\nlines", "an end \\", "and :smi"];
+    for prompt in prompts {
+        assert_eq!(world.send("work", prompt), format!("you said: {prompt}\n"));
+    }
+    assert_eq!(world.api.prompts(0), prompts);
+}
+
 /// The smallest image.
 const IMAGE: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00\x90wS\xde\x00\x00\x00\x0cIDATx\x9cc\xf8\xcf\xc0\x00\x00\x03\x01\x01\x00\xc9\xfe\x92\xef\x00\x00\x00\x00IEND\xaeB`\x82";
 

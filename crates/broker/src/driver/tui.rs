@@ -346,6 +346,11 @@ impl TuiBody {
         self.put.push(line.to_vec());
     }
 
+    /// As that of [`Typing`].
+    pub fn knows_other_enter(&mut self, knows: bool) {
+        self.typing.knows_other_enter(knows);
+    }
+
     /// Whether nothing works in the background: no dialog comes up by itself then.
     pub fn is_quiet(&mut self, quiet: bool) {
         self.quiet = quiet;

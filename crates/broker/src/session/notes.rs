@@ -291,7 +291,7 @@ impl Session {
         }
         self.body = Some(body);
         self.takes_up_wire();
-        self.watches_registry(false);
+        self.is_of_version(false);
         self.may_come_again();
         self.keep_given();
         self.take_back_unmeant();

@@ -354,12 +354,15 @@ impl Session {
         version.is_some_and(|version: Version| version >= RECORDED)
     }
 
-    /// The agent's state is heard from its registry where it may not tell it by itself.
-    pub(super) fn watches_registry(&mut self, begins: bool) {
-        if self.tells_all() {
+    /// What is known of the interface by its version: its keys, and whether its state is heard from its
+    /// registry, since it may not tell it by itself.
+    pub(super) fn is_of_version(&mut self, begins: bool) {
+        let tells_all = self.tells_all();
+        let Some(Body::Tui(body)) = &mut self.body else {
             return;
-        }
-        if let (Some(Body::Tui(body)), Some(home)) = (&mut self.body, &self.agent_home) {
+        };
+        body.knows_other_enter(tells_all);
+        if let Some(home) = self.agent_home.as_ref().filter(|_| !tells_all) {
             body.watch(home.registry_dir(), begins);
         }
     }

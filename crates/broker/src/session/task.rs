@@ -496,7 +496,7 @@ impl Session {
                 self.body = Some(launched.body);
                 self.wired = launched.tapped.map(Wired::new);
                 self.wire_lost = false;
-                self.watches_registry(true);
+                self.is_of_version(true);
                 self.may_ask_at_start();
                 self.is_embodied();
                 self.greet();

@@ -19,10 +19,14 @@ use super::prompt::{is_plain, takes_enter};
 
 /// Opens the client's editor.
 const EDITOR: &[u8] = b"\x07";
+/// The same, where somebody has given that key another meaning.
+const OTHER_EDITOR: &[u8] = b"\x18\x05";
 /// Submits what is in the box.
 const ENTER: &[u8] = b"\r";
 /// The same from the beginning of the line, for what would take it for something else at its end.
 const ENTER_FROM_BEGINNING: &[u8] = b"\x01\r";
+/// The same as Enter, where somebody has given that another meaning; a menu does not take it.
+const OTHER_ENTER: &[u8] = b"\x18\x13";
 /// Leaves the client's shell mode, which an empty box may be in, and opens the editor.
 const OUT_OF_SHELL: &[u8] = b"\x7f\x07";
 /// Leaves whatever has the keys instead of the box: a search, the transcript, a menu. And ends the
@@ -62,6 +66,12 @@ pub struct Typing {
     away: bool,
     /// The box is known to be empty: what stood there was taken, or the editor has seen that.
     empty: bool,
+    /// The client knows [`OTHER_ENTER`]; to an older one it means another thing.
+    knows_other_enter: bool,
+    /// Enter has not submitted.
+    other_enter: bool,
+    /// The editor did not come by its key.
+    other_editor: bool,
     /// The last prompt may have been entered before it was typed.
     retyped: bool,
     /// What is in the box is of ours, and was not sent.
@@ -170,6 +180,11 @@ impl Typing {
         self.open(What::Look)
     }
 
+    /// Whether the client is one that has another key for Enter.
+    pub fn knows_other_enter(&mut self, knows: bool) {
+        self.knows_other_enter = knows;
+    }
+
     /// The editor is opened once for nothing, so that the first prompt does not wait for that.
     pub fn warm(&mut self) -> Next {
         match self.step {
@@ -244,6 +259,9 @@ impl Typing {
             (What::Look, String::new())
         } else if there.trim_end() == prompt.text.trim_end() {
             prompt.tries += 1;
+            if prompt.entered && !prompt.stopped {
+                self.other_enter = self.knows_other_enter;
+            }
             if self.touched || self.unknown {
                 // the client may have been told that it is for the shell
                 self.left = true;
@@ -297,6 +315,7 @@ impl Typing {
                     prompt.entered = true;
                 }
                 Next::Keys(match takes_enter(self.text()) {
+                    _ if self.other_enter => OTHER_ENTER,
                     true => ENTER_FROM_BEGINNING,
                     false => ENTER,
                 })
@@ -404,6 +423,7 @@ impl Typing {
             Step::Escaping(what) => self.open(what),
             // nobody waits for these
             Step::Opening(What::Restore | What::Warm) => {
+                self.other_editor = !self.other_editor;
                 self.step = Step::Rest;
                 self.go_on()
             }
@@ -411,6 +431,7 @@ impl Typing {
                 if !self.may_try() {
                     return Next::GiveUp;
                 }
+                self.other_editor = !self.other_editor;
                 self.step = Step::Escaping(what);
                 Next::Keys(ESCAPE)
             }
@@ -446,7 +467,12 @@ impl Typing {
         match self.prompt {
             _ if self.away => NOTHING,
             Some(_) if self.touched || self.left || self.unknown => self.open(What::Clear),
-            Some(ref mut prompt) if self.empty && prompt.tries == 0 && is_plain(&prompt.text) => {
+            Some(ref mut prompt)
+                if self.empty
+                    && !self.other_enter
+                    && prompt.tries == 0
+                    && is_plain(&prompt.text) =>
+            {
                 prompt.entered = true;
                 let text = prompt.text.clone();
                 (self.step, self.empty) = (Step::Entered, false);
@@ -467,7 +493,10 @@ impl Typing {
 
     fn open(&mut self, what: What) -> Next {
         self.step = Step::Opening(what);
-        Next::Keys(EDITOR)
+        Next::Keys(match self.other_editor {
+            true => OTHER_EDITOR,
+            false => EDITOR,
+        })
     }
 }
 
@@ -717,10 +746,32 @@ mod tests {
         let mut typing = begun("a");
         assert_eq!(typing.overdue(), Next::Keys(ESCAPE));
         assert_eq!(typing.bound(), Some(ESCAPES));
-        assert_eq!(typing.overdue(), Next::Keys(EDITOR));
+        assert_eq!(typing.overdue(), Next::Keys(OTHER_EDITOR));
         assert_eq!(typing.overdue(), Next::Keys(ESCAPE));
         assert_eq!(typing.overdue(), Next::Keys(EDITOR));
         assert_eq!(typing.overdue(), Next::GiveUp);
+    }
+
+    #[test]
+    fn keys_that_do_something_else_are_found_out_once() {
+        let mut typing = Typing::default();
+        typing.knows_other_enter(true);
+        assert_eq!(typing.warm(), Next::Keys(EDITOR));
+        assert_eq!(typing.begin(ID, "a"), NOTHING);
+        assert_eq!(typing.overdue(), Next::Keys(OTHER_EDITOR));
+        let _ = typing.edit("");
+        assert_eq!(typing.is_back(), Next::Keys(ENTER));
+        // It is still there, with a newline behind it.
+        assert_eq!(typing.overdue(), Next::Keys(OTHER_EDITOR));
+        assert_eq!(typing.edit("a\n").as_deref(), Some("a"));
+        assert_eq!(typing.is_back(), Next::Keys(OTHER_ENTER));
+        assert_eq!(typing.is_taken(ID), NOTHING);
+        for text in ["b", "b\\"] {
+            assert_eq!(typing.begin(ID, text), Next::Keys(OTHER_EDITOR));
+            let _ = typing.edit("");
+            assert_eq!(typing.is_back(), Next::Keys(OTHER_ENTER));
+            assert_eq!(typing.is_taken(ID), NOTHING);
+        }
     }
 
     #[test]
