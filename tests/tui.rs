@@ -98,6 +98,22 @@ fn what_is_plain_is_pasted() {
     assert_eq!(edits(), 1);
 }
 
+/// Nobody would hear what becomes of a prompt, and whether it was sent.
+#[test]
+fn without_hooks_nothing_is_typed() {
+    let Some(world) = World::real() else { return };
+    let new = world
+        .clsess(&["new", "work", "--driver", "tui"])
+        .env("CLAUDE_CODE_SIMPLE", "1");
+    let refused = new.run().fails(1);
+    assert!(
+        refused.stderr.contains("runs no hooks"),
+        "{}",
+        refused.stderr
+    );
+    assert!(world.api.prompts(0).is_empty());
+}
+
 /// A person's own keys: the editor has none, and Enter makes a newline.
 #[test]
 fn keys_that_mean_something_else_are_left_alone() {

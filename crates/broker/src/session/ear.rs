@@ -264,6 +264,11 @@ impl Ear {
         Some(known)
     }
 
+    /// As that of [`tui::Tracker`].
+    pub fn runs_no_hooks(&self) -> bool {
+        matches!(self, Self::Tui(tracker) if tracker.runs_no_hooks())
+    }
+
     /// As that of [`codex::Tracker`].
     pub fn failed_in(&self) -> Option<&Path> {
         match self {

@@ -30,6 +30,10 @@ const MAX_EVENT_JSON: usize = 64 * 1024;
 /// How long what belongs together may be apart: hooks are processes. Measured: ±20 ms (facts 11).
 pub(super) const LATE: Duration = Duration::from_secs(2);
 
+/// How long the first hook of an interface may take from when that shows that it takes prompts. Measured:
+/// 50 ms before or after it.
+pub(super) const FIRST_HOOK: Duration = Duration::from_secs(15);
+
 impl Session {
     /// Accounts for the lines that have come.
     pub(super) fn lines(&mut self) {
@@ -68,6 +72,10 @@ impl Session {
         }
         if let Some(Body::Codex(body)) = &mut self.body {
             body.watches(self.tracker.failed_in());
+        }
+        if self.life == Life::Starting && self.tracker.runs_no_hooks() {
+            let by = Instant::now() + FIRST_HOOK;
+            self.start_deadline = Some(self.start_deadline.map_or(by, |at| at.min(by)));
         }
         self.late = match self.tracker.is_due() {
             true => self.late.or(Some(Instant::now() + LATE)),

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::conversation::Refused;
 use super::ear::Ear;
 use super::ending::{END_SLACK, EndWaiter, EndWhy};
+use super::hearing::FIRST_HOOK;
 use super::launch::{self, Launched};
 use super::life::{self, Action, Event, Life};
 use super::limits::Limit;
@@ -1039,13 +1040,15 @@ impl Session {
     fn deadlines(&mut self, now: Instant) {
         let overdue = self.start_deadline.is_some_and(|at| at <= now);
         if self.life == Life::Starting && overdue && self.waits_for_people_at_start() {
-            self.start_deadline = None;
+            // Whoever looks at one that is of no use to us leaves it some time.
+            self.start_deadline = self.tracker.runs_no_hooks().then(|| now + FIRST_HOOK);
         } else if self.life == Life::Starting && overdue {
             self.start_deadline = None;
             self.launching = None;
             let failure = match self.driver() {
                 Driver::Marks => no_prompt(&self.record),
                 Driver::Codex => not_ready(self.body.as_mut()),
+                _ if self.tracker.runs_no_hooks() => no_hooks(),
                 _ => start_timeout(),
             };
             self.abort_start(failure);
@@ -1096,6 +1099,15 @@ fn lost_unasked(why: Option<&str>) -> Box<TurnEnd> {
 pub fn start_timeout() -> Failure {
     Failure::new(ErrorCode::StartTimeout, "the agent was not ready in time")
         .hint("give it longer with --start-timeout or start_timeout in the config")
+}
+
+/// The interface runs no hooks, so nobody would hear what becomes of a prompt.
+fn no_hooks() -> Failure {
+    let message = "the agent's interface runs no hooks, and tells nothing without them";
+    Failure::new(ErrorCode::AgentStartFailed, message).hint(
+        "they are off by CLAUDE_CODE_SIMPLE, --bare or a policy (disableAllHooks, \
+         allowManagedHooksOnly); --driver stream needs none",
+    )
 }
 
 /// The program has shown no prompt in time.

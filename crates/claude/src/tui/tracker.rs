@@ -59,6 +59,10 @@ pub struct Tracker {
     /// A turn has ended, and the client has not said since that it is at rest.
     idle_due: bool,
     ready: bool,
+    /// It shows that it takes prompts.
+    shows_ready: bool,
+    /// A hook has come: they are run. Without them a prompt would go out that nobody hears of.
+    runs_hooks: bool,
     /// Other hooks may make the model go on after `Stop`: it is the end only when the client is
     /// at rest too, some 20 ms later.
     stop_is_not_all: bool,
@@ -130,7 +134,7 @@ impl Tracker {
     /// A turn that was accepted already goes on: another broker heard its beginning. Its end will
     /// be looked for in the transcript.
     pub fn take_up(&mut self, uuid: Uuid, prompt_id: Option<String>) {
-        self.ready = true;
+        (self.ready, self.runs_hooks) = (true, true);
         let mut run = Run::new(Some(uuid), prompt_id);
         run.taken_up = true;
         self.run = Some(run);
@@ -152,6 +156,10 @@ impl Tracker {
     /// Accounts for a hook. `id` is its own, by which it is answered: the `request_id` of a
     /// question.
     pub fn hook(&mut self, id: &str, call: Call, out: &mut Vec<Happening>) -> Reply {
+        self.runs_hooks = true;
+        if self.shows_ready && self.is_ready(out) && self.level == Level::Busy {
+            out.push(Happening::Running);
+        }
         if let Some(mode) = &call.permission_mode
             && call.agent.is_none()
             && self.mode.as_ref() != Some(mode)

@@ -20,7 +20,6 @@ fn number(uuid: Uuid) -> String {
 }
 
 /// A tracker, and what may still happen to the turns it was told of.
-#[derive(Default)]
 pub struct Player {
     tracker: Tracker,
     /// Begun and not ended, and whether they were accepted.
@@ -44,6 +43,27 @@ pub fn play(scripts: &str) -> String {
     played.join("\n") + "\n"
 }
 
+/// One whose conversation has begun.
+fn begun(mut tracker: Tracker) -> Tracker {
+    let call = json!({"hook_event_name": "SessionStart", "source": "startup"}).to_string();
+    let call = hooks::parse(call.as_bytes()).unwrap();
+    let mut out = Vec::new();
+    tracker.hook("start", call, &mut out);
+    assert!(out.is_empty());
+    tracker
+}
+
+impl Default for Player {
+    fn default() -> Self {
+        Self {
+            tracker: begun(Tracker::default()),
+            open: BTreeMap::new(),
+            questions: Vec::new(),
+            unasked: false,
+        }
+    }
+}
+
 impl Player {
     /// Plays a line.
     pub fn line(&mut self, line: &str) -> Vec<String> {
@@ -65,7 +85,8 @@ impl Player {
                     self.line(&line);
                 }
             }
-            "others" => self.tracker = Tracker::new(true),
+            "others" => self.tracker = begun(Tracker::new(true)),
+            "no-hooks" => self.tracker = Tracker::default(),
             "begin" => {
                 let (turn, prompt) = rest.split_once(' ').unwrap_or((rest, ""));
                 let known = self.open.contains_key(&id(turn));

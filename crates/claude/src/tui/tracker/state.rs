@@ -86,7 +86,7 @@ impl Tracker {
         if level == Level::Busy {
             self.is_ready(out);
             // told again and again, with what it is at
-            out.extend((before != level).then_some(Happening::Running));
+            out.extend((before != level && self.ready).then_some(Happening::Running));
         }
         // somebody has answered at the screen; of several questions we cannot tell which
         if before == Level::Blocked && level == Level::Busy && self.asking.is_one() {
@@ -107,7 +107,7 @@ impl Tracker {
                 run.rested = Some(how);
                 self.end_if_complete(out);
             }
-            None if news && before == Level::Unknown => {}
+            None if news && before == Level::Unknown || !self.ready => {}
             None => self.idle(out),
         }
     }
@@ -117,9 +117,17 @@ impl Tracker {
         out.push(Happening::Idle);
     }
 
-    /// The client takes prompts; true when that was told now.
-    fn is_ready(&mut self, out: &mut Vec<Happening>) -> bool {
-        let news = !std::mem::replace(&mut self.ready, true);
+    /// Whether it shows that it takes prompts, and no hook has come, which the start of a conversation has.
+    #[must_use]
+    pub fn runs_no_hooks(&self) -> bool {
+        self.shows_ready && !self.runs_hooks
+    }
+
+    /// The client takes prompts, and its hooks run; true when that was told now.
+    pub(super) fn is_ready(&mut self, out: &mut Vec<Happening>) -> bool {
+        self.shows_ready = true;
+        let news = self.runs_hooks && !self.ready;
+        self.ready |= news;
         if news {
             out.push(Happening::Ready(Box::new(Ready {
                 version: self.version.clone(),
