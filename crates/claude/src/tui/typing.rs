@@ -29,6 +29,8 @@ const ENTER_FROM_BEGINNING: &[u8] = b"\x01\r";
 const OTHER_ENTER: &[u8] = b"\x18\x13";
 /// Leaves the client's shell mode, which an empty box may be in, and opens the editor.
 const OUT_OF_SHELL: &[u8] = b"\x7f\x07";
+/// The same by the other key.
+const OTHER_OUT_OF_SHELL: &[u8] = b"\x7f\x18\x05";
 /// Leaves whatever has the keys instead of the box: a search, the transcript, a menu. And ends the
 /// running turn (facts 3.5).
 pub const ESCAPE: &[u8] = b"\x1b";
@@ -303,7 +305,10 @@ impl Typing {
             What::Clear => {
                 (self.touched, self.left, self.unknown) = (false, false, false);
                 self.step = Step::Opening(What::Put);
-                Next::Keys(OUT_OF_SHELL)
+                Next::Keys(match self.other_editor {
+                    true => OTHER_OUT_OF_SHELL,
+                    false => OUT_OF_SHELL,
+                })
             }
             What::Put if self.prompt.as_ref().is_some_and(|prompt| prompt.stopped) => {
                 self.left = true;
@@ -772,6 +777,10 @@ mod tests {
             assert_eq!(typing.is_back(), Next::Keys(OTHER_ENTER));
             assert_eq!(typing.is_taken(ID), NOTHING);
         }
+        typing.is_touched();
+        assert_eq!(typing.begin(ID, "c"), Next::Keys(OTHER_EDITOR));
+        let _ = typing.edit("draft");
+        assert_eq!(typing.is_back(), Next::Keys(OTHER_OUT_OF_SHELL));
     }
 
     #[test]
