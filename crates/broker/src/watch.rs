@@ -64,6 +64,16 @@ impl Watch {
         Ok(Self { events })
     }
 
+    /// As [`Watch::changed`], and never where nothing is watched, or it fails.
+    pub async fn change(watch: Option<&mut Self>) {
+        if let Some(watch) = watch
+            && watch.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
     /// Returns when something has happened there; what, is seen by looking. Can be dropped and called
     /// again.
     ///

@@ -4,7 +4,6 @@
 //! report with its place in all that was shown: so it counts once, though a later broker reads it
 //! again. Nothing here knows whose turn it is.
 
-use std::future::pending;
 use std::io;
 use std::path::Path;
 
@@ -38,17 +37,6 @@ pub const WRITES: &str = "writes";
 const TAKES: Duration = Duration::from_secs(60);
 /// What a terminal tells of the focus by itself.
 const FOCUS: [&[u8]; 2] = [b"\x1b[I", b"\x1b[O"];
-
-async fn of_transcript(watch: Option<&mut Watch>) {
-    match watch {
-        Some(watch) => {
-            if watch.changed().await.is_err() {
-                pending().await
-            }
-        }
-        None => pending().await,
-    }
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -345,7 +333,7 @@ impl CodexBody {
             let takes_until = self.waits.map(|(_, until)| until);
             let event = tokio::select! {
                 event = self.shown.next() => event,
-                () = of_transcript(self.writes.as_mut()) => {
+                () = Watch::change(self.writes.as_mut()) => {
                     self.grows();
                     continue;
                 }

@@ -135,14 +135,7 @@ async fn of_registry(registry: Option<&mut Registry>) {
     if registry.from > Instant::now() {
         return sleep_until(registry.from).await;
     }
-    match &mut registry.watched {
-        Some((_, watch)) => {
-            if watch.changed().await.is_err() {
-                pending().await
-            }
-        }
-        None => pending().await,
-    }
+    Watch::change(registry.watched.as_mut().map(|(_, watch)| watch)).await;
 }
 
 /// See the module.
