@@ -84,15 +84,20 @@ fn asleep(world: &World, count: usize) -> Vec<(String, String)> {
     let names = (0..count).map(|n| format!("work{n}"));
     let made = names.map(|name| {
         world.session(&name);
-        for prompt in PROMPTS {
-            world.send(&name, prompt);
-        }
-        let id = world.conversation(&name);
+        let id = three_turns(world, &name);
         (name, id)
     });
     let made = made.collect();
     world.clsess(&["broker", "stop"]).run().ok();
     made
+}
+
+/// The conversation of a session, in which there now are three turns.
+fn three_turns(world: &World, name: &str) -> String {
+    for prompt in PROMPTS {
+        world.send(name, prompt);
+    }
+    world.conversation(name)
 }
 
 fn damage(path: &Path, how: impl Fn(&mut Vec<String>)) {
@@ -214,6 +219,32 @@ fn a_bad_last_line_is_none_of_it() {
         );
         assert_eq!(prompts_left(&world), 3);
         world.clsess(&["broker", "stop"]).run().ok();
+    }
+}
+
+/// An old client has done so with its first turn: it reads all of it in whatever order.
+#[test]
+fn a_turn_that_stands_before_an_earlier_one_is_not_lost() {
+    for version in ["2.1.328", "2.1.197"] {
+        let Some(world) = World::real_of(&[version]) else {
+            return;
+        };
+        let new = ["new", "work", "--driver", "tui"];
+        world.clsess(&new).run().ok();
+        let id = three_turns(&world, "work");
+        world.clsess(&["broker", "stop"]).run().ok();
+        damage(&world.transcript(&id), |lines| {
+            let (from, to) = (nth(lines, "user", 1), nth(lines, "user", 2));
+            let second: Vec<String> = lines.drain(from..to).collect();
+            let first = nth(lines, "user", 0);
+            lines.splice(first..first, second);
+        });
+        let done = send(&world, "work", "four-q").ok();
+        assert_eq!(
+            (done.text(), done.stderr.as_str()),
+            ("you said: four-q\n", "")
+        );
+        assert_eq!(prompts_left(&world), 3, "{version}");
     }
 }
 

@@ -76,6 +76,19 @@ fn what_the_client_writes_is_whole() {
     assert_eq!(check(&lines, Some(last)), Condition::Whole);
 }
 
+/// An old client's first turn, under load.
+#[test]
+fn a_later_line_may_stand_before_an_earlier_one() {
+    let (mut lines, last) = three();
+    let turns = prompts(&lines);
+    let second: Vec<String> = lines.drain(turns[1]..turns[2]).collect();
+    lines.splice(..0, second);
+    assert_eq!(check(&lines, Some(last)), Condition::Whole);
+    // As soon as one of them is missing it is missed.
+    lines.remove(0);
+    assert!(matches!(check(&lines, Some(last)), Condition::Damaged(_)));
+}
+
 #[test]
 fn a_bad_last_line_is_what_a_client_leaves_that_dies() {
     let (lines, last) = three();
