@@ -82,6 +82,40 @@ fn session(world: &World, name: &str, size: Size, script: &str) {
     world.clsess(&new).run().ok();
 }
 
+/// Says on its terminal how large that is, at first and whenever it changes, and what is typed; into
+/// a file with the pixels too. (A shell loses a `WINCH` that comes while its trap for it runs.)
+const SAYS_SIZE: &str = "import fcntl, os, select, signal, struct, sys, termios, tty
+tty.setcbreak(0)
+woken, wakes = os.pipe()
+os.set_blocking(wakes, False)
+signal.signal(signal.SIGWINCH, lambda *_: None)
+signal.set_wakeup_fd(wakes)
+changed = True
+while True:
+    if changed:
+        size = struct.unpack('HHHH', fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))
+        print(*size[:2], flush=True)
+        with open(sys.argv[1], 'a') as said:
+            print(*size, file=said)
+    ready = select.select([0, woken], [], [])[0]
+    changed = woken in ready and os.read(woken, 999)
+    if 0 in ready:
+        print(f'key {os.read(0, 1).decode()}.', flush=True)
+";
+
+/// A session `work` in which this runs; the file that it writes.
+fn says_size(world: &World) -> PathBuf {
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let (script, said) = (
+        world.project().join("says.py"),
+        world.project().join("said"),
+    );
+    std::fs::write(&script, SAYS_SIZE).unwrap();
+    let run = format!("exec {python} {} {}", script.display(), said.display());
+    session(world, "work", USUAL, &run);
+    said
+}
+
 /// `clsess attach NAME` in a terminal of its own.
 fn attach(world: &World, name: &str, size: Size) -> Terminal {
     attach_with(world, &["attach", name], size)

@@ -7,20 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{World, until};
 use crate::terminal::Size;
-use crate::{USUAL, attach, session};
-
-/// Says rows, columns and pixels of its terminal into a file whenever they change.
-const SAYS: &str = "import fcntl, signal, struct, sys, termios
-def say(*_):
-    size = struct.unpack('HHHH', fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))
-    with open(sys.argv[1], 'a') as out:
-        print(*size, file=out)
-signal.signal(signal.SIGWINCH, say)
-say()
-print('ready', flush=True)
-while True:
-    signal.pause()
-";
+use crate::{USUAL, attach, says_size};
 
 fn wait_said(file: &Path, wanted: &str) {
     until(wanted, || {
@@ -32,24 +19,13 @@ fn wait_said(file: &Path, wanted: &str) {
 #[test]
 fn a_new_size_reaches_the_program() {
     let Some(world) = World::bare() else { return };
-    let said = world.project().join("said");
-    // A signal that comes just before the shell reads is heard behind that.
-    session(
-        &world,
-        "work",
-        USUAL,
-        &format!(
-            "say() {{ stty size >>{}; }}; trap say WINCH; say; echo ready; \
-             while :; do read -r -t 1 || :; done",
-            said.display()
-        ),
-    );
-    wait_said(&said, "24 80");
+    let said = says_size(&world);
+    wait_said(&said, "24 80 0 0");
     let terminal = attach(&world, "work", USUAL);
-    terminal.until_screen(|text| text.contains("ready"));
+    terminal.until_screen(|text| text.contains("24 80"));
     for (rows, cols) in [(30, 100), (3, 9), (1, 2), (24, 80), (60, 300)] {
         terminal.resize(Size(rows, cols));
-        wait_said(&said, &format!("{rows} {cols}"));
+        wait_said(&said, &format!("{rows} {cols} {} {}", cols * 8, rows * 16));
     }
 }
 
@@ -72,16 +48,7 @@ fn a_size_that_was_another_one_for_a_moment_is_drawn_anew() {
 #[test]
 fn pixels_are_told_too() {
     let Some(world) = World::bare() else { return };
-    let said = world.project().join("said");
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let script = world.project().join("says.py");
-    std::fs::write(&script, SAYS).unwrap();
-    session(
-        &world,
-        "work",
-        USUAL,
-        &format!("exec {python} {} {}", script.display(), said.display()),
-    );
+    let said = says_size(&world);
     wait_said(&said, "24 80 0 0");
     let terminal = attach(&world, "work", USUAL);
     wait_said(&said, "24 80 640 384");

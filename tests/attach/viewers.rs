@@ -2,7 +2,7 @@
 
 use crate::harness::{World, until};
 use crate::terminal::{Judge, Size, Terminal};
-use crate::{Speaker, USUAL, attach, attach_with, session, wait_attached};
+use crate::{Speaker, USUAL, attach, attach_with, says_size, session, wait_attached};
 
 #[test]
 fn two_of_one_size_see_the_same() {
@@ -25,10 +25,6 @@ fn two_of_one_size_see_the_same() {
     }
 }
 
-/// A program that says how large its terminal is when that changes, and what is typed.
-const SAYS_SIZE: &str = "stty -echo -icanon; trap 'stty size' WINCH; stty size; \
-    while :; do read -rsn 1 -t 60 key && echo \"key $key.\"; done";
-
 fn shows(terminal: &Terminal, text: &str) {
     terminal.until_screen(|screen| screen.contains(text));
 }
@@ -36,7 +32,7 @@ fn shows(terminal: &Terminal, text: &str) {
 #[test]
 fn the_size_is_that_of_whoever_wrote_last() {
     let Some(world) = World::bare() else { return };
-    session(&world, "work", USUAL, SAYS_SIZE);
+    says_size(&world);
     let small = attach(&world, "work", Size(10, 40));
     shows(&small, "10 40");
     let large = attach(&world, "work", Size(30, 100));
@@ -69,7 +65,7 @@ fn the_size_is_that_of_whoever_wrote_last() {
 #[test]
 fn who_only_looks_types_nothing_and_decides_nothing() {
     let Some(world) = World::bare() else { return };
-    session(&world, "work", USUAL, SAYS_SIZE);
+    says_size(&world);
     let writes = attach(&world, "work", USUAL);
     shows(&writes, "24 80");
     let looks = attach_with(&world, &["attach", "-r", "work"], Size(40, 90));
