@@ -226,6 +226,8 @@ struct Told {
     end: ResultLine,
     /// The last line was the model's, and its message had ended.
     whole: bool,
+    /// How often more came all the same.
+    continued: u32,
     cut: CutOff,
 }
 
@@ -433,7 +435,8 @@ impl Told {
             return;
         };
         if flag(entry.isMeta) == Some(true) && entry.promptId.is_some() {
-            // written by the client to make the model go on
+            // written by the client to make the model go on: by itself, or since a hook says so
+            self.continued += u32::from(self.whole);
             self.whole = false;
         }
         for block in blocks(Some(content)) {
@@ -476,6 +479,7 @@ impl Told {
     fn end(self) -> TurnEnd {
         let mut end = self.run.end(self.end, None);
         end.known_already = true;
+        end.continued = self.continued;
         if !self.whole {
             end.fail(
                 ErrorKind::NoResult,
@@ -692,7 +696,8 @@ mod tests {
         let mut on = vec![user(3, Some(2), "two"), said(4, "end_turn", text), meta];
         assert_eq!(check(&on, 3), Fate::CutOff(answered));
         on.push(said(6, "end_turn", text));
-        assert!(matches!(check(&on, 3), Fate::Ended(_)));
+        assert!(matches!(check(&on, 3), Fate::Ended(end) if end.continued == 1));
+        assert!(matches!(check(&on[..2], 3), Fate::Ended(end) if end.continued == 0));
         let only = [user(1, None, "one")];
         let only = fate(only[0].as_bytes(), id(1)).unwrap();
         let first = CutOff {

@@ -20,8 +20,8 @@ use std::collections::VecDeque;
 
 use uuid::Uuid;
 
-pub(crate) use end::outcome;
 pub use end::{AgentError, ErrorKind, Outcome, TurnEnd};
+pub(crate) use end::{ends_with, outcome};
 pub use facts::Facts;
 pub use happening::{Happening, Question, QuestionKind, Ready};
 use happening::{ready, version_row};

@@ -385,7 +385,9 @@ impl Session {
         let line = self.journal.line(turn).unwrap_or(wire);
         let home = self.agent_home.as_ref();
         let fate = home.and_then(|home| launch::fate(home, &self.record, line));
-        if let Some(Fate::Ended(told)) = fate {
+        if let Some(Fate::Ended(told)) = fate
+            && end.is_told_by(&told)
+        {
             end.answer = told.answer;
             end.texts = told.texts;
             end.doubtful = false;

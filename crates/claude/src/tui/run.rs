@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use super::wired::Wired;
 use crate::stream::ResultLine;
-use crate::turn::{ErrorKind, Happening, MAX_ANSWER, MAX_TEXTS, Outcome, TurnEnd, outcome};
+use crate::turn::{
+    ErrorKind, Happening, MAX_ANSWER, MAX_TEXTS, Outcome, TurnEnd, ends_with, outcome,
+};
 
 /// Messages of one turn. Beyond it nothing is kept of what is said, but for the last message.
 const MAX_MESSAGES: usize = 4096;
@@ -23,6 +25,8 @@ pub(super) struct Run {
     pub(super) taken_up: bool,
     /// `Stop` came: the text of the last message.
     pub(super) stopped: Option<String>,
+    /// How often a hook of `Stop` has made the model go on.
+    continued: u32,
     /// The client is at rest, as far as it tells its state.
     pub(super) rested: Option<Rest>,
     /// We have told it to end.
@@ -109,6 +113,7 @@ impl Run {
                 if all_said {
                     // a hook of `Stop` has made the model go on
                     self.stopped = None;
+                    self.continued += 1;
                 }
                 if !self.wired.is_on() {
                     // one that never got to its end was cut, and is said anew
@@ -163,6 +168,14 @@ impl Run {
         message.number = Some(number);
         message.text.push_str(&delta);
         self.wired.hooked(asked, number, &message.text, out);
+    }
+
+    /// `Stop` comes, with the text of the last message. `again`: one came before, and was not the end.
+    pub(super) fn stop(&mut self, said: String, again: bool) {
+        self.stopped = Some(said);
+        if again {
+            self.continued = self.continued.max(1);
+        }
     }
 
     /// A tool is called, or has its result: what was said before it is not the answer.
@@ -235,8 +248,10 @@ impl Run {
         });
         // of a last block that is blank `Stop` says nothing, and the words may be on their way
         let silent = stopped.as_deref().is_some_and(str::is_empty);
-        let certain = count < 2 && whole && !end.corrected && !silent;
+        let certain = count < 2 && whole && !end.corrected && !silent && !self.taken_up;
         end.doubtful = matches!(how, How::Stopped) && !certain;
+        end.continued = self.continued;
+        end.last_words = stopped;
         let mut messages = self.messages.into_iter().peekable();
         while let Some(message) = messages.next() {
             let next = messages.peek();
@@ -296,13 +311,6 @@ fn status_in(text: &str) -> Option<u16> {
     let words = after.split(|c: char| !c.is_ascii_alphanumeric());
     let mut numbers = words.filter_map(|word| word.parse().ok());
     numbers.find(|number| (400..600).contains(number))
-}
-
-/// Whether a message ends in these words: `Stop` tells its last block of text, trimmed (measured).
-fn ends_with(told: &str, said: &str) -> bool {
-    let words = |text| str::chars(text).rev().filter(|c| !c.is_whitespace());
-    let mut told = words(told);
-    words(said).all(|c| told.next() == Some(c))
 }
 
 /// The same words.

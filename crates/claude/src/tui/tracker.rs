@@ -205,14 +205,14 @@ impl Tracker {
             Hook::Stop {
                 last_message,
                 background,
-                ..
+                again,
             } => {
                 if self.background != background {
                     self.background = background;
                     out.push(Happening::BackgroundTasks { count: background });
                 }
                 if let Some(run) = self.of_turn(call.prompt_id, out) {
-                    run.stopped = Some(last_message.unwrap_or_default());
+                    run.stop(last_message.unwrap_or_default(), again);
                     self.asking.gone_of(None, out);
                     self.end_if_complete(out);
                 }

@@ -50,9 +50,14 @@ pub struct TurnEnd {
     /// In the interface: the last message is as the end's hook says it, since another one was told
     /// while it came.
     pub corrected: bool,
-    /// In the interface: of several messages one may have broken off, and was said again. Only the
-    /// transcript tells.
+    /// In the interface: of several messages one may have broken off, and was said again; or the
+    /// turn's beginning was told to somebody else. Only the transcript tells, as soon as
+    /// [`Self::is_told_by`] it.
     pub doubtful: bool,
+    /// In the interface: the last block of text, trimmed, as the end's hook says it.
+    pub last_words: Option<String>,
+    /// In the interface: how often the turn was made to go on when it had ended, by a hook of `Stop`.
+    pub continued: u32,
     /// In the interface: what passed on the wire is not what its hooks say. Theirs is the answer.
     pub wire_differs: bool,
     /// In the interface: the `promptId` of the turn's lines in the transcript.
@@ -170,6 +175,15 @@ impl TurnEnd {
         }
     }
 
+    /// Whether this account of the turn, from its transcript, tells all of it. The client writes some
+    /// 50 ms after it has told the end, and each time that a hook makes the model go on the turn
+    /// looks as if it had ended there.
+    #[must_use]
+    pub fn is_told_by(&self, transcript: &Self) -> bool {
+        let last = self.last_words.as_deref().unwrap_or_default();
+        transcript.continued >= self.continued && ends_with(&transcript.answer, last)
+    }
+
     pub(crate) fn fail(&mut self, kind: ErrorKind, why: &str) {
         self.outcome = Outcome::Failed;
         self.error = Some(AgentError {
@@ -238,5 +252,44 @@ fn kind(result: &ResultLine, terminal: &str, error: &str) -> ErrorKind {
         ("server_error", ..) | (.., Some(500..=599)) => ErrorKind::Server,
         ("invalid_request", ..) | (.., Some(400..=499)) => ErrorKind::BadRequest,
         _ => ErrorKind::Other,
+    }
+}
+
+/// Whether a text ends in these words: `Stop` tells its last block of text, trimmed (measured).
+pub(crate) fn ends_with(told: &str, said: &str) -> bool {
+    let words = |text| str::chars(text).rev().filter(|c| !c.is_whitespace());
+    let mut told = words(told);
+    words(said).all(|c| told.next() == Some(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_written_yet_is_told_from_what_is() {
+        let heard = |last: &str, continued| TurnEnd {
+            last_words: Some(last.to_owned()),
+            continued,
+            ..TurnEnd::default()
+        };
+        let written = |answer: &str, continued| TurnEnd {
+            answer: answer.to_owned(),
+            continued,
+            ..TurnEnd::default()
+        };
+        for (heard, written, all) in [
+            (heard("two", 0), written("one two\n", 0), true),
+            (heard("two", 1), written("one two", 1), true),
+            (heard("two", 1), written("one", 0), false),
+            (heard("so", 1), written("so", 0), false),
+            (heard("so", 1), written("soso", 1), true),
+            // whoever has not heard the beginning may know of less
+            (heard("so", 1), written("sososo", 2), true),
+            (heard("", 0), written(" ", 0), true),
+            (heard("", 1), written("one", 0), false),
+        ] {
+            assert_eq!(heard.is_told_by(&written), all, "{heard:?} {written:?}");
+        }
     }
 }

@@ -207,6 +207,8 @@ impl Run {
             num_turns: result.num_turns,
             known_already: false,
             doubtful: false,
+            last_words: None,
+            continued: 0,
             corrected: false,
             wire_differs: false,
             prompt_id: None,

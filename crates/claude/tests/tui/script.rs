@@ -356,12 +356,16 @@ fn show(happening: &Happening) -> String {
                 .then(|| end.prompt_id.map_or_else(String::new, number));
             let elsewhere = elsewhere.map(|prompt| format!(" in the transcript of {prompt}"));
             format!(
-                "[{}] ended {:?}{}{}{}: {} of {:?}",
+                "[{}] ended {:?}{}{}{}{}: {} of {:?}",
                 of(asked),
                 end.outcome,
                 error.unwrap_or_default(),
                 elsewhere.unwrap_or_default(),
                 if end.corrected { " corrected" } else { "" },
+                match end.continued {
+                    0 => String::new(),
+                    times => format!(" continued {times}"),
+                },
                 end.answer,
                 end.texts,
             )
