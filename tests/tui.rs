@@ -346,6 +346,32 @@ fn an_old_version_without_a_registry() {
     interrupt(&world);
 }
 
+/// The same with a slow hook of the user's that makes the model go on: nothing tells that it runs.
+#[test]
+fn an_old_version_without_a_registry_waits_for_hooks() {
+    let Some(world) = World::real_of(&["2.1.197"]) else {
+        return;
+    };
+    std::fs::create_dir_all(world.home().join(".claude")).unwrap();
+    std::fs::write(world.home().join(".claude/sessions"), "").unwrap();
+    let again = world.root().join("again");
+    // longer than what belongs together may be apart
+    let slow = format!(
+        r#"[ -e {0} ] || {{ sleep 4; touch {0}; echo '{{"decision":"block","reason":"more"}}'; }}"#,
+        again.display()
+    );
+    let hooks = json!({"hooks": {"Stop": [{"hooks": [{"type": "command", "command": slow}]}]}});
+    let settings = world.project().join(".claude");
+    std::fs::create_dir_all(&settings).unwrap();
+    std::fs::write(settings.join("settings.json"), hooks.to_string()).unwrap();
+    session(&world);
+    world.api.answer("first thing", "the first answer\n");
+    world.api.answer("Stop hook feedback", "the second answer");
+    let answer = "the first answer\nthe second answer\n";
+    assert_eq!(world.send("work", "first thing"), answer);
+    assert_eq!(world.send("work", "second"), "you said: second\n");
+}
+
 /// What the interface would change is not typed into it, and what it changes all the same is not
 /// sent.
 #[test]

@@ -166,6 +166,8 @@ struct Entry<'a> {
     #[serde(borrow, rename = "type")]
     kind: Raw<'a>,
     #[serde(borrow)]
+    subtype: Raw<'a>,
+    #[serde(borrow)]
     uuid: Raw<'a>,
     #[serde(borrow)]
     parentUuid: Raw<'a>,
@@ -228,6 +230,8 @@ struct Told {
     whole: bool,
     /// How often more came all the same.
     continued: u32,
+    /// The client has written that the turn is over: the interface does, behind all hooks.
+    over: bool,
     cut: CutOff,
 }
 
@@ -348,6 +352,9 @@ fn is_last(line: &[u8], user: Uuid, told: &mut Option<Told>) -> bool {
             return true;
         }
         Some("user") => told.user(&entry),
+        Some("system") => {
+            told.over |= told.whole && text(entry.subtype).as_deref() == Some("turn_duration");
+        }
         _ => {}
     }
     false
@@ -480,6 +487,7 @@ impl Told {
         let mut end = self.run.end(self.end, None);
         end.known_already = true;
         end.continued = self.continued;
+        end.over = self.over;
         if !self.whole {
             end.fail(
                 ErrorKind::NoResult,
@@ -696,7 +704,9 @@ mod tests {
         let mut on = vec![user(3, Some(2), "two"), said(4, "end_turn", text), meta];
         assert_eq!(check(&on, 3), Fate::CutOff(answered));
         on.push(said(6, "end_turn", text));
-        assert!(matches!(check(&on, 3), Fate::Ended(end) if end.continued == 1));
+        assert!(matches!(check(&on, 3), Fate::Ended(end) if end.continued == 1 && !end.over));
+        on.push(r#"{"type":"system","subtype":"turn_duration"}"#.to_owned());
+        assert!(matches!(check(&on, 3), Fate::Ended(end) if end.over));
         assert!(matches!(check(&on[..2], 3), Fate::Ended(end) if end.continued == 0));
         let only = [user(1, None, "one")];
         let only = fate(only[0].as_bytes(), id(1)).unwrap();

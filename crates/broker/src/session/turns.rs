@@ -150,6 +150,9 @@ impl Stop {
 const IN_TRANSCRIPT: Duration = Duration::from_secs(3);
 /// How often that is looked for: rarely at all.
 const LOOK: Duration = Duration::from_millis(50);
+/// The longest that a user's hook of `Stop` is waited for where nothing but the transcript tells when
+/// it is done: the client ends a hook after 600 s. Looked for every second.
+const HOOKS_OF_STOP: Duration = Duration::from_secs(660);
 
 /// The end of a turn that is looked for in the transcript.
 pub(super) struct Doubt {
@@ -397,10 +400,10 @@ impl Session {
         let doubt = self.doubt.take();
         // Of an answer that is empty there may be nothing in the transcript.
         let empty = end.answer.is_empty();
-        let patience = if empty {
-            IN_TRANSCRIPT / 3
-        } else {
-            IN_TRANSCRIPT
+        let (patience, look) = match empty {
+            _ if end.may_go_on => (HOOKS_OF_STOP, 20 * LOOK),
+            true => (IN_TRANSCRIPT / 3, LOOK),
+            false => (IN_TRANSCRIPT, LOOK),
         };
         let until = doubt.as_ref().map_or(now + patience, |doubt| doubt.until);
         if now >= until {
@@ -410,7 +413,7 @@ impl Session {
         self.doubt = Some(Doubt {
             wire,
             end,
-            due: now + LOOK,
+            due: now + look,
             until,
             idle: doubt.is_some_and(|doubt| doubt.idle),
         });

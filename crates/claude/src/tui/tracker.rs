@@ -363,6 +363,9 @@ impl Tracker {
         let (asked, rested) = (run.asked, run.rested.is_some());
         let mut end = Box::new(run.end(how));
         end.agent_session_id = self.session;
+        let silent = self.stop_is_not_all && !rested && self.level == Level::Unknown;
+        end.may_go_on = silent && matches!(how, How::Stopped);
+        end.doubtful |= end.may_go_on;
         self.asking.gone_of(None, out);
         out.push(Happening::TurnEnded { asked, end });
         self.idle_due = true;

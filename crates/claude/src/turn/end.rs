@@ -58,6 +58,11 @@ pub struct TurnEnd {
     pub last_words: Option<String>,
     /// In the interface: how often the turn was made to go on when it had ended, by a hook of `Stop`.
     pub continued: u32,
+    /// In the interface: a hook of `Stop` may still make the model go on, and this client says in no
+    /// way whether it is at work.
+    pub may_go_on: bool,
+    /// In the interface's transcript: the client has written that the turn is over.
+    pub over: bool,
     /// In the interface: what passed on the wire is not what its hooks say. Theirs is the answer.
     pub wire_differs: bool,
     /// In the interface: the `promptId` of the turn's lines in the transcript.
@@ -181,6 +186,10 @@ impl TurnEnd {
     #[must_use]
     pub fn is_told_by(&self, transcript: &Self) -> bool {
         let last = self.last_words.as_deref().unwrap_or_default();
+        if self.may_go_on {
+            // what came behind `Stop` was told to nobody
+            return transcript.over;
+        }
         transcript.continued >= self.continued && ends_with(&transcript.answer, last)
     }
 

@@ -209,6 +209,8 @@ impl Run {
             doubtful: false,
             last_words: None,
             continued: 0,
+            may_go_on: false,
+            over: false,
             corrected: false,
             wire_differs: false,
             prompt_id: None,
