@@ -41,6 +41,28 @@ fn approve(world: &World, meanwhile: impl FnOnce()) {
     assert!(world.project().join("new").exists());
 }
 
+/// The user's own hooks: a command for each event.
+fn own_hooks(world: &World, commands: &[(&str, String)]) {
+    let hooks: serde_json::Map<_, _> = commands
+        .iter()
+        .map(|(event, command)| {
+            let hook = json!([{"hooks": [{"type": "command", "command": command}]}]);
+            ((*event).to_owned(), hook)
+        })
+        .collect();
+    let settings = world.project().join(".claude");
+    std::fs::create_dir_all(&settings).unwrap();
+    let hooks = json!({ "hooks": hooks }).to_string();
+    std::fs::write(settings.join("settings.json"), hooks).unwrap();
+}
+
+/// The client cannot write its registry: where its directory should be is a file.
+fn no_registry(world: &World) {
+    let home = world.home().join(".claude");
+    std::fs::create_dir_all(&home).unwrap();
+    std::fs::write(home.join("sessions"), "").unwrap();
+}
+
 /// A turn is broken off, and the next one is right.
 fn interrupt(world: &World) {
     let held = json!([{"text": "half an answer", "hold": "h"}]);
@@ -174,18 +196,12 @@ fn paths_of_images_and_names_of_emoji_are_texts() {
 fn a_users_own_hooks_work_beside_ours() {
     let Some(world) = World::real() else { return };
     let (seen, again) = (world.root().join("seen"), world.root().join("again"));
-    let hook = |command: String| json!([{"hooks": [{"type": "command", "command": command}]}]);
     let once = format!(
         r#"[ -e {0} ] || {{ touch {0}; echo '{{"decision":"block","reason":"more"}}'; }}"#,
         again.display()
     );
-    let hooks = json!({"hooks": {
-        "UserPromptSubmit": hook(format!("cat >> {}", seen.display())),
-        "Stop": hook(once),
-    }});
-    let settings = world.project().join(".claude");
-    std::fs::create_dir_all(&settings).unwrap();
-    std::fs::write(settings.join("settings.json"), hooks.to_string()).unwrap();
+    let look = format!("cat >> {}", seen.display());
+    own_hooks(&world, &[("UserPromptSubmit", look), ("Stop", once)]);
     for driver in ["stream", "tui"] {
         world.api.answer("first thing", "the first answer\n");
         world.api.answer("Stop hook feedback", "the second answer");
@@ -330,8 +346,7 @@ fn an_old_version_without_a_registry() {
     let Some(world) = World::real_of(&["2.1.197"]) else {
         return;
     };
-    std::fs::create_dir_all(world.home().join(".claude")).unwrap();
-    std::fs::write(world.home().join(".claude/sessions"), "").unwrap();
+    no_registry(&world);
     let new = ["new", "work", "--driver", "tui"];
     let new = world.clsess(&new).spawn();
     harness::until("there is a session", || {
@@ -352,18 +367,14 @@ fn an_old_version_without_a_registry_waits_for_hooks() {
     let Some(world) = World::real_of(&["2.1.197"]) else {
         return;
     };
-    std::fs::create_dir_all(world.home().join(".claude")).unwrap();
-    std::fs::write(world.home().join(".claude/sessions"), "").unwrap();
+    no_registry(&world);
     let again = world.root().join("again");
     // longer than what belongs together may be apart
     let slow = format!(
         r#"[ -e {0} ] || {{ sleep 4; touch {0}; echo '{{"decision":"block","reason":"more"}}'; }}"#,
         again.display()
     );
-    let hooks = json!({"hooks": {"Stop": [{"hooks": [{"type": "command", "command": slow}]}]}});
-    let settings = world.project().join(".claude");
-    std::fs::create_dir_all(&settings).unwrap();
-    std::fs::write(settings.join("settings.json"), hooks.to_string()).unwrap();
+    own_hooks(&world, &[("Stop", slow)]);
     session(&world);
     world.api.answer("first thing", "the first answer\n");
     world.api.answer("Stop hook feedback", "the second answer");
